@@ -1,0 +1,113 @@
+"""Events of stage 5, catalog: decisions become facts here. All but the two review events are public."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import ClassVar
+from uuid import UUID
+
+from pydantic import Field
+
+from shared.events.envelope import Body, Event
+from shared.events.words import Brief, Confidentiality, Pin, SourceType
+
+
+class PublicFile(Body):
+    """One file for people outside: `url` is an address of ours that checks the caller's key and redirects."""
+
+    name: str
+    media_type: str
+    bytes: int
+    sha256: str
+    url: str
+    width: int | None = None
+    height: int | None = None
+    recipe: str | None = None
+    rendition: str | None = None
+
+
+class Approver(Body):
+    principal: str
+    at: datetime
+
+
+class RequestCompleted(Event):
+    """Every job of the request is approved, rejected, failed or cancelled."""
+
+    SUBJECT: ClassVar[str] = "request_id"
+    KEY: ClassVar[str] = "request_id"
+    SOURCE: ClassVar[str] = "/calotype/catalog"
+
+    request_id: UUID
+    jobs: dict[str, int] = Field(description="Count per job status")
+    cost: Decimal | None = None
+    currency: str = "USD"
+
+
+class ReviewNeeded(Event):
+    SUBJECT: ClassVar[str] = "asset_version_id"
+    SOURCE: ClassVar[str] = "/calotype/catalog"
+
+    request_id: UUID
+    job_id: UUID
+    asset_id: UUID
+    asset_version_id: UUID
+    confidentiality: Confidentiality
+
+
+class ReviewRecorded(Event):
+    """One person's decision, when it was made; it becomes a fact after the undo window."""
+
+    SUBJECT: ClassVar[str] = "asset_version_id"
+    SOURCE: ClassVar[str] = "/calotype/catalog"
+
+    request_id: UUID
+    job_id: UUID
+    asset_id: UUID
+    asset_version_id: UUID
+    decision: str
+    by: str
+    code: str | None = None
+    reason: str | None = None
+    rubric: list[str] = Field(default_factory=list)
+
+
+class PublicAsset(Event):
+    """What every public fact of an asset says."""
+
+    SUBJECT: ClassVar[str] = "asset_version_id"
+    SOURCE: ClassVar[str] = "/calotype/catalog"
+
+    request_id: UUID
+    job_id: UUID
+    run: int = 1
+    asset_id: UUID
+    asset_version_id: UUID
+    confidentiality: Confidentiality
+
+
+class AssetApproved(PublicAsset):
+    """An asset version a person let out, complete in itself."""
+
+    files: list[PublicFile] = Field(description="The original (rendition `original`) and every derivative")
+    alt_text: str | None = None
+    caption: str | None = None
+    brief: Brief
+    approvers: list[Approver]
+    rubric: Pin
+    source_type: SourceType = SourceType.TRAINED
+
+
+class AssetRejected(PublicAsset):
+    code: str
+    reason: str | None = None
+    by: Approver
+    rubric: Pin
+
+
+class AssetRecalled(PublicAsset):
+    reason: str
+    by: str
+
+
+class AssetExpired(PublicAsset):
+    expired_at: datetime

@@ -1,0 +1,48 @@
+"""The event of stage 2, prompt: one job with everything a model needs."""
+
+from datetime import datetime
+from typing import Any, ClassVar
+from uuid import UUID
+
+from pydantic import Field
+
+from shared.events.envelope import Body, Event
+from shared.events.words import Brief, Confidentiality, Pin, Priority
+
+
+class Parameters(Body):
+    """What a backend is told besides the prompt; width and height in pixels."""
+
+    width: int = 1024
+    height: int = 1024
+    steps: int = 20
+    guidance: float = 7.0
+    scheduler: str = "default"
+    model: str | None = None
+
+
+class PromptAssembled(Event):
+    """One job: rendered prompts, parameters, seed, and the scene for the renderer that needs no model."""
+
+    SOURCE: ClassVar[str] = "/calotype/prompt"
+
+    request_id: UUID
+    job_id: UUID
+    run: int = 1
+    brief: Brief
+    prompt: str
+    negative_prompt: str = ""
+    parameters: Parameters
+    seed: int
+    scene: dict[str, Any] = Field(default_factory=dict)
+    template: Pin
+    rubric: Pin
+    recipes: dict[str, Pin] = Field(default_factory=dict)
+    alt_text: str | None = None
+    caption: str | None = None
+    priority: Priority = Priority.NORMAL
+    confidentiality: Confidentiality
+    deadline: datetime | None = None
+    after_job_id: UUID | None = None
+    after_state: str | None = None
+    references: list[str] = Field(default_factory=list)

@@ -1,0 +1,59 @@
+"""Events of stage 6, publisher. All public."""
+
+from datetime import datetime
+from typing import ClassVar
+from uuid import UUID
+
+from pydantic import Field
+
+from shared.events.catalog import PublicFile
+from shared.events.envelope import Body, Event
+from shared.events.words import Confidentiality
+
+
+class Receipt(Body):
+    """What a target keeps: where each file stands and the hash of what was read back."""
+
+    location: str
+    sha256: str
+    bytes: int
+    name: str
+    remote_id: str | None = None
+
+
+class Publication(Event):
+    SUBJECT: ClassVar[str] = "publication_id"
+    SOURCE: ClassVar[str] = "/calotype/publisher"
+
+    publication_id: UUID
+    request_id: UUID
+    job_id: UUID
+    asset_id: UUID
+    asset_version_id: UUID
+    target: str
+    confidentiality: Confidentiality
+
+
+class AssetPublished(Publication):
+    """Every file stands at the target and was read back equal."""
+
+    location: str
+    receipts: list[Receipt]
+    files: list[PublicFile] = Field(default_factory=list)
+    delivered_at: datetime
+
+
+class PublicationFailed(Publication):
+    code: str
+    detail: str
+    remedy: str | None = None
+    uncertain: bool = False
+
+
+class PublicationWithdrawn(Publication):
+    reason: str
+    unreachable: list[str] = Field(default_factory=list)
+
+
+class AssetSuperseded(Publication):
+    superseded_by: UUID

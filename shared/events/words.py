@@ -1,0 +1,182 @@
+"""The words of the domain that several events share: one enum each, the same names everywhere."""
+
+from decimal import Decimal
+from uuid import UUID
+
+from pydantic import Field
+
+from shared.events.envelope import Body, OpenEnum
+
+
+class JobStatus(OpenEnum):
+    PENDING = "pending"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    CANCELLED = "cancelled"
+    FAILED = "failed"
+    REJECTED = "rejected"
+    APPROVED = "approved"
+    UNKNOWN = "unknown"
+
+
+class FailureReason(OpenEnum):
+    INVALID_REQUEST = "invalid_request"
+    POLICY_REFUSED = "policy_refused"
+    UNROUTABLE = "unroutable"
+    MISSING_SOURCE = "missing_source"
+    MODEL_TIMEOUT = "model_timeout"
+    CONTENT_FILTERED = "content_filtered"
+    BACKEND_UNAVAILABLE = "backend_unavailable"
+    OUT_OF_MEMORY = "out_of_memory"
+    CORRUPT_OUTPUT = "corrupt_output"
+    UPLOAD_FAILED = "upload_failed"
+    EXPIRED = "expired"
+    INTERNAL = "internal"
+    UNKNOWN = "unknown"
+
+
+class WaitingOn(OpenEnum):
+    WORKER = "worker"
+    RATE = "rate"
+    CAP = "cap"
+    BREAKER = "breaker"
+    RETRY = "retry"
+    BASE = "base"
+    EMBARGO = "embargo"
+    REVIEW = "review"
+    UNKNOWN = "unknown"
+
+
+class Lane(OpenEnum):
+    DEDICATED = "dedicated"
+    STANDARD = "standard"
+    BULK = "bulk"
+    UNKNOWN = "unknown"
+
+
+class Priority(OpenEnum):
+    LOW = "low"
+    NORMAL = "normal"
+    HIGH = "high"
+    UNKNOWN = "unknown"
+
+
+class Confidentiality(OpenEnum):
+    """Ordered by `rank`; an unknown level ranks above all, so nothing lets it out."""
+
+    PUBLIC = "public"
+    INTERNAL = "internal"
+    CONFIDENTIAL = "confidential"
+    UNKNOWN = "unknown"
+
+    @property
+    def rank(self) -> int:
+        return list(Confidentiality).index(self)
+
+
+class AttemptState(OpenEnum):
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    UNCERTAIN = "uncertain"
+    UNKNOWN = "unknown"
+
+
+class PublicationState(OpenEnum):
+    PENDING = "pending"
+    DELIVERED = "delivered"
+    FAILED = "failed"
+    UNCERTAIN = "uncertain"
+    SUPERSEDED = "superseded"
+    WITHDRAWN = "withdrawn"
+    UNKNOWN = "unknown"
+
+
+class Stage(OpenEnum):
+    INTAKE = "intake"
+    PROMPT = "prompt"
+    INFERENCE = "inference"
+    POSTPROCESS = "postprocess"
+    CATALOG = "catalog"
+    PUBLISHER = "publisher"
+    UNKNOWN = "unknown"
+
+
+class SourceType(OpenEnum):
+    """IPTC digital source type: whether a model, a person's photo with a model, or a plain program made the picture."""
+
+    TRAINED = "trainedAlgorithmicMedia"
+    COMPOSITE = "compositeWithTrainedAlgorithmicMedia"
+    ALGORITHMIC = "algorithmicMedia"
+    UNKNOWN = "unknown"
+
+
+class Pin(Body):
+    """One exact document of the library: `digest` is the SHA-256 of its canonical JSON, and its key in the store."""
+
+    name: str
+    version: int
+    digest: str
+
+    @property
+    def label(self) -> str:
+        return f"{self.name}@{self.version}"
+
+
+class File(Body):
+    """Bytes in the object store; `width` and `height` in pixels for pictures."""
+
+    name: str
+    media_type: str
+    bytes: int
+    sha256: str
+    key: str
+    width: int | None = None
+    height: int | None = None
+    recipe: str | None = None
+    rendition: str | None = None
+
+
+class Attempt(Body):
+    """One execution on one backend. `cost` is None where it is not known: unknown is never 0."""
+
+    attempt_id: UUID
+    number: int = 1
+    backend: str
+    state: AttemptState
+    cost: Decimal | None = None
+    currency: str = "USD"
+    seconds: float | None = None
+    provider_request_id: str | None = None
+    reason: FailureReason | None = None
+
+
+class Verdict(Body):
+    """What one automatic check found: a number against a limit, in one sentence."""
+
+    check: str
+    ok: bool
+    blocking: bool = False
+    number: float | None = None
+    limit: float | None = None
+    unit: str | None = None
+    sentence: str
+
+
+class Brief(Body):
+    """What was asked, safe to carry to the end: no prompt, no variables."""
+
+    campaign: str | None = None
+    asset_type: str
+    template: str
+    brand: str
+    skus: list[str] = Field(default_factory=list)
+    product: str | None = None
+    locale: str = "en"
+    headline: str | None = None
+    channels: list[str] = Field(default_factory=list)
+    licence: str | None = None
+    batch_id: UUID | None = None
+    row_key: str | None = None
+    variant: int = 1
+    variants: int = 1

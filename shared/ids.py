@@ -1,0 +1,80 @@
+"""Every id but one is derived: the same fact computed again has the same id.
+
+Fields are joined with U+001F (unit separator), which no accepted field may contain, so two lists of fields never
+read as one. Only a workspace's id is drawn.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from uuid import UUID, uuid4, uuid5
+
+NAMESPACE = UUID("6f1c9a52-7d0e-5b7c-9c1e-2f0a4c8d1b63")
+SEPARATOR = "\x1f"
+
+
+def derive(*fields: object) -> UUID:
+    """The uuid5 of the fields in Calotype's namespace."""
+    return uuid5(NAMESPACE, SEPARATOR.join(map(str, fields)))
+
+
+def new_workspace_id() -> UUID:
+    """The one id that is drawn, not derived."""
+    return uuid4()
+
+
+def request_id_for_http(workspace: UUID, principal: str, idempotency_key: str) -> UUID:
+    return derive("request", "http", workspace, principal, idempotency_key)
+
+
+def request_id_for_kafka(workspace: UUID, source: str, event_id: str) -> UUID:
+    return derive("request", "kafka", workspace, source, event_id)
+
+
+def request_id_for_row(workspace: UUID, batch_name: str, row_key: str, values_digest: str) -> UUID:
+    """A changed row has another digest, so it is a new request; the row key says which one it supersedes."""
+    return derive("request", "row", workspace, batch_name, row_key, values_digest)
+
+
+def batch_id(workspace: UUID, batch_name: str) -> UUID:
+    return derive("batch", workspace, batch_name)
+
+
+def job_id(request_id: UUID, variant: int) -> UUID:
+    return derive("job", request_id, variant)
+
+
+def attempt_id(job: UUID, run: int, number: int) -> UUID:
+    return derive("attempt", job, run, number)
+
+
+def asset_id(job: UUID, run: int) -> UUID:
+    return derive("asset", job, run)
+
+
+def asset_version_id(asset: UUID, original_sha256: str, derivative_sha256s: Iterable[str]) -> UUID:
+    return derive("asset-version", asset, original_sha256, *sorted(derivative_sha256s))
+
+
+def derivative_id(asset: UUID, sha256: str, recipe_digest: str, rendition: str) -> UUID:
+    return derive("derivative", asset, sha256, recipe_digest, rendition)
+
+
+def publication_id(asset_version: UUID, target: str) -> UUID:
+    return derive("publication", asset_version, target)
+
+
+def event_id(event_type: str, subject: UUID | str, cause: UUID | str) -> UUID:
+    return derive("event", event_type, subject, cause)
+
+
+def digest_of(fields: Mapping[str, object] | Iterable[object]) -> str:
+    """SHA-256 (hex) over sorted pairs, or over a sequence in its order."""
+    parts = (f"{key}={fields[key]}" for key in sorted(fields)) if isinstance(fields, Mapping) else map(str, fields)
+    return hashlib.sha256(SEPARATOR.join(parts).encode()).hexdigest()
+
+
+def seed_for(job: UUID, requested: int | None, variant: int) -> int:
+    """The effective seed of a job, 0 ≤ seed < 2³¹: the requested one moved by the variant, else drawn from the job's id."""
+    if requested is not None:
+        return (requested + variant - 1) % 2**31
+    return int.from_bytes(hashlib.sha256(job.bytes).digest()[:4], "big") % 2**31
