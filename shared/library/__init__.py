@@ -1,0 +1,1 @@
+"""The library: brands, templates, policies, recipes, rubrics, routes, targets, campaigns — versioned and immutable."""

@@ -1,0 +1,262 @@
+"""The documents of the library, one model per kind; unknown fields are refused, so a typo is found at `lint`.
+
+A document is pinned by the SHA-256 of its canonical JSON and stored under that digest. References between documents
+are `name` (latest published at acceptance) or `name@version`.
+"""
+
+import hashlib
+from datetime import date
+from decimal import Decimal
+from typing import Annotated, Any, Literal
+
+import orjson
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
+
+from shared.events import Confidentiality, Lane, Pin
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,79}$")]
+Reference = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,79}(@[0-9]{1,6})?$")]
+Hex = Annotated[str, Field(pattern=r"^#[0-9A-Fa-f]{6}$")]
+Scalar = str | int | float | bool
+
+
+class Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Document(Part):
+    """What every kind has; `version` counts up from 1 and never changes its content."""
+
+    name: Name
+    version: int = Field(ge=1, lt=10**6)
+    owner: str = Field(min_length=1, max_length=120)
+    description: str = ""
+
+    @property
+    def label(self) -> str:
+        return f"{self.name}@{self.version}"
+
+    def canonical(self) -> bytes:
+        """The bytes that are hashed and stored: sorted keys, no spaces, defaults written out."""
+        return orjson.dumps(self.model_dump(mode="json"), option=orjson.OPT_SORT_KEYS)
+
+    def pin(self) -> Pin:
+        return Pin(name=self.name, version=self.version, digest=hashlib.sha256(self.canonical()).hexdigest())
+
+
+class BrandProduct(Part):
+    """One line of the product catalogue."""
+
+    sku: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    name: str
+    form: str = "carton"
+    finish: str | None = None
+    tint: str | None = None
+    label: dict[str, str] = Field(default_factory=dict)
+    confidentiality: Confidentiality = Confidentiality.PUBLIC
+    attributes: dict[str, str] = Field(default_factory=dict)
+
+
+class Brand(Document):
+    """Constraints that hold for every picture of the brand."""
+
+    kind: Literal["brand"] = "brand"
+    title: str
+    palette: dict[str, Hex] = Field(default_factory=dict)
+    style: list[str] = Field(default_factory=list)
+    composition: list[str] = Field(default_factory=list)
+    lighting: list[str] = Field(default_factory=list)
+    background: list[str] = Field(default_factory=list)
+    prohibited: list[str] = Field(default_factory=list, description="Goes into every negative prompt")
+    caption: str | None = Field(default=None, description="Jinja template of the caption")
+    licence: str | None = None
+    products: list[BrandProduct] = Field(default_factory=list)
+
+
+class Variable(Part):
+    """One typed input of a template."""
+
+    type: Literal["text", "choice", "integer", "number", "boolean"] = "text"
+    values: list[str] = Field(default_factory=list, description="Allowed values of a choice")
+    required: bool = False
+    default: Scalar | None = None
+    minimum: float | None = None
+    maximum: float | None = None
+    max_length: int = Field(default=400, ge=1, le=4000)
+    description: str = ""
+
+    @model_validator(mode="after")
+    def _a_choice_has_values(self) -> "Variable":
+        if self.type == "choice" and not self.values:
+            raise ValueError("a choice needs `values`")
+        if self.default is not None and self.values and self.default not in self.values:
+            raise ValueError(f"default {self.default!r} is not one of the values")
+        return self
+
+
+class LockedParameters(Part):
+    """What a requester cannot change; pixels, denoising steps, guidance scale."""
+
+    width: int = Field(default=1024, ge=64, le=4096)
+    height: int = Field(default=1024, ge=64, le=4096)
+    steps: int = Field(default=20, ge=1, le=200)
+    guidance: float = Field(default=7.0, ge=0, le=50)
+    scheduler: str = "default"
+    model: str | None = None
+
+
+class Template(Document):
+    """How a request becomes a prompt. Strings are Jinja2, rendered in a sandbox; user text is data, never source."""
+
+    kind: Literal["template"] = "template"
+    brand: Reference
+    policy: Reference
+    variables: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")], Variable] = Field(default_factory=dict)
+    components: dict[str, str] = Field(default_factory=dict, description="Named pieces the prompt may include")
+    prompt: str = Field(min_length=1, max_length=8000)
+    negative_prompt: str = Field(default="", max_length=4000)
+    parameters: LockedParameters = LockedParameters()
+    layout: Literal["tile", "lifestyle", "hero"] = "tile"
+    aspect: str = "1:1"
+    scene: dict[str, Any] = Field(
+        default_factory=dict, description="What the proof renderer is told; string values are Jinja2"
+    )
+    alt_text: str = Field(default="", max_length=1000)
+    caption: str = Field(default="", max_length=1000)
+
+
+class Rule(Part):
+    """Words that may not stand in the rendered, normalised prompt (or headline)."""
+
+    id: Name
+    terms: list[str] = Field(min_length=1)
+    why: str
+    remedy: str
+
+
+class Policy(Document):
+    kind: Literal["policy"] = "policy"
+    rules: list[Rule] = Field(default_factory=list)
+
+
+class Operation(Part):
+    """One step of a rendition; parameters by name, checked by the operation itself."""
+
+    op: Name
+    params: dict[str, Any] = Field(default_factory=dict)
+
+
+class Rendition(Part):
+    """One file of a recipe: operations in order, then how it is written."""
+
+    name: Name
+    width: int = Field(ge=1, le=8192)
+    height: int = Field(ge=1, le=8192)
+    operations: list[Operation] = Field(default_factory=list)
+    format: Literal["jpeg", "png", "webp", "avif"] = "jpeg"
+    quality: int = Field(default=82, ge=1, le=100)
+    max_bytes: int | None = Field(default=None, ge=256)
+
+
+class Recipe(Document):
+    """What a channel asks for; `source` says where its limits were published."""
+
+    kind: Literal["recipe"] = "recipe"
+    channel: Name
+    renditions: list[Rendition]
+    source: str | None = None
+
+
+class RubricLine(Part):
+    id: Name
+    text: str
+
+
+class Rubric(Document):
+    """What a reviewer looks at; `blocking_checks` send an asset to a person with a warning."""
+
+    kind: Literal["rubric"] = "rubric"
+    lines: list[RubricLine] = Field(default_factory=list, max_length=9)
+    blocking_checks: list[str] = Field(default_factory=list)
+
+
+class Backend(Part):
+    """One place images can be made; `visibility` private means the work never leaves our machines."""
+
+    name: Name
+    kind: Literal["proof", "diffusion", "openai", "stability", "replicate", "bedrock", "null"]
+    visibility: Literal["private", "cloud"]
+    pool: Literal["dedicated", "standard"] = "standard"
+    enabled: bool = True
+    model: str | None = None
+    capabilities: list[str] = Field(default_factory=lambda: ["text-to-image"])
+    max_width: int = 4096
+    max_height: int = 4096
+    price: Decimal | None = Field(default=None, description="List price of one image; unknown is never 0")
+    currency: str = "USD"
+    concurrency: int = Field(default=1, ge=1, le=256)
+    region: str | None = None
+    end_of_life: date | None = None
+    url: str | None = None
+
+
+class RouteRule(Part):
+    """One line of the table; the first that matches names its candidates in order of preference."""
+
+    id: Name
+    confidentiality: list[Confidentiality] = Field(default_factory=list, description="Empty matches any")
+    priority: list[Literal["low", "normal", "high"]] = Field(default_factory=list)
+    bulk: bool | None = Field(default=None, description="True matches only jobs of a batch")
+    lane: Lane
+    backends: list[Name] = Field(min_length=1)
+
+
+class Routes(Document):
+    """Which work goes where. Current, not pinned; fails closed when nothing matches."""
+
+    kind: Literal["routes"] = "routes"
+    backends: list[Backend]
+    rules: list[RouteRule]
+
+    @model_validator(mode="after")
+    def _rules_name_backends_of_the_table(self) -> "Routes":
+        known = {backend.name for backend in self.backends}
+        for rule in self.rules:
+            if missing := set(rule.backends) - known:
+                raise ValueError(f"rule {rule.id!r} names unknown backends: {', '.join(sorted(missing))}")
+        return self
+
+
+class TargetDocument(Document):
+    """One place to publish to; secrets come from the publisher's own environment, never from here."""
+
+    kind: Literal["target"] = "target"
+    type: Literal["folder", "webhook", "s3", "wordpress", "directus", "webdav"]
+    ceiling: Confidentiality = Confidentiality.PUBLIC
+    demo: bool = Field(default=False, description="Only such targets take proofs")
+    enabled: bool = True
+    settings: dict[str, Any] = Field(default_factory=dict)
+
+
+class AssetType(Part):
+    """What a campaign makes of one asset type."""
+
+    template: Reference
+    recipes: dict[Name, Reference] = Field(description="Channel → recipe")
+    rubric: Reference
+
+
+class Campaign(Document):
+    kind: Literal["campaign"] = "campaign"
+    title: str
+    brand: Reference
+    brief: str = ""
+    asset_types: dict[Name, AssetType]
+
+
+AnyDocument = Annotated[
+    Brand | Template | Policy | Recipe | Rubric | Routes | TargetDocument | Campaign, Field(discriminator="kind")
+]
+DOCUMENT: TypeAdapter[AnyDocument] = TypeAdapter(AnyDocument)
+KINDS = ("brand", "template", "policy", "recipe", "rubric", "routes", "target", "campaign")
+CURRENT_KINDS = frozenset({"routes", "target"})
