@@ -1,0 +1,542 @@
+"""The Kafka edges: transform (events in, events out) and project (events in, rows and events out), in batches.
+
+What holds for both, and only here:
+- offsets are committed explicitly, for finished batches only, and a batch is finished when its effects are;
+- a record that cannot be read or handled goes verbatim to its topic's dead letters and hurts nobody else;
+- a dependency that is away is waited for without end, and nothing is dead-lettered for it;
+- if at least 20 and more than half of a partition's last 200 records are bad, the consumer stops until told to resume;
+- one consumer span per sampled event, parent = the event's own context, linked to the batch's span.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
+
+import structlog
+from aiokafka import ConsumerRebalanceListener, TopicPartition
+from aiokafka.coordinator.assignors.range import RangePartitionAssignor
+from aiokafka.errors import KafkaError
+from faststream import AckPolicy
+from faststream.kafka import KafkaBroker, KafkaMessage
+from opentelemetry.trace import Span, SpanKind
+
+from shared.decoding import REPLAY_HEADER, Bad, Decoder, SetAside, decode_event
+from shared.errors import Rejected, Unavailable
+from shared.events import Event
+from shared.kafka import Producer, Record, record_of
+from shared.observability import (
+    CONSUMER_STOPPED,
+    EVENTS_DEAD,
+    EVENTS_HANDLED,
+    EVENTS_SECONDS,
+    is_sampled,
+    start_span,
+    traceparent_of,
+)
+from shared.outbox import Outbox, Transaction
+from shared.postgres import Connection, is_passing
+from shared.retry import Backoff
+from shared.topics import Topic
+
+log = structlog.get_logger()
+
+COMMIT_EVERY = 0.5  # seconds
+WINDOW = 200  # records of one partition that the bad share is taken over
+BAD_ENOUGH = 20
+POLL_MILLISECONDS = 20  # FastStream sleeps as long again when nothing came
+SESSION_TIMEOUT_MS = 10_000
+
+Row = TypeVar("Row")
+Transform = Callable[[Any], Awaitable[Sequence[Event]]]
+
+
+class Apply(Protocol[Row]):
+    """Writes a batch's rows, set-based, and says through `emit` what became true by it."""
+
+    async def __call__(self, transaction: Transaction, rows: Sequence[Row], /) -> None: ...
+
+
+@dataclass(slots=True, eq=False)
+class Item:
+    """One record on its way through a batch."""
+
+    record: Any
+    topic: Topic
+    event: Any = None
+    row: Any = None
+    bad: Bad | None = None
+    span: Span | None = None
+
+    @property
+    def partition(self) -> TopicPartition:
+        return TopicPartition(self.record.topic, self.record.partition)
+
+
+@dataclass(slots=True)
+class Stop:
+    """A consumer that stopped by itself, and why."""
+
+    group: str
+    topic: str
+    partition: int
+    bad: int
+    of: int
+
+
+@dataclass(eq=False)
+class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is untyped
+    """One consumer group's member on its topics."""
+
+    bus: "Bus"
+    topics: tuple[Topic, ...]
+    group: str
+    decode: Decoder
+    handle: Callable[[list[Item]], Awaitable[None]]
+    subscriber: Any = None
+    finished: dict[TopicPartition, int] = field(default_factory=dict)
+    windows: dict[TopicPartition, deque[bool]] = field(default_factory=dict)
+    stop: Stop | None = None
+    backoff: Backoff = field(default_factory=Backoff)
+    waiting_for: str | None = None
+
+    @property
+    def consumer(self) -> Any:
+        return self.subscriber.consumer
+
+    # -- rebalancing: what another member owns now is not ours to commit
+
+    async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
+        await self.commit()
+        for partition in revoked:
+            self.finished.pop(partition, None)
+            self.windows.pop(partition, None)
+
+    async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
+        if self.stop is not None:
+            self.consumer.pause(*assigned)
+
+    async def commit(self) -> None:
+        """Commits the offsets of finished batches; a refusal only means that the records come again."""
+        finished, self.finished = self.finished, {}
+        consumer = self.consumer
+        if not finished or consumer is None:
+            return
+        owned = consumer.assignment()
+        offsets = {partition: offset for partition, offset in finished.items() if partition in owned}
+        try:
+            if offsets:
+                await consumer.commit(offsets)
+        except KafkaError as error:
+            log.warning("offsets.not_committed", group=self.group, cause=repr(error))
+
+    # -- one batch
+
+    async def on_batch(self, records: Sequence[Any]) -> None:
+        started = time.perf_counter()
+        if self.stop is not None:
+            self._rewind(records)
+            self.consumer.pause(*self.consumer.assignment())
+            return
+        batch_span = self._batch_span(records)
+        try:
+            items = self._read(records, batch_span)
+            await self.handle([item for item in items if item.bad is None and item.event is not None])
+            await self._set_aside([item for item in items if item.bad is not None])
+        except Unavailable as error:
+            self._rewind(records)
+            await self._wait(error)
+            return
+        except Exception:
+            # Not one record's fault, or it would have been bisected: stay loud, keep the records, try again.
+            log.exception("batch.failed", group=self.group, records=len(records))
+            self._rewind(records)
+            await self.backoff.wait()
+            return
+        finally:
+            if batch_span is not None:
+                batch_span.end()
+        self.backoff.reset()
+        self.waiting_for = None
+        self._finish(items)
+        EVENTS_SECONDS.labels(self.group).observe(time.perf_counter() - started)
+
+    def _read(self, records: Sequence[Any], batch_span: Span | None) -> list[Item]:
+        """Decodes record by record; cuts a partition's batch short where its bad share stops the consumer."""
+        items: list[Item] = []
+        topics = self.bus.topics_by_name
+        tripped: set[TopicPartition] = set()
+        for record in records:
+            item = Item(record, topics[record.topic])
+            if tripped and item.partition in tripped:
+                continue
+            self._decode(item, batch_span)
+            items.append(item)
+            if item.bad is not None and self._count_bad(item):
+                tripped.add(item.partition)
+        return items
+
+    def _decode(self, item: Item, batch_span: Span | None) -> None:
+        for name, value in item.record.headers:
+            if name == REPLAY_HEADER and value != self.group.encode():
+                return  # a replay is for the one group that refused it
+        try:
+            item.event = self.decode(item.record, item.topic)
+        except SetAside as aside:
+            item.bad = aside.bad
+            return
+        except Exception as error:  # noqa: BLE001  # a decoder's bug on one record is that record's dead letter
+            item.bad = Bad("bad_body", repr(error)[:2000])
+            return
+        traceparent = getattr(item.event, "traceparent", None)
+        if is_sampled(traceparent):
+            item.span = start_span(
+                f"{item.topic.name} process",
+                parent=traceparent,
+                kind=SpanKind.CONSUMER,
+                link=batch_span.get_span_context() if batch_span else None,
+                attributes={
+                    "messaging.system": "kafka",
+                    "messaging.operation.type": "process",
+                    "messaging.destination.name": item.topic.name,
+                    "messaging.consumer.group.name": self.group,
+                    "messaging.destination.partition.id": str(item.record.partition),
+                    "messaging.kafka.offset": item.record.offset,
+                    "calotype.event": type(item.event).__name__,
+                },
+            )
+            # From here on the event's context is this stage's span: what it causes hangs below.
+            item.event.__dict__["traceparent"] = traceparent_of(item.span)
+
+    def _batch_span(self, records: Sequence[Any]) -> Span | None:
+        """A trace of its own per batch, only when some event in it is sampled."""
+        for record in records:
+            for name, value in record.headers:
+                if name == "traceparent" and value[-2:] == b"01":
+                    return start_span(
+                        f"{self.group} batch",
+                        parent=None,
+                        attributes={
+                            "messaging.batch.message_count": len(records),
+                            "messaging.consumer.group.name": self.group,
+                        },
+                    )
+        return None
+
+    async def _set_aside(self, bad: Sequence[Item]) -> None:
+        """Dead letters: key, value and headers verbatim, plus who refused it, why, and where it came from."""
+        if not bad:
+            return
+        records = []
+        for item in bad:
+            assert item.bad is not None
+            record = item.record
+            origin = f"{record.topic}/{record.partition}/{record.offset}"
+            extra = {
+                "calotype-group": self.group,
+                "calotype-reason": item.bad.reason,
+                "calotype-detail": item.bad.detail,
+                "calotype-origin": origin,
+            }
+            headers = [h for h in record.headers if h[0] not in extra and h[0] != REPLAY_HEADER]
+            headers += [(name, value.encode(errors="replace")) for name, value in extra.items()]
+            records.append(Record(f"{record.topic}.dlq", record.key, headers, record.value))
+            EVENTS_DEAD.labels(self.group, item.topic.name, item.bad.reason).inc()
+            log.error("record.dead_lettered", group=self.group, origin=origin, reason=item.bad.reason, detail=item.bad.detail[:300])
+        refused = await self.bus.producer.deliver(records)
+        if refused:
+            raise Unavailable("kafka", f"dead letters were refused: {next(iter(refused.values()))!r}")
+
+    def _count_bad(self, item: Item) -> bool:
+        """Notes a bad record; True when the partition's share of bad ones is past bearing."""
+        window = self.windows.setdefault(item.partition, deque(maxlen=WINDOW))
+        window.append(True)
+        bad = sum(window)
+        if bad < BAD_ENOUGH or bad * 2 <= len(window):
+            return False
+        self.stop = Stop(self.group, item.topic.name, item.record.partition, bad, len(window))
+        return True
+
+    def _finish(self, items: Sequence[Item]) -> None:
+        last: dict[TopicPartition, int] = {}
+        for item in items:
+            last[item.partition] = item.record.offset + 1
+            if item.bad is None:
+                self.windows.setdefault(item.partition, deque(maxlen=WINDOW)).append(False)
+            elif item.bad.reason == "handler_failed":
+                self._count_bad(item)
+            if item.span is not None:
+                item.span.end()
+            EVENTS_HANDLED.labels(self.group, item.topic.name).inc()
+        self.finished.update(last)
+        if self.stop is not None:
+            CONSUMER_STOPPED.labels(self.group).set(1)
+            log.critical("consumer.stopped", group=self.group, topic=self.stop.topic, bad=self.stop.bad, of=self.stop.of)
+            for partition, offset in last.items():
+                if partition in self.consumer.assignment():
+                    self.consumer.seek(partition, offset)
+            self.consumer.pause(*self.consumer.assignment())
+
+    def resume(self) -> bool:
+        """Takes up a stopped consumer where it stopped; False if it was not stopped."""
+        if self.stop is None:
+            return False
+        log.warning("consumer.resumed", group=self.group)
+        self.stop = None
+        self.windows.clear()
+        CONSUMER_STOPPED.labels(self.group).set(0)
+        self.consumer.resume(*self.consumer.assignment())
+        return True
+
+    def _rewind(self, records: Sequence[Any]) -> None:
+        first: dict[TopicPartition, int] = {}
+        for record in records:
+            first.setdefault(TopicPartition(record.topic, record.partition), record.offset)
+        for partition, offset in first.items():
+            if partition in self.consumer.assignment():
+                self.consumer.seek(partition, offset)
+
+    async def _wait(self, error: Unavailable) -> None:
+        self.waiting_for = error.dependency
+        log.warning("consumer.waits", group=self.group, dependency=error.dependency, cause=error.cause)
+        await self.backoff.wait()
+
+
+class Bus:
+    """The edges of one process. Wire handlers first, then `start`."""
+
+    def __init__(
+        self,
+        producer: Producer,
+        *,
+        options: dict[str, Any],
+        prefix: str = "",
+        outbox: Outbox | None = None,
+        max_records: int = 500,
+    ) -> None:
+        self.producer = producer
+        self.outbox = outbox
+        self.prefix = prefix
+        self.max_records = max_records
+        security = {k: v for k, v in options.items() if k != "bootstrap_servers"}
+        self.broker = KafkaBroker(
+            options["bootstrap_servers"].split(","), logger=None, security=_security(security), allow_auto_create_topics=False
+        )
+        self.subscriptions: list[Subscription] = []
+        self.topics_by_name: dict[str, Topic] = {}
+        self._committer: asyncio.Task[None] | None = None
+
+    def transform(self, *topics: Topic, group: str) -> Callable[[Transform], Transform]:
+        """Events in, events out, no database: publishes everything, then the offsets may be committed.
+
+        The handler raises `Rejected` only for what a dead letter is right for (a pinned document that is gone);
+        a business refusal is an event.
+        """
+
+        def register(handler: Transform) -> Transform:
+            async def handle(items: list[Item]) -> None:
+                made: list[tuple[Item, Event]] = []
+                for item in items:
+                    try:
+                        produced = await handler(item.event)
+                    except Unavailable:
+                        raise
+                    except Exception as error:  # noqa: BLE001  # this record's own dead letter
+                        item.bad = _handler_failed(error)
+                        continue
+                    for event in produced:
+                        if event.traceparent is None:
+                            event.__dict__["traceparent"] = item.event.traceparent
+                        made.append((item, event))
+                refused = await self.producer.deliver([record_of(event, prefix=self.prefix) for _, event in made])
+                for place, reason in refused.items():
+                    made[place][0].bad = Bad("handler_failed", f"the broker refused what it made: {reason!r}")
+
+            self._subscribe(topics, group, decode_event, handle)
+            return handler
+
+        return register
+
+    def project(
+        self, *topics: Topic, group: str, apply: Apply[Any], decode: Decoder = decode_event
+    ) -> Callable[[Callable[[Any], Any]], Callable[[Any], Any]]:
+        """A pure `decide` per event, then one set-based `apply` per batch in one transaction with the outbox.
+
+        `decide` returns the row to write, or None for nothing. If `apply` fails for a reason that does not pass, the
+        batch is bisected down to the record at fault.
+        """
+
+        def register(decide: Callable[[Any], Any]) -> Callable[[Any], Any]:
+            async def handle(items: list[Item]) -> None:
+                todo = []
+                for item in items:
+                    try:
+                        item.row = decide(item.event)
+                    except Exception as error:  # noqa: BLE001  # this record's own dead letter
+                        item.bad = _handler_failed(error)
+                        continue
+                    if item.row is not None:
+                        todo.append(item)
+                await self._apply(apply, todo)
+
+            self._subscribe(topics, group, decode, handle)
+            return decide
+
+        return register
+
+    async def _apply(self, apply: Apply[Any], items: list[Item]) -> None:
+        if not items:
+            return
+        assert self.outbox is not None, "a project edge needs an outbox"
+        try:
+            async with self.outbox.transaction() as transaction:
+                await apply(transaction, [item.row for item in items])
+        except Unavailable:
+            raise
+        except Exception as error:
+            if is_passing(error):
+                raise Unavailable("postgres", error) from error
+            if len(items) == 1:
+                items[0].bad = _handler_failed(error)
+                return
+            half = len(items) // 2
+            await self._apply(apply, items[:half])
+            await self._apply(apply, items[half:])
+
+    def _subscribe(
+        self, topics: tuple[Topic, ...], group: str, decode: Decoder, handle: Callable[[list[Item]], Awaitable[None]]
+    ) -> None:
+        subscription = Subscription(self, topics, group, decode, handle)
+        self.topics_by_name |= {self.prefix + topic.name: topic for topic in topics}
+        subscriber = self.broker.subscriber(
+            *(self.prefix + topic.name for topic in topics),
+            group_id=self.prefix + group,
+            batch=True,
+            max_records=self.max_records,
+            batch_timeout_ms=POLL_MILLISECONDS,
+            auto_offset_reset="earliest",
+            ack_policy=AckPolicy.MANUAL,
+            no_reply=True,
+            session_timeout_ms=SESSION_TIMEOUT_MS,
+            partition_assignment_strategy=(RangePartitionAssignor,),
+            listener=subscription,
+            parser=_keep_raw,
+            decoder=_keep_raw_body,
+        )
+
+        @subscriber
+        async def on_batch(message: KafkaMessage) -> None:
+            await subscription.on_batch(message.raw_message)
+
+        subscription.subscriber = subscriber
+        self.subscriptions.append(subscription)
+
+    async def start(self) -> None:
+        """Raises UnsafeSubscriber before anything is read if a subscriber could lose or double a record."""
+        for subscriber in self.broker.subscribers:
+            assert_safe(subscriber)
+        try:
+            await self.broker.start()
+        except (KafkaError, OSError) as error:
+            raise Unavailable("kafka", error) from error
+        self._committer = asyncio.create_task(self._commit_forever(), name="offset-committer")
+
+    async def stop(self) -> None:
+        """Stops reading, lets running batches end, commits what is finished."""
+        if self._committer is not None:
+            self._committer.cancel()
+            await asyncio.gather(self._committer, return_exceptions=True)
+        for subscription in self.subscriptions:
+            await subscription.commit()
+        await self.broker.stop()
+
+    async def _commit_forever(self) -> None:
+        while True:
+            await asyncio.sleep(COMMIT_EVERY)
+            for subscription in self.subscriptions:
+                with contextlib.suppress(Exception):
+                    await subscription.commit()
+
+    def waiting_for(self) -> dict[str, str]:
+        """Group → what it waits for or why it stopped, for `/readyz`."""
+        found = {s.group: f"waits for {s.waiting_for}" for s in self.subscriptions if s.waiting_for}
+        for s in self.subscriptions:
+            if s.stop is not None:
+                found[s.group] = (
+                    f"stopped: {s.stop.bad} of the last {s.stop.of} records of {s.stop.topic} were bad; "
+                    f"look with `calotype dlq list`, then `calotype dlq resume {s.group}`"
+                )
+        return found
+
+    def resume(self, group: str) -> bool:
+        return any([s.resume() for s in self.subscriptions if s.group == group])
+
+
+class UnsafeSubscriber(RuntimeError):
+    """A subscriber's settings could lose or double records, so the process does not start."""
+
+
+def assert_safe(subscriber: Any) -> None:
+    """Refuses a subscriber whose ack policy, offset reset, no_reply or concurrency differs from the bus's."""
+    options = subscriber._connection_args  # noqa: SLF001  # FastStream has no public reading of these
+    wrong = []
+    if subscriber.ack_policy is not AckPolicy.MANUAL:
+        wrong.append(f"ack_policy is {subscriber.ack_policy}, not MANUAL")
+    if options.get("auto_offset_reset") != "earliest":
+        wrong.append("auto_offset_reset is not earliest")
+    if not subscriber._no_reply:  # noqa: SLF001
+        wrong.append("no_reply is off: a header could name a topic to answer to")
+    if getattr(subscriber, "max_workers", 1) not in {None, 1}:
+        wrong.append("max_workers is not 1")
+    if wrong:
+        raise UnsafeSubscriber(f"{subscriber.topic_names}: {'; '.join(wrong)}")
+
+
+def _handler_failed(error: BaseException) -> Bad:
+    detail = str(error) if isinstance(error, Rejected) else repr(error)
+    return Bad("handler_failed", detail[:2000])
+
+
+async def _keep_raw(message: Any) -> KafkaMessage:
+    """Our own decoding is record by record; the stock parser raises on one bad header and the batch is lost."""
+    first = message[0]
+    return KafkaMessage(
+        body=b"",
+        headers={},
+        reply_to="",
+        content_type=None,
+        message_id=f"{first.topic}/{first.partition}/{first.offset}",
+        correlation_id="",
+        raw_message=message,
+        consumer=None,  # type: ignore[arg-type]  # commits go through the subscription alone
+    )
+
+
+async def _keep_raw_body(message: Any) -> Any:
+    return message.raw_message
+
+
+def _security(options: dict[str, Any]) -> Any:
+    from faststream import security  # noqa: PLC0415
+
+    context = options.get("ssl_context")
+    protocol = options.get("security_protocol", "PLAINTEXT")
+    if not protocol.startswith("SASL"):
+        return security.BaseSecurity(ssl_context=context, use_ssl=context is not None)
+    kind = {
+        "PLAIN": security.SASLPlaintext,
+        "SCRAM-SHA-256": security.SASLScram256,
+        "SCRAM-SHA-512": security.SASLScram512,
+    }[options["sasl_mechanism"]]
+    return kind(
+        username=options["sasl_plain_username"],
+        password=options["sasl_plain_password"],
+        ssl_context=context,
+        use_ssl=context is not None,
+    )
+
+
+__all__ = ["Bus", "Connection", "Subscription", "Transaction", "UnsafeSubscriber", "assert_safe"]

@@ -1,0 +1,213 @@
+"""The outbox: an event is written in the transaction that makes it true, and leaves after the commit.
+
+The process that committed sends its rows from memory and deletes them by id inside its next transaction (or after a
+second without one). The sweeper is recovery only: it sends what is older than five seconds, so a row whose owner died
+between commit and send leaves too. Sending twice is possible and harmless; not sending is neither.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import aiosql
+import asyncpg
+import orjson
+import structlog
+
+from shared.errors import Unavailable
+from shared.events import MAX_EVENT_BYTES, Event
+from shared.kafka import Producer, Record, record_of
+from shared.postgres import Connection, Pool, transaction, unavailable_when_away
+from shared.retry import Backoff
+
+log = structlog.get_logger()
+queries = aiosql.from_path(Path(__file__).parent / "sql/outbox.sql", "asyncpg")
+
+SWEEP_AGE = 5.0  # seconds; younger rows still belong to the process that wrote them
+SWEEP_EVERY = 1.0
+SWEEP_ROWS = 500
+IDLE_DELETE = 1.0  # seconds without a transaction to ride on, then a delete of its own
+
+
+class EventTooLarge(ValueError):
+    """An event is larger than 256 KiB: bytes belong in the object store, events carry references."""
+
+
+@dataclass(slots=True)
+class Transaction:
+    """One transaction of a stage: state through `connection`, facts through `emit`."""
+
+    connection: Connection
+    events: list[Event] = field(default_factory=list)
+
+    def emit(self, *events: Event) -> None:
+        self.events.extend(events)
+
+
+class Outbox:
+    """One per process; `start` before use, `stop` sends what it still holds."""
+
+    def __init__(self, pool: Pool, producer: Producer, *, prefix: str = "", direct_url: str | None = None) -> None:
+        self._pool = pool
+        self._producer = producer
+        self._prefix = prefix
+        self._direct_url = direct_url
+        self._unsent: list[tuple[int, Record]] = []
+        self._acknowledged: list[int] = []
+        self._wake = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._stopping = False
+        self.refused = 0
+
+    async def start(self) -> None:
+        self._tasks = [
+            asyncio.create_task(self._send_forever(), name="outbox-sender"),
+            asyncio.create_task(self._sweep_forever(), name="outbox-sweeper"),
+        ]
+
+    async def stop(self, *, within: float = 5.0) -> None:
+        """Sends and deletes what is left; what does not leave in time is the next sweeper's."""
+        self._stopping = True
+        self._wake.set()
+        sender, sweeper = self._tasks
+        sweeper.cancel()
+        with contextlib.suppress(TimeoutError, asyncio.CancelledError):
+            await asyncio.wait_for(sender, within)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    @contextlib.asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Transaction]:
+        """State and facts together, or neither; facts leave after the commit.
+
+        Raises:
+            Unavailable: Postgres is away; nothing was written.
+            EventTooLarge: nothing was written.
+        """
+        done, self._acknowledged = self._acknowledged, []
+        try:
+            async with transaction(self._pool) as connection:
+                if done:
+                    await queries.remove_rows(connection, ids=done)
+                running = Transaction(connection)
+                yield running
+                rows = await self.add(connection, running.events)
+        except BaseException:
+            self._acknowledged.extend(done)
+            raise
+        self.hand_over(rows)
+
+    async def add(self, connection: Connection, events: Sequence[Event]) -> list[tuple[int, Record]]:
+        """Inserts the events' rows; give what it returns to `hand_over` after the commit."""
+        if not events:
+            return []
+        records = [record_of(event, prefix=self._prefix) for event in events]
+        for record in records:
+            if len(record.body or b"") > MAX_EVENT_BYTES:
+                raise EventTooLarge(f"an event for {record.topic} has {len(record.body or b''):,} bytes")
+        rows = queries.add_rows(
+            connection,
+            topics=[r.topic for r in records],
+            keys=[r.key for r in records],
+            headers=[orjson.dumps([[name, value.decode()] for name, value in r.headers]).decode() for r in records],
+            bodies=[(r.body or b"").decode() for r in records],
+        )
+        return [(row["id"], record) async for row, record in _zip(rows, records)]
+
+    def hand_over(self, rows: Sequence[tuple[int, Record]]) -> None:
+        """Gives committed rows to the sender; wakes it in process, no NOTIFY on the way."""
+        if rows:
+            self._unsent.extend(rows)
+            self._wake.set()
+
+    async def _send_forever(self) -> None:
+        backoff = Backoff()
+        while True:
+            if not self._unsent:
+                self._wake.clear()
+                if self._stopping:
+                    await self._delete_acknowledged()
+                    return
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._wake.wait(), IDLE_DELETE)
+                if not self._unsent:
+                    await self._delete_acknowledged()
+                    continue
+            rows, self._unsent = self._unsent, []
+            try:
+                self._acknowledged.extend(await self._send(rows))
+                backoff.reset()
+            except Unavailable as error:
+                self._unsent = rows + self._unsent
+                log.warning("outbox.waits", rows=len(self._unsent), cause=str(error))
+                if self._stopping:
+                    return
+                await backoff.wait()
+            except Exception:
+                # A bug must not end the sender: the rows stay in the table, and the sweeper sends them.
+                log.exception("outbox.sender_failed", rows=len(rows))
+                await backoff.wait()
+
+    async def _send(self, rows: Sequence[tuple[int, Record]]) -> list[int]:
+        refused = await self._producer.deliver([record for _, record in rows])
+        for place, reason in refused.items():
+            row_id, record = rows[place]
+            self.refused += 1
+            log.error("outbox.refused", row=row_id, topic=record.topic, reason=repr(reason))
+            async with unavailable_when_away():
+                await queries.set_aside(self._pool, id=row_id, reason=repr(reason))
+        return [row_id for place, (row_id, _) in enumerate(rows) if place not in refused]
+
+    async def _delete_acknowledged(self) -> None:
+        done, self._acknowledged = self._acknowledged, []
+        if not done:
+            return
+        try:
+            async with unavailable_when_away():
+                await queries.remove_rows(self._pool, ids=done)
+        except Unavailable:
+            self._acknowledged.extend(done)
+
+    async def _sweep_forever(self) -> None:
+        backoff = Backoff()
+        while True:
+            try:
+                await self._sweep()
+            except (Unavailable, OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                log.warning("outbox.sweeper_waits", cause=str(error))
+                await backoff.wait()
+            except Exception:
+                log.exception("outbox.sweeper_failed")
+                await backoff.wait()
+
+    async def _sweep(self) -> None:
+        """Sweeps while this process holds the stage's lock; looks again for the lock when it does not."""
+        async with contextlib.AsyncExitStack() as stack:
+            if self._direct_url:
+                connection: Connection = await asyncpg.connect(self._direct_url)
+                stack.push_async_callback(connection.close)
+            else:
+                connection = await stack.enter_async_context(self._pool.acquire())  # type: ignore[assignment]
+            while not await queries.try_sweeper_lock(connection):
+                await asyncio.sleep(SWEEP_AGE)
+            while True:
+                await asyncio.sleep(SWEEP_EVERY)
+                mine = {row_id for row_id, _ in self._unsent} | set(self._acknowledged)
+                found = [row async for row in queries.left_behind(connection, age=SWEEP_AGE, many=SWEEP_ROWS)]
+                rows = [(row["id"], _record(row)) for row in found if row["id"] not in mine]
+                if rows:
+                    log.warning("outbox.swept", rows=len(rows))
+                    await queries.remove_rows(connection, ids=await self._send(rows))
+
+
+def _record(row: asyncpg.Record) -> Record:
+    headers = [(name, value.encode()) for name, value in orjson.loads(row["headers"])]
+    return Record(row["topic"], row["key"], headers, row["body"].encode())
+
+
+async def _zip(rows: AsyncIterator[asyncpg.Record], records: Sequence[Record]) -> AsyncIterator[tuple[asyncpg.Record, Record]]:
+    place = 0
+    async for row in rows:
+        yield row, records[place]
+        place += 1
