@@ -1,0 +1,78 @@
+"""What an inference backend is: one Protocol, what it is given, what it gives back, and the two ways it ends early."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Protocol
+from uuid import UUID
+
+from shared.events import FailureReason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Generation:
+    """One attempt at one image; width and height in pixels, `label` names the template ("product-tile@3")."""
+
+    job_id: UUID
+    run: int
+    attempt_id: UUID
+    prompt: str
+    negative_prompt: str
+    width: int
+    height: int
+    steps: int
+    guidance: float
+    scheduler: str
+    seed: int
+    model: str
+    scene: Mapping[str, Any]
+    label: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Generated:
+    """An image, how it was made, and what it cost; `focal` is x, y and `live_area` left, top, right, bottom, 0..1.
+
+    `cost` is None where the backend does not know it: the worker then prices the attempt from the routes, never as 0.
+    """
+
+    image: bytes
+    width: int
+    height: int
+    media_type: str = "image/png"
+    manifest: dict[str, Any]
+    mask: bytes | None = None
+    focal: tuple[float, float] | None = None
+    live_area: tuple[float, float, float, float] | None = None
+    cost: Decimal | None = None
+    currency: str = "USD"
+    provider_request_id: str | None = None
+
+
+class BackendFailure(Exception):
+    """The attempt failed; `uncertain` where the provider may have made and billed the image all the same."""
+
+    def __init__(self, reason: FailureReason, detail: str, *, retriable: bool, uncertain: bool = False) -> None:
+        super().__init__(f"{reason.value}: {detail}")
+        self.reason = reason
+        self.detail = detail
+        self.retriable = retriable
+        self.uncertain = uncertain
+
+
+class GenerationCancelled(Exception):
+    """The backend was asked to stop, and stopped."""
+
+
+class Backend(Protocol):
+    """Makes one image at a time per call; calls may overlap."""
+
+    name: str
+
+    async def generate(
+        self, work: Generation, *, progress: Callable[[int, int], None], cancelled: Callable[[], bool]
+    ) -> Generated:
+        """The image of `work`. `progress(step, steps)` after each step; `cancelled()` is asked between steps."""
+        ...
+
+    async def close(self) -> None: ...

@@ -1,0 +1,62 @@
+"""Frames between the worker and its model process: a JSON head and bytes, each behind its length.
+
+Worker → model: `{"do": "generate", "id": n, …}`, `{"do": "cancel", "id": n}`. Model → worker: `ready`, then per image
+`loaded`, `step` …, and one end: `done` with the image as bytes, `cancelled`, or `failed`. Either side takes the end of
+the stream as the other's death.
+"""
+
+import asyncio
+import json
+import select
+import socket
+import struct
+from typing import Any
+
+LENGTHS = struct.Struct("!II")
+Frame = tuple[dict[str, Any], bytes]
+
+
+def pack(head: dict[str, Any], body: bytes = b"") -> bytes:
+    encoded = json.dumps(head).encode()
+    return LENGTHS.pack(len(encoded), len(body)) + encoded + body
+
+
+async def receive(reader: asyncio.StreamReader) -> Frame:
+    """The next frame; `asyncio.IncompleteReadError` where the stream ends."""
+    head, body = LENGTHS.unpack(await reader.readexactly(LENGTHS.size))
+    return json.loads(await reader.readexactly(head)), await reader.readexactly(body)
+
+
+class Connection:
+    """The model process's end: blocking, for it does one thing at a time."""
+
+    def __init__(self, end: socket.socket) -> None:
+        self._end = end
+
+    def send(self, head: dict[str, Any], body: bytes = b"") -> None:
+        self._end.sendall(pack(head, body))
+
+    def receive(self) -> Frame | None:
+        """The next frame, or None when the worker is gone."""
+        lengths = self._exactly(LENGTHS.size)
+        if lengths is None:
+            return None
+        head, body = (self._exactly(size) for size in LENGTHS.unpack(lengths))
+        return None if head is None or body is None else (json.loads(head), body)
+
+    def is_cancelled(self, id: int) -> bool:
+        """Whether the image being made is still wanted; never waits. A worker that is gone wants nothing."""
+        while select.select([self._end], [], [], 0)[0]:
+            frame = self.receive()
+            if frame is None or frame[0] == {"do": "cancel", "id": id}:
+                return True
+        return False
+
+    def _exactly(self, size: int) -> bytes | None:
+        buffer = bytearray()
+        while len(buffer) < size:
+            chunk = self._end.recv(size - len(buffer))
+            if not chunk:
+                return None
+            buffer += chunk
+        return bytes(buffer)
