@@ -1,0 +1,456 @@
+"""The work edge: slow work is a leased row, never a Kafka handler.
+
+Claimed in batches with `FOR UPDATE SKIP LOCKED` on the database's clock; one heartbeat for all leases of a worker; an
+epoch fences a zombie's late settlement; settlements are grouped (64 rows or 5 ms) into one transaction with whatever
+the stage records and the outbox. Failures (the work's own) and losses (the lease ran out) are counted apart; out of
+either, the stage says what the end is. SIGTERM: stop claiming, finish what ends in time, give the rest back at no cost.
+"""
+
+import asyncio
+import contextlib
+import random
+import socket
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import aiosql
+import structlog
+
+from shared.errors import Unavailable
+from shared.events import Event
+from shared.observability import WORK_CLAIMED, WORK_LOST, WORK_SETTLED
+from shared.outbox import Outbox, Transaction
+from shared.postgres import Connection, Pool, transaction
+from shared.retry import Backoff
+
+log = structlog.get_logger()
+queries = aiosql.from_path(Path(__file__).parent / "sql/leases.sql", "asyncpg")
+
+MAX_FAILURES = 3
+MAX_LOSSES = 8
+POLL_SECONDS = 0.5  # other instances' rows; this process's own front wakes the worker directly
+GROUP_ROWS = 64
+GROUP_SECONDS = 0.005
+FINISH_SECONDS = 15.0  # what ends within this after SIGTERM is finished, the rest released
+
+
+def holder_name(stage: str) -> str:
+    """Who holds a lease: unique per process start, readable for the person who looks at the queue."""
+    return f"{stage}@{socket.gethostname()}:{random.randrange(16**8):08x}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewWork:
+    """A piece of work to enqueue; `priority` higher first, `delay` in seconds from now."""
+
+    work_id: UUID
+    kind: str
+    workspace: UUID
+    payload: str
+    request_id: UUID | None = None
+    job_id: UUID | None = None
+    run: int = 1
+    lane: str = "standard"
+    priority: int = 0
+    delay: float = 0.0
+    deadline: datetime | None = None
+    traceparent: str | None = None
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Leased:
+    """A lease held by this process. `lost` turns True when another took it over: then stop, quietly."""
+
+    work_id: UUID
+    kind: str
+    workspace: UUID
+    payload: str
+    epoch: int
+    request_id: UUID | None = None
+    job_id: UUID | None = None
+    run: int = 1
+    lane: str = "standard"
+    priority: int = 0
+    failures: int = 0
+    losses: int = 0
+    deadline: datetime | None = None
+    expired: bool = False
+    traceparent: str | None = None
+    created_at: datetime | None = None
+    lost: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of a piece of work: `delay` None is the end of it, else it is ready again after so many seconds.
+
+    `events` leave in the settlement's transaction; `record` is whatever the stage's `record` function wants to write
+    beside it. `failed` counts against MAX_FAILURES.
+    """
+
+    name: str
+    events: Sequence[Event] = ()
+    record: Any = None
+    detail: str | None = None
+    delay: float | None = None
+    failed: bool = False
+
+    @classmethod
+    def again(cls, why: str, *, delay: float, failed: bool = False, record: Any = None) -> "Outcome":
+        return cls(name="again", detail=why, delay=delay, failed=failed, record=record)
+
+
+Run = Callable[[Leased], Awaitable[Outcome]]
+RunMany = Callable[[Sequence[Leased]], Awaitable[Sequence[Outcome]]]
+RecordSettled = Callable[[Transaction, Sequence[tuple[Leased, Outcome]]], Awaitable[None]]
+
+
+async def enqueue(
+    connection: Connection, rows: Sequence[NewWork], *, holder: str | None = None, lease: float = 0.0
+) -> set[UUID]:
+    """Inserts what is new and says which were; with a holder the rows arrive already claimed."""
+    if not rows:
+        return set()
+    found = queries.enqueue(
+        connection,
+        ids=[r.work_id for r in rows],
+        kinds=[r.kind for r in rows],
+        workspaces=[r.workspace for r in rows],
+        requests=[r.request_id for r in rows],
+        jobs=[r.job_id for r in rows],
+        runs=[r.run for r in rows],
+        lanes=[r.lane for r in rows],
+        priorities=[r.priority for r in rows],
+        delays=[r.delay for r in rows],
+        deadlines=[r.deadline for r in rows],
+        traceparents=[r.traceparent for r in rows],
+        payloads=[r.payload for r in rows],
+        holder=holder,
+        lease=lease,
+    )
+    return {row["work_id"] async for row in found}
+
+
+async def bury(connection: Connection, cancels: Sequence[Any]) -> None:
+    """Keeps CancelRequested events as tombstones and lets their waiting work be claimed at once, to be dropped."""
+    if not cancels:
+        return
+    await queries.bury(
+        connection,
+        requests=[c.request_id for c in cancels],
+        jobs=[c.job_id for c in cancels],
+        workspaces=[c.workspace for c in cancels],
+        by=[c.by for c in cancels],
+        reasons=[c.reason for c in cancels],
+    )
+    async for _ in queries.pull_forward(connection, requests=[c.request_id for c in cancels]):
+        pass
+
+
+async def buried(connection: Connection | Pool, work: Sequence[Leased]) -> dict[UUID, str]:
+    """Job id → who cancelled it, of these pieces of work."""
+    asked = [w for w in work if w.request_id and w.job_id]
+    rows = queries.buried(connection, requests=[w.request_id for w in asked], jobs=[w.job_id for w in asked])
+    return {row["job_id"]: row["cancelled_by"] async for row in rows}
+
+
+@dataclass(eq=False)
+class Worker:
+    """Claims, runs and settles one stage's work.
+
+    Give either `run` (one piece, up to `concurrency` at once) or `run_many` (everything claimed together).
+    `exhausted` says how work ends that failed or was lost too often, or whose deadline passed.
+    """
+
+    stage: str
+    outbox: Outbox
+    pool: Pool
+    kinds: Sequence[str]
+    exhausted: Callable[[Leased, str], Outcome]
+    run: Run | None = None
+    run_many: RunMany | None = None
+    record: RecordSettled | None = None
+    concurrency: int = 4
+    lease_seconds: float = 30.0
+    holder: str = ""
+    held: dict[UUID, Leased] = field(default_factory=dict)
+    backlog: bool = True  # whether rows of others may wait: then the front must not overtake them
+    waiting_for: str | None = None
+
+    def __post_init__(self) -> None:
+        self.holder = self.holder or holder_name(self.stage)
+        self._wake = asyncio.Event()
+        self._stopping = False
+        self._running: set[asyncio.Task[None]] = set()
+        self._settling: asyncio.Queue[tuple[Leased, Outcome]] = asyncio.Queue()
+        self._loops: list[asyncio.Task[None]] = []
+
+    # -- the front
+
+    def room(self) -> int:
+        """How many rows a front may insert already claimed: none while anything older waits or the worker ends."""
+        if self.backlog or self._stopping or not self._loops:
+            return 0
+        return max(0, self._capacity() - len(self.held))
+
+    def offer(self, rows: Sequence[NewWork]) -> None:
+        """Takes rows that the front has just committed as claimed by this worker's `holder` (epoch 1)."""
+        self._begin(
+            [
+                Leased(
+                    work_id=r.work_id, kind=r.kind, workspace=r.workspace, payload=r.payload, epoch=1,
+                    request_id=r.request_id, job_id=r.job_id, run=r.run, lane=r.lane, priority=r.priority,
+                    deadline=r.deadline, traceparent=r.traceparent,
+                )
+                for r in rows
+            ]
+        )  # fmt: skip
+
+    def wake(self) -> None:
+        """Rows were committed that anybody may claim."""
+        self.backlog = True
+        self._wake.set()
+
+    # -- life
+
+    async def start(self) -> None:
+        self._loops = [
+            asyncio.create_task(self._claim_forever(), name=f"{self.stage}-claim"),
+            asyncio.create_task(self._heartbeat_forever(), name=f"{self.stage}-heartbeat"),
+            asyncio.create_task(self._settle_forever(), name=f"{self.stage}-settle"),
+        ]
+
+    async def stop(self, *, within: float = FINISH_SECONDS) -> None:
+        """Stops claiming, waits for what ends in time, gives the rest back without counting it as lost."""
+        self._stopping = True
+        self._wake.set()
+        deadline = time.monotonic() + within
+        if self._running:
+            await asyncio.wait(self._running, timeout=within)
+        for task in self._running:
+            task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
+        while (self._settling.qsize() or self._unsettled()) and time.monotonic() < deadline + 2:
+            await asyncio.sleep(GROUP_SECONDS)
+        for loop in self._loops:
+            loop.cancel()
+        await asyncio.gather(*self._loops, return_exceptions=True)
+        if self.held:
+            await self._release(list(self.held.values()))
+
+    def _unsettled(self) -> bool:
+        return any(task.get_name().endswith("-settling") for task in asyncio.all_tasks())
+
+    async def _release(self, leases: Sequence[Leased]) -> None:
+        with contextlib.suppress(Unavailable):
+            async with transaction(self.pool) as connection:
+                await _drain(
+                    queries.settle(
+                        connection, ids=[w.work_id for w in leases], epochs=[w.epoch for w in leases], holder=self.holder,
+                        outcomes=["released"] * len(leases), details=[None] * len(leases), delays=[0.0] * len(leases),
+                        failed=[0] * len(leases),
+                    )
+                )  # fmt: skip
+            log.info("work.released", stage=self.stage, rows=len(leases))
+
+    # -- claiming
+
+    def _capacity(self) -> int:
+        return self.concurrency if self.run is not None else 4 * GROUP_ROWS
+
+    async def _claim_forever(self) -> None:
+        backoff = Backoff()
+        while not self._stopping:
+            room = self._capacity() - len(self.held)
+            if room <= 0 or (self.run_many is not None and room < GROUP_ROWS):
+                await self._pause()
+                continue
+            try:
+                self._wake.clear()
+                claimed = await self._claim(room)
+                backoff.reset()
+                self.waiting_for = None
+            except Unavailable as error:
+                self.waiting_for = error.dependency
+                await backoff.wait()
+                continue
+            except Exception:
+                log.exception("work.claim_failed", stage=self.stage)
+                await backoff.wait()
+                continue
+            self._begin(claimed)
+            self.backlog = len(claimed) >= room
+            if not self.backlog:
+                await self._pause()
+
+    async def _pause(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._wake.wait(), POLL_SECONDS)
+        self._wake.clear()
+
+    async def _claim(self, many: int) -> list[Leased]:
+        async with transaction(self.pool) as connection:
+            rows = queries.claim(
+                connection, kinds=list(self.kinds), many=many, holder=self.holder, lease=self.lease_seconds
+            )
+            return [Leased(**dict(row)) async for row in rows]
+
+    def _begin(self, leases: Sequence[Leased]) -> None:
+        if not leases:
+            return
+        ready = []
+        for lease in leases:
+            self.held[lease.work_id] = lease
+            WORK_CLAIMED.labels(self.stage, lease.kind).inc()
+            why = _exhaustion(lease)
+            if why is None:
+                ready.append(lease)
+            else:
+                self._settling.put_nowait((lease, self.exhausted(lease, why)))
+        if self.run_many is not None and ready:
+            self._spawn(self._run_together(ready))
+        elif self.run is not None:
+            for lease in ready:
+                self._spawn(self._run_alone(lease))
+
+    def _spawn(self, work: Any) -> None:
+        task = asyncio.create_task(work)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+
+    async def _run_alone(self, lease: Leased) -> None:
+        assert self.run is not None
+        try:
+            outcome = await self.run(lease)
+        except Exception as error:  # noqa: BLE001  # whatever it was, the lease must be settled
+            outcome = self._outcome_of(lease, error)
+        self._settling.put_nowait((lease, outcome))
+
+    async def _run_together(self, leases: Sequence[Leased]) -> None:
+        assert self.run_many is not None
+        try:
+            outcomes = await self.run_many(leases)
+        except Exception as error:  # noqa: BLE001
+            outcomes = [self._outcome_of(lease, error) for lease in leases]
+        for pair in zip(leases, outcomes, strict=True):
+            self._settling.put_nowait(pair)
+
+    def _outcome_of(self, lease: Leased, error: Exception) -> Outcome:
+        """A dependency that is away costs the work nothing; anything else is a failure of its own."""
+        if isinstance(error, Unavailable):
+            self.waiting_for = error.dependency
+            return Outcome.again(str(error), delay=random.uniform(0.5, 5.0))
+        log.error("work.failed", stage=self.stage, work=str(lease.work_id), kind=lease.kind, error=repr(error), exc_info=error)
+        if lease.failures + 1 >= MAX_FAILURES:
+            return self.exhausted(lease, f"failed {MAX_FAILURES} times, last: {error!r}")
+        return Outcome.again(repr(error), delay=2.0**lease.failures, failed=True)
+
+    # -- heartbeat
+
+    async def _heartbeat_forever(self) -> None:
+        while True:
+            await asyncio.sleep(self.lease_seconds / 3)
+            leases = list(self.held.values())
+            if not leases:
+                continue
+            try:
+                async with transaction(self.pool) as connection:
+                    rows = queries.renew(
+                        connection, ids=[w.work_id for w in leases], epochs=[w.epoch for w in leases],
+                        holder=self.holder, lease=self.lease_seconds,
+                    )  # fmt: skip
+                    kept = {row["work_id"] async for row in rows}
+            except Unavailable as error:
+                log.warning("lease.not_renewed", stage=self.stage, cause=str(error))
+                continue
+            for lease in leases:
+                if lease.work_id not in kept and self.held.get(lease.work_id) is lease:
+                    lease.lost = True
+                    WORK_LOST.labels(self.stage, lease.kind).inc()
+
+    # -- settling
+
+    async def _settle_forever(self) -> None:
+        while True:
+            group = [await self._settling.get()]
+            deadline = time.monotonic() + GROUP_SECONDS
+            while len(group) < self._group_rows() and (left := deadline - time.monotonic()) > 0:
+                try:
+                    group.append(await asyncio.wait_for(self._settling.get(), left))
+                except TimeoutError:
+                    break
+            task = asyncio.create_task(self._settle(group), name=f"{self.stage}-settling")
+            await asyncio.shield(task)
+
+    def _group_rows(self) -> int:
+        return GROUP_ROWS if self.run is not None else 4 * GROUP_ROWS
+
+    async def _settle(self, group: Sequence[tuple[Leased, Outcome]]) -> None:
+        backoff = Backoff()
+        while True:
+            try:
+                settled = await self._settle_once(group)
+                break
+            except Unavailable as error:
+                # The work is done; only its settlement waits. The lease may be lost meanwhile: then it is fenced.
+                log.warning("settlement.waits", stage=self.stage, rows=len(group), cause=str(error))
+                await backoff.wait()
+            except Exception:
+                if len(group) > 1:  # find the one at fault, so that its neighbours settle
+                    for pair in group:
+                        await self._settle([pair])
+                    return
+                lease, _ = group[0]
+                log.exception("settlement.failed", stage=self.stage, work=str(lease.work_id))
+                if lease.failures + 1 >= MAX_FAILURES + 1:
+                    self.held.pop(lease.work_id, None)  # left to its lease: the next claim counts a loss
+                    return
+                lease.failures += 1
+                group = [(lease, self.exhausted(lease, "its settlement was refused; see the log"))]
+        for lease, outcome in group:
+            self.held.pop(lease.work_id, None)
+            if lease.work_id in settled:
+                WORK_SETTLED.labels(self.stage, lease.kind, outcome.name).inc()
+            else:
+                log.warning("settlement.fenced", stage=self.stage, work=str(lease.work_id), epoch=lease.epoch)
+        self._wake.set()
+
+    async def _settle_once(self, group: Sequence[tuple[Leased, Outcome]]) -> set[UUID]:
+        async with self.outbox.transaction() as running:
+            rows = queries.settle(
+                running.connection,
+                ids=[lease.work_id for lease, _ in group],
+                epochs=[lease.epoch for lease, _ in group],
+                holder=self.holder,
+                outcomes=[outcome.name for _, outcome in group],
+                details=[outcome.detail for _, outcome in group],
+                delays=[outcome.delay for _, outcome in group],
+                failed=[int(outcome.failed) for _, outcome in group],
+            )
+            settled = {row["work_id"] async for row in rows}
+            kept = [(lease, outcome) for lease, outcome in group if lease.work_id in settled]
+            if self.record is not None and kept:
+                await self.record(running, kept)
+            for _, outcome in kept:
+                running.emit(*outcome.events)
+        return settled
+
+
+def _exhaustion(lease: Leased) -> str | None:
+    if lease.expired:
+        return "expired"
+    if lease.losses >= MAX_LOSSES:
+        return f"its lease was lost {lease.losses} times"
+    if lease.failures >= MAX_FAILURES:
+        return f"failed {lease.failures} times"
+    return None
+
+
+async def _drain(rows: Any) -> None:
+    async for _ in rows:
+        pass

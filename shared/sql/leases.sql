@@ -1,0 +1,71 @@
+-- name: enqueue(ids, kinds, workspaces, requests, jobs, runs, lanes, priorities, delays, deadlines, traceparents, payloads, holder, lease)
+-- The key is the inbox: only rows that come back are new. With a holder they arrive already claimed by this process.
+insert into work (work_id, kind, workspace, request_id, job_id, run, lane, priority, ready_at, deadline, traceparent, payload, holder, epoch)
+select id, kind, workspace, request, job, run, lane, priority,
+       clock_timestamp() + make_interval(secs => delay + case when :holder::text is null then 0 else :lease::float8 end),
+       deadline, traceparent, payload, :holder::text, case when :holder::text is null then 0 else 1 end
+from unnest(:ids::uuid[], :kinds::text[], :workspaces::uuid[], :requests::uuid[], :jobs::uuid[], :runs::int[], :lanes::text[],
+            :priorities::smallint[], :delays::float8[], :deadlines::timestamptz[], :traceparents::text[], :payloads::text[])
+     as t(id, kind, workspace, request, job, run, lane, priority, delay, deadline, traceparent, payload)
+on conflict (work_id) do nothing
+returning work_id;
+
+-- name: claim(kinds, many, holder, lease)
+-- One index scan serves new work and expired leases; a row that still names a holder was lost by it.
+with due as (
+    select work_id from work
+    where ready_at <= clock_timestamp() and kind = any(:kinds::text[])
+    order by priority desc, ready_at
+    limit :many for update skip locked
+)
+update work w set holder = :holder, epoch = w.epoch + 1, losses = w.losses + (w.holder is not null)::int,
+                  ready_at = clock_timestamp() + make_interval(secs => :lease)
+from due where w.work_id = due.work_id
+returning w.work_id, w.kind, w.workspace, w.request_id, w.job_id, w.run, w.lane, w.priority, w.epoch, w.failures, w.losses,
+          w.deadline, w.traceparent, w.payload, w.created_at,
+          (w.deadline is not null and w.deadline < clock_timestamp()) as expired;
+
+-- name: renew(ids, epochs, holder, lease)
+-- One heartbeat for all leases of a worker; what does not come back is another's now.
+update work w set ready_at = clock_timestamp() + make_interval(secs => :lease)
+from unnest(:ids::uuid[], :epochs::int[]) as mine(work_id, epoch)
+where w.work_id = mine.work_id and w.epoch = mine.epoch and w.holder = :holder
+returning w.work_id;
+
+-- name: settle(ids, epochs, holder, outcomes, details, delays, failed)
+-- Fenced by the epoch: a zombie's late settlement returns no row, so nothing is emitted for it. A delay means: again.
+update work w set
+    ready_at = case when s.delay is null then null else clock_timestamp() + make_interval(secs => s.delay) end,
+    finished_at = case when s.delay is null then clock_timestamp() end,
+    outcome = s.outcome, detail = s.detail, holder = null, failures = w.failures + s.failed
+from unnest(:ids::uuid[], :epochs::int[], :outcomes::text[], :details::text[], :delays::float8[], :failed::int[])
+     as s(work_id, epoch, outcome, detail, delay, failed)
+where w.work_id = s.work_id and w.epoch = s.epoch and w.holder = :holder
+returning w.work_id;
+
+-- name: bury(requests, jobs, workspaces, by, reasons)!
+-- A cancel outlives the message that brought it; nil job: the whole request.
+insert into tombstones (request_id, job_id, workspace, cancelled_by, reason)
+select request, coalesce(job, '00000000-0000-0000-0000-000000000000'), workspace, cancelled_by, reason
+from unnest(:requests::uuid[], :jobs::uuid[], :workspaces::uuid[], :by::text[], :reasons::text[])
+     as t(request, job, workspace, cancelled_by, reason)
+on conflict do nothing;
+
+-- name: buried(requests, jobs)
+-- Which of these jobs somebody asked to end, and who.
+select distinct on (asked.job) asked.job as job_id, t.cancelled_by
+from unnest(:requests::uuid[], :jobs::uuid[]) as asked(request, job)
+join tombstones t on t.request_id = asked.request
+ and t.job_id in (asked.job, '00000000-0000-0000-0000-000000000000');
+
+-- name: pull_forward(requests)
+-- Waiting work of a cancelled request is claimable at once, so that its end does not wait for its turn.
+update work set ready_at = clock_timestamp()
+where request_id = any(:requests::uuid[]) and holder is null and ready_at > clock_timestamp()
+returning work_id;
+
+-- name: depth()
+-- What waits and what runs, per lane; the age is of the oldest that could start.
+select kind, lane, count(*) filter (where holder is null) as waiting, count(*) filter (where holder is not null) as running,
+       extract(epoch from clock_timestamp() - min(created_at) filter (where holder is null))::float8 as oldest_seconds
+from work where ready_at is not null group by kind, lane;
