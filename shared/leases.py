@@ -107,6 +107,7 @@ class Outcome:
 
 Run = Callable[[Leased], Awaitable[Outcome]]
 RunMany = Callable[[Sequence[Leased]], Awaitable[Sequence[Outcome]]]
+Claim = Callable[[Connection, int], Awaitable[list[Leased]]]
 RecordSettled = Callable[[Transaction, Sequence[tuple[Leased, Outcome]]], Awaitable[None]]
 
 
@@ -164,7 +165,8 @@ class Worker:
     """Claims, runs and settles one stage's work.
 
     Give either `run` (one piece, up to `concurrency` at once) or `run_many` (everything claimed together).
-    `exhausted` says how work ends that failed or was lost too often, or whose deadline passed.
+    `exhausted` says how work ends that failed or was lost too often, or whose deadline passed. `claim` takes the place
+    of the plain order (priority, then age) where a stage shares its workers out otherwise.
     """
 
     stage: str
@@ -175,6 +177,7 @@ class Worker:
     run: Run | None = None
     run_many: RunMany | None = None
     record: RecordSettled | None = None
+    claim: Claim | None = None
     concurrency: int = 4
     lease_seconds: float = 30.0
     holder: str = ""
@@ -295,6 +298,8 @@ class Worker:
 
     async def _claim(self, many: int) -> list[Leased]:
         async with transaction(self.pool) as connection:
+            if self.claim is not None:
+                return await self.claim(connection, many)
             rows = queries.claim(
                 connection, kinds=list(self.kinds), many=many, holder=self.holder, lease=self.lease_seconds
             )

@@ -7,7 +7,7 @@ between commit and send leaves too. Sending twice is possible and harmless; not 
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -41,9 +41,14 @@ class Transaction:
 
     connection: Connection
     events: list[Event] = field(default_factory=list)
+    after: list[Callable[[], None]] = field(default_factory=list)
 
     def emit(self, *events: Event) -> None:
         self.events.extend(events)
+
+    def after_commit(self, call: Callable[[], None]) -> None:
+        """Called once what this transaction wrote is true, and never if it is rolled back."""
+        self.after.append(call)
 
 
 class Outbox:
@@ -97,6 +102,8 @@ class Outbox:
             self._acknowledged.extend(done)
             raise
         self.hand_over(rows)
+        for call in running.after:
+            call()
 
     async def add(self, connection: Connection, events: Sequence[Event]) -> list[tuple[int, Record]]:
         """Inserts the events' rows; give what it returns to `hand_over` after the commit."""
