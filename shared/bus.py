@@ -245,7 +245,13 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
             headers += [(name, value.encode(errors="replace")) for name, value in extra.items()]
             records.append(Record(f"{record.topic}.dlq", record.key, headers, record.value))
             EVENTS_DEAD.labels(self.group, item.topic.name, item.bad.reason).inc()
-            log.error("record.dead_lettered", group=self.group, origin=origin, reason=item.bad.reason, detail=item.bad.detail[:300])
+            log.error(
+                "record.dead_lettered",
+                group=self.group,
+                origin=origin,
+                reason=item.bad.reason,
+                detail=item.bad.detail[:300],
+            )
         refused = await self.bus.producer.deliver(records)
         if refused:
             raise Unavailable("kafka", f"dead letters were refused: {next(iter(refused.values()))!r}")
@@ -274,7 +280,9 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         self.finished.update(last)
         if self.stop is not None:
             CONSUMER_STOPPED.labels(self.group).set(1)
-            log.critical("consumer.stopped", group=self.group, topic=self.stop.topic, bad=self.stop.bad, of=self.stop.of)
+            log.critical(
+                "consumer.stopped", group=self.group, topic=self.stop.topic, bad=self.stop.bad, of=self.stop.of
+            )
             for partition, offset in last.items():
                 if partition in self.consumer.assignment():
                     self.consumer.seek(partition, offset)
@@ -323,7 +331,10 @@ class Bus:
         self.max_records = max_records
         security = {k: v for k, v in options.items() if k != "bootstrap_servers"}
         self.broker = KafkaBroker(
-            options["bootstrap_servers"].split(","), logger=None, security=_security(security), allow_auto_create_topics=False
+            options["bootstrap_servers"].split(","),
+            logger=None,
+            security=_security(security),
+            allow_auto_create_topics=False,
         )
         self.subscriptions: list[Subscription] = []
         self.topics_by_name: dict[str, Topic] = {}

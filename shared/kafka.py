@@ -82,9 +82,7 @@ def _all_topics(settings: KafkaSettings) -> list[NewTopic]:
     made = []
     for topic in TOPICS:
         name = settings.topic_prefix + topic.name
-        made.append(
-            NewTopic(name, settings.topic_partitions, settings.topic_replication, topic_configs=topic.config)
-        )
+        made.append(NewTopic(name, settings.topic_partitions, settings.topic_replication, topic_configs=topic.config))
         dead = {"retention.ms": milliseconds, "message.timestamp.type": "LogAppendTime"}
         made.append(NewTopic(f"{name}.dlq", 1, settings.topic_replication, topic_configs=dead))
     return made

@@ -213,7 +213,9 @@ def _record(row: asyncpg.Record) -> Record:
     return Record(row["topic"], row["key"], headers, row["body"].encode())
 
 
-async def _zip(rows: AsyncIterator[asyncpg.Record], records: Sequence[Record]) -> AsyncIterator[tuple[asyncpg.Record, Record]]:
+async def _zip(
+    rows: AsyncIterator[asyncpg.Record], records: Sequence[Record]
+) -> AsyncIterator[tuple[asyncpg.Record, Record]]:
     place = 0
     async for row in rows:
         yield row, records[place]

@@ -1,0 +1,270 @@
+"""A stage as a process: opens what it needs, starts in order, stops in reverse, and answers /readyz all the while.
+
+Roles: `consume` (the Kafka edges), `work` (leases), `http`. HTTP comes up first, so that an orchestrator sees a
+process that waits for Postgres as alive and not ready, instead of a crash loop.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import signal
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import structlog
+import uvicorn
+from fastapi import FastAPI
+from opentelemetry.sdk.trace import TracerProvider
+
+from shared.blobs import Blobs, open_blobs
+from shared.bus import Bus
+from shared.errors import Unavailable
+from shared.http import Check, Gate, create_app
+from shared.kafka import Producer, connection_options
+from shared.observability import configure_logs, configure_traces
+from shared.outbox import Outbox
+from shared.postgres import Pool, open_pool
+from shared.retry import Backoff
+from shared.settings import Settings
+
+log = structlog.get_logger()
+
+ROLES = ("consume", "work", "http")
+
+
+class Part(Protocol):
+    """What a stage adds: a worker, a broadcaster."""
+
+    async def start(self) -> None: ...
+    async def stop(self) -> None: ...
+
+
+@dataclass(eq=False)
+class Service:
+    """What every stage has. A stage's `build` wires its handlers to `bus`, its routes to `app`, its worker by `add`."""
+
+    stage: str
+    settings: Settings
+    roles: frozenset[str]
+    producer: Producer
+    bus: Bus
+    app: FastAPI
+    gate: Gate
+    blobs: Blobs
+    checks: dict[str, Check]
+    pool: Pool | None = None
+    outbox: Outbox | None = None
+    parts: list[Part] = field(default_factory=list)
+
+    def add(self, part: Part) -> None:
+        """Starts with the service, after the outbox and before the consumers; stops after them."""
+        self.parts.append(part)
+
+    @property
+    def database(self) -> Pool:
+        assert self.pool is not None, f"{self.stage} was opened without a database"
+        return self.pool
+
+    @property
+    def facts(self) -> Outbox:
+        assert self.outbox is not None, f"{self.stage} was opened without a database"
+        return self.outbox
+
+    async def start(self) -> None:
+        await self.producer.start()
+        if self.outbox is not None:
+            await self.outbox.start()
+        for part in self.parts:
+            await part.start()
+        if "consume" in self.roles:
+            await self.bus.start()
+
+    async def stop(self) -> None:
+        """Stops reading, then working, then sending: each may still need what stops after it."""
+        steps: list[Callable[[], Awaitable[None]]] = []
+        if "consume" in self.roles:
+            steps.append(self.bus.stop)
+        steps += [part.stop for part in reversed(self.parts)]
+        if self.outbox is not None:
+            steps.append(self.outbox.stop)
+        steps += [self.producer.stop, self.blobs.close]
+        if self.pool is not None:
+            steps.append(self._close_pool)
+        for step in steps:
+            try:
+                await step()
+            except Exception:
+                log.exception("stop.step_failed", step=getattr(step, "__qualname__", str(step)))
+
+    async def _close_pool(self) -> None:
+        try:
+            await asyncio.wait_for(self.database.close(), 3)
+        except TimeoutError:
+            self.database.terminate()
+
+
+Build = Callable[[Service], Awaitable[None]]
+
+
+async def open_service(stage: str, settings: Settings, *, roles: frozenset[str], database: bool = True) -> Service:
+    """Opens Postgres and the rest.
+
+    Raises:
+        Unavailable: Postgres does not answer yet.
+    """
+    options = connection_options(settings)
+    producer = Producer(settings)
+    secret = settings.session_secret.get_secret_value()
+    pool = await open_pool(settings.database_url.get_secret_value(), stage=stage) if database else None
+    direct = settings.database_direct_url.get_secret_value() if settings.database_direct_url else None
+    outbox = Outbox(pool, producer, prefix=settings.topic_prefix, direct_url=direct) if pool is not None else None
+    bus = Bus(producer, options=options, prefix=settings.topic_prefix, outbox=outbox, max_records=settings.max_records)
+    blobs = open_blobs(
+        settings.blobs_url, public_url=settings.public_url, secret=secret, s3_endpoint=settings.s3_endpoint
+    )
+    checks: dict[str, Check] = {"object store": _check(blobs.check)}
+    if pool is not None:
+        checks["postgres"] = _check(lambda: pool.fetchval("select 1", timeout=2))
+    gate = Gate(pool, secret=secret, public_url=settings.public_url)
+    app = create_app(stage, checks=checks, gate=gate, resume=bus.resume, waiting=bus.waiting_for)
+    return Service(stage, settings, roles, producer, bus, app, gate, blobs, checks, pool, outbox)
+
+
+def _check(call: Callable[[], Awaitable[Any]]) -> Check:
+    async def run() -> str | None:
+        try:
+            await asyncio.wait_for(call(), 3)
+        except Exception as error:  # noqa: BLE001  # whatever is wrong, /readyz says it
+            return repr(error)[:200]
+        return None
+
+    return run
+
+
+def main(stage: str, settings_class: type[Settings], build: Build, *, database: bool = True) -> None:
+    """`python -m services.<stage>`: reads roles and environment, runs until SIGTERM or SIGINT."""
+    import uvloop  # noqa: PLC0415  # only a process's entry pays
+
+    parser = argparse.ArgumentParser(prog=f"python -m services.{stage}")
+    parser.add_argument("--roles", default=",".join(ROLES), help="any of consume, work, http, joined by commas")
+    roles = frozenset(parser.parse_args().roles.split(","))
+    if unknown := roles - set(ROLES):
+        parser.error(f"unknown roles: {', '.join(sorted(unknown))}; there are {', '.join(ROLES)}")
+    settings = settings_class()
+    configure_logs(service=stage, level=settings.log_level)
+    traces = configure_traces(service=stage, sample=settings.trace_sample, endpoint=settings.otlp_endpoint)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(serve(stage, settings, roles, build, database=database, traces=traces))
+
+
+async def serve(
+    stage: str,
+    settings: Settings,
+    roles: frozenset[str],
+    build: Build,
+    *,
+    database: bool = True,
+    traces: TracerProvider | None = None,
+) -> None:
+    """Serves until told to stop."""
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    face = _Face(stage)
+    server = _Server(
+        uvicorn.Config(
+            face,
+            host=settings.http_host,
+            port=settings.http_port,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            timeout_graceful_shutdown=3,
+        )
+    )
+    serving = asyncio.create_task(server.serve())
+    service = await _until_ready(stage, settings, roles, build, database=database, face=face, stopping=stopping)
+    log.info("service.ready" if service else "service.never_ready", roles=sorted(roles))
+    failed = asyncio.create_task(_first_end(serving))
+    stop = asyncio.create_task(stopping.wait())
+    await asyncio.wait({failed, stop}, return_when=asyncio.FIRST_COMPLETED)
+    log.info("service.stopping")
+    if service is not None:
+        await service.stop()
+    server.should_exit = True
+    with contextlib.suppress(Exception):
+        await asyncio.wait_for(serving, 5)
+    if traces is not None:
+        await asyncio.to_thread(traces.shutdown)
+    log.info("service.stopped")
+
+
+async def _first_end(task: "asyncio.Task[Any]") -> None:
+    with contextlib.suppress(Exception):
+        await asyncio.shield(task)
+
+
+async def _until_ready(
+    stage: str,
+    settings: Settings,
+    roles: frozenset[str],
+    build: Build,
+    *,
+    database: bool,
+    face: "_Face",
+    stopping: asyncio.Event,
+) -> Service | None:
+    """Opens, builds and starts, waiting without end for what is away; None if told to stop meanwhile."""
+    backoff = Backoff(ceiling=5.0)
+    while not stopping.is_set():
+        service: Service | None = None
+        try:
+            service = await open_service(stage, settings, roles=roles, database=database)
+            await build(service)
+            await service.start()
+        except Unavailable as error:
+            face.waits_for = str(error)
+            log.warning("service.waits", dependency=error.dependency, cause=error.cause)
+            if service is not None:
+                await service.stop()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stopping.wait(), backoff.next())
+            continue
+        face.app = service.app
+        return service
+    return None
+
+
+class _Face:
+    """What answers HTTP before the service is ready: alive, not ready, and why."""
+
+    def __init__(self, stage: str) -> None:
+        self.stage = stage
+        self.app: FastAPI | None = None
+        self.waits_for = "is starting"
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if self.app is not None:
+            await self.app(scope, receive, send)
+            return
+        if scope["type"] != "http":
+            return
+        alive = scope["path"] == "/livez"
+        body = f'{{"stage":"{self.stage}","ready":false,"dependencies":"{_plain(self.waits_for)}"}}'.encode()
+        headers = [(b"content-type", b"application/json"), (b"retry-after", b"2")]
+        await send({"type": "http.response.start", "status": 200 if alive else 503, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+
+def _plain(text: str) -> str:
+    return "".join(c for c in text if c.isprintable() and c not in '"\\')
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its own signal handlers: this module decides the order of the end."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
