@@ -1,0 +1,96 @@
+"""A child process that decodes and encodes: reads an order and an original from stdin, writes what it made to stdout.
+
+It holds no key and no address, may not write files, and has a memory limit. A picture that breaks it breaks only it.
+
+On the wire both ways: four bytes of length, a JSON header of that length, then the blobs whose sizes the header names.
+"""
+
+import json
+import os
+import resource
+import struct
+import sys
+import traceback
+from typing import Any, BinaryIO
+
+from services.postprocess.imaging import CorruptImage
+from services.postprocess.recipes import BadRecipe, Developed, Order, develop
+
+LENGTH = struct.Struct("!I")
+# Pixels yield to event loops: on a busy machine heartbeats and answers come first, derivatives a little later.
+NICENESS = 5
+
+
+def main() -> None:
+    answers = _keep_stdout_clean()
+    _confine(memory=int(sys.argv[1]) * 1024 * 1024)
+    while (asked := _read(sys.stdin.buffer)) is not None:
+        header, original = asked
+        _write(answers, *_answer(header, original))
+
+
+def _answer(header: dict[str, Any], original: bytes) -> tuple[dict[str, Any], list[bytes]]:
+    try:
+        developed = develop(original, Order.model_validate(header["order"]))
+    except CorruptImage as error:
+        return {"error": "corrupt", "detail": str(error)}, []
+    except BadRecipe as error:
+        return {"error": "recipe", "detail": str(error)}, []
+    except MemoryError:
+        return {"error": "memory", "detail": "the picture needs more memory than a child process may take"}, []
+    except Exception:  # noqa: BLE001  # a bug of ours: told to the worker, which is loud about it
+        return {"error": "bug", "detail": traceback.format_exc()}, []
+    return _told(developed), [made.data for made in developed.derivatives]
+
+
+def _told(developed: Developed) -> dict[str, Any]:
+    return {
+        "original": developed.original._asdict(),
+        "versions": developed.versions,
+        "derivatives": [
+            {
+                "channel": made.channel,
+                "rendition": made.rendition,
+                "facts": made.facts._asdict(),
+                "wanted": made.wanted,
+                "exact": made.exact,
+                "max_bytes": made.max_bytes,
+                "manifest": made.manifest,
+            }
+            for made in developed.derivatives
+        ],
+    }
+
+
+def _read(stream: BinaryIO) -> tuple[dict[str, Any], bytes] | None:
+    """The next order, or None when the worker has closed its end, or has died."""
+    start = stream.read(LENGTH.size)
+    if len(start) < LENGTH.size:
+        return None
+    header = json.loads(stream.read(LENGTH.unpack(start)[0]))
+    original = stream.read(header["bytes"])
+    return (header, original) if len(original) == header["bytes"] else None
+
+
+def _write(stream: BinaryIO, header: dict[str, Any], blobs: list[bytes]) -> None:
+    told = json.dumps({**header, "sizes": [len(blob) for blob in blobs]}).encode()
+    stream.write(LENGTH.pack(len(told)) + told)
+    stream.writelines(blobs)
+    stream.flush()
+
+
+def _keep_stdout_clean() -> BinaryIO:
+    """Answers go to what stdout was; whatever a library prints goes to stderr and cannot garble them."""
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    return answers
+
+
+def _confine(*, memory: int) -> None:
+    os.nice(NICENESS)
+    for limit, most in ((resource.RLIMIT_AS, memory), (resource.RLIMIT_CORE, 0), (resource.RLIMIT_FSIZE, 0)):
+        resource.setrlimit(limit, (most, most))
+
+
+if __name__ == "__main__":
+    main()

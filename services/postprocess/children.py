@@ -1,0 +1,222 @@
+"""The worker's side of its child processes: one picture in one child at a time, within limits of time and memory.
+
+A child that dies or takes too long costs its own picture an attempt and nobody else anything; the next picture gets a
+new child. Children start when there is work and go when there is none, so an idle service holds no imaging library.
+"""
+
+import asyncio
+import json
+import os
+import struct
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import services
+
+LENGTH = struct.Struct("!I")
+# The whole environment of a child: where programs and libraries are, and nothing that opens a door.
+ENVIRONMENT = ("PATH", "LD_LIBRARY_PATH", "PYTHONDONTWRITEBYTECODE", "SYSTEMROOT")
+
+
+class PictureRefused(Exception):
+    """The child looked and said no; trying again says the same. `code` is `corrupt` or `recipe`."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.detail = detail
+
+
+class OutOfMemory(Exception):
+    """The picture needs more memory than a child may take."""
+
+
+class ChildDied(Exception):
+    """The child process ended or was stopped before it answered."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """One file a child made; see `recipes.Derivative`."""
+
+    channel: str | None
+    rendition: str
+    media_type: str
+    width: int
+    height: int
+    wanted: tuple[int, int]
+    exact: bool
+    max_bytes: int | None
+    manifest: dict[str, Any]
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Development:
+    """What became of one original. The first three say what its own bytes say."""
+
+    media_type: str
+    width: int
+    height: int
+    made: list[Made]
+    versions: dict[str, str]
+
+
+class Children:
+    """At most `count` child processes, lent one picture each."""
+
+    def __init__(self, *, count: int, seconds: float = 60, memory_mb: int = 1024, idle_seconds: float = 30) -> None:
+        self._free = asyncio.Semaphore(count)
+        self._seconds = seconds
+        self._memory_mb = memory_mb
+        self._idle_seconds = idle_seconds
+        self._idle: list[_Child] = []
+
+    async def develop(self, original: bytes, order: Mapping[str, Any]) -> Development:
+        """What `recipes.develop` makes of the original.
+
+        Raises PictureRefused, OutOfMemory, ChildDied, and RuntimeError with the child's traceback for a bug of ours.
+        """
+        async with self._free:
+            child = self._rested() or await _Child.start(memory_mb=self._memory_mb)
+            try:
+                async with asyncio.timeout(self._seconds):
+                    header, blobs = await child.ask({"order": order, "bytes": len(original)}, original)
+            except TimeoutError:
+                await child.kill()
+                raise ChildDied(f"the child process took longer than {self._seconds:g} s") from None
+            except (asyncio.IncompleteReadError, ConnectionError):
+                raise ChildDied(f"the child process ended with {await child.ended()}") from None
+            except BaseException:  # cancelled while the child works: what it writes now answers nobody
+                await child.kill()
+                raise
+            self._rest(child)
+        return _development(header, blobs)
+
+    @property
+    def pids(self) -> list[int]:
+        """Of the children that wait for work."""
+        return [child.pid for child in self._idle if child.alive]
+
+    async def close(self) -> None:
+        """Ends the idle children; those at work end with the call that uses them."""
+        while self._idle:
+            await self._idle.pop().end()
+
+    def _rested(self) -> "_Child | None":
+        """A child that waits for work, and has not died waiting."""
+        while self._idle:
+            child = self._idle.pop()
+            if child.alive:
+                return child
+        return None
+
+    def _rest(self, child: "_Child") -> None:
+        self._idle.append(child)
+        child.dismissal = asyncio.get_running_loop().call_later(self._idle_seconds, self._dismiss, child)
+
+    def _dismiss(self, child: "_Child") -> None:
+        if child in self._idle:
+            self._idle.remove(child)
+            child.close_input()
+
+
+class _Child:
+    """One process and its two pipes."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+        self.dismissal: asyncio.TimerHandle | None = None
+
+    @classmethod
+    async def start(cls, *, memory_mb: int) -> "_Child":
+        environment = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
+        environment["PYTHONPATH"] = str(Path(next(iter(services.__path__))).parent)
+        return cls(
+            await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "services.postprocess.child",
+                str(memory_mb),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                env=environment,
+                start_new_session=True,  # Ctrl-C in a terminal reaches the worker, which lets its children finish
+                limit=1024 * 1024,
+            )
+        )
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        return self._process.returncode is None
+
+    async def ask(self, header: Mapping[str, Any], original: bytes) -> tuple[dict[str, Any], list[bytes]]:
+        if self.dismissal:
+            self.dismissal.cancel()
+        told, pipe, answers = json.dumps(header).encode(), self._process.stdin, self._process.stdout
+        if pipe is None or answers is None:
+            raise RuntimeError("a child is always started with both pipes")
+        pipe.writelines((LENGTH.pack(len(told)), told, original))
+        await pipe.drain()
+        length = LENGTH.unpack(await answers.readexactly(LENGTH.size))[0]
+        answer: dict[str, Any] = json.loads(await answers.readexactly(length))
+        return answer, [await answers.readexactly(size) for size in answer["sizes"]]
+
+    def close_input(self) -> None:
+        """The child sees the end of its input and leaves."""
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+
+    async def end(self) -> None:
+        if self.dismissal:
+            self.dismissal.cancel()
+        self.close_input()
+        await self._process.wait()
+
+    async def kill(self) -> None:
+        if self.alive:
+            self._process.kill()
+        await self._process.wait()
+
+    async def ended(self) -> str:
+        """How it went, once its pipes have closed; one that closed them and stays is killed."""
+        try:
+            async with asyncio.timeout(1):
+                code = await self._process.wait()
+        except TimeoutError:
+            await self.kill()
+            return "closed pipes"
+        return f"signal {-code}" if code < 0 else f"exit status {code}"
+
+
+def _development(header: dict[str, Any], blobs: list[bytes]) -> Development:
+    match header.get("error"):
+        case None:
+            pass
+        case "memory":
+            raise OutOfMemory(header["detail"])
+        case "bug":
+            raise RuntimeError(header["detail"])
+        case code:
+            raise PictureRefused(code, header["detail"])
+    made = [
+        Made(
+            channel=told["channel"],
+            rendition=told["rendition"],
+            **told["facts"],
+            wanted=(told["wanted"][0], told["wanted"][1]),
+            exact=told["exact"],
+            max_bytes=told["max_bytes"],
+            manifest=told["manifest"],
+            data=data,
+        )
+        for told, data in zip(header["derivatives"], blobs, strict=True)
+    ]
+    return Development(**header["original"], made=made, versions=header["versions"])

@@ -1,0 +1,25 @@
+"""The operations a recipe is made of: one file and one function each, from frame to frame, with typed parameters.
+
+Those that only choose where to look (crop) move the frame's window and cost nothing; those that need pixels (resize,
+pad) cut them from the shared pyramid, once, at the size asked for.
+
+An operation from outside this tree is an entry point in the group `calotype.operations` that names an `Operation`.
+"""
+
+from functools import cache
+from importlib.metadata import entry_points
+
+from services.postprocess.operations.crop import CROP
+from services.postprocess.operations.frame import Frame
+from services.postprocess.operations.operation import Operation, Parameters
+from services.postprocess.operations.pad import PAD
+from services.postprocess.operations.resize import RESIZE
+
+__all__ = ["Frame", "Operation", "Parameters", "operations"]
+
+
+@cache
+def operations() -> dict[str, Operation]:
+    """Every operation by its name; one of ours cannot be replaced from outside."""
+    found = {point.name: point.load() for point in entry_points(group="calotype.operations")}
+    return found | {operation.name: operation for operation in (CROP, RESIZE, PAD)}

@@ -1,0 +1,30 @@
+"""Crop to an aspect around what matters; no pixel is touched yet."""
+
+from dataclasses import replace
+from typing import Annotated
+
+from pydantic import AfterValidator
+
+from services.postprocess.geometry import crop_to_aspect, parse_aspect
+from services.postprocess.operations.frame import Frame
+from services.postprocess.operations.operation import Operation, Parameters
+
+
+def _checked(aspect: str) -> str:
+    parse_aspect(aspect)
+    return aspect
+
+
+class Crop(Parameters):
+    """`aspect` as width:height; without one, that of the rendition's own size."""
+
+    aspect: Annotated[str, AfterValidator(_checked)] | None = None
+
+
+def crop(frame: Frame, wanted: Crop) -> Frame:
+    width, height = frame.wanted
+    aspect = parse_aspect(wanted.aspect) if wanted.aspect else width / height
+    return replace(frame, window=crop_to_aspect(frame.window, aspect, focal=frame.focal, live=frame.live))
+
+
+CROP = Operation.of("crop", Crop, crop)

@@ -1,0 +1,219 @@
+import io
+import struct
+import zlib
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageCms
+
+from services.postprocess.geometry import Box
+from services.postprocess.imaging import (
+    CorruptImage,
+    Format,
+    Limits,
+    Picture,
+    decode,
+    edge_colour,
+    encode,
+    encode_within,
+    inspect,
+)
+from tests.postprocess.pictures import BLUE, GREEN, RED, WHITE, grainy, near, plain, read, with_spot, written
+
+LIMITS = Limits()
+FORMATS: tuple[Format, ...] = ("jpeg", "png", "webp", "avif")
+
+
+def decoded(data: bytes) -> Image.Image:
+    return decode(data, LIMITS)[0].full
+
+
+@pytest.mark.parametrize(
+    ("format", "media_type"), [("PNG", "image/png"), ("JPEG", "image/jpeg"), ("WEBP", "image/webp")]
+)
+def test_the_three_formats_decode_and_say_what_they_are(format: str, media_type: str) -> None:
+    picture, facts = decode(written(plain(40, 30), format), LIMITS)
+    assert facts == (media_type, 40, 30)
+    assert picture.full.mode == "RGB"
+    assert near(picture.full.getpixel((20, 15)), RED)
+
+
+@pytest.mark.parametrize("format", ["GIF", "BMP", "TIFF", "ICO", "PPM", "TGA", "PDF", "AVIF"])
+def test_other_decoders_are_never_tried(format: str) -> None:
+    with pytest.raises(CorruptImage, match="no PNG, JPEG or WebP"):
+        decode(written(plain(), format), LIMITS)
+
+
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP"])
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.3, 0.9])
+def test_a_truncated_file_is_corrupt(format: str, share: float) -> None:
+    data = written(grainy(), format)
+    with pytest.raises(CorruptImage):
+        decode(data[: int(len(data) * share)], LIMITS)
+
+
+def test_too_many_bytes_are_refused_unread() -> None:
+    with pytest.raises(CorruptImage, match="bytes are more than the 10 allowed"):
+        decode(written(plain()), Limits(bytes=10))
+
+
+def test_a_bomb_is_refused_by_its_header() -> None:
+    header = struct.pack("!IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+    chunk = b"IHDR" + header
+    bomb = b"\x89PNG\r\n\x1a\n" + struct.pack("!I", 13) + chunk + struct.pack("!I", zlib.crc32(chunk))
+    with pytest.raises(CorruptImage):
+        decode(bomb + written(plain())[33:], LIMITS)
+
+
+def test_more_pixels_than_the_limit_are_refused() -> None:
+    with pytest.raises(CorruptImage, match="64 × 64 pixels are more than the 4095 allowed"):
+        decode(written(plain(64, 64)), Limits(pixels=4095))
+
+
+@pytest.mark.parametrize("format", ["PNG", "WEBP"])
+def test_an_animation_is_refused(format: str) -> None:
+    data = written(plain(), format, save_all=True, append_images=[plain(colour=BLUE)])
+    with pytest.raises(CorruptImage, match="animation"):
+        decode(data, LIMITS)
+
+
+def test_orientation_is_applied_and_forgotten() -> None:
+    image = plain(40, 20)
+    image.paste(BLUE, (0, 0, 20, 20))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was turned: to be shown rotated clockwise
+    upright = decoded(written(image, "JPEG", exif=exif, quality=95))
+    assert upright.size == (20, 40)
+    assert near(upright.getpixel((10, 5)), BLUE)
+    assert near(upright.getpixel((10, 35)), RED)
+    assert not upright.getexif()
+
+
+def test_nothing_a_camera_or_editor_wrote_travels_into_a_derivative() -> None:
+    exif = Image.Exif()
+    exif[0x010E] = "a secret place"
+    image = decoded(written(plain(), "JPEG", exif=exif, comment=b"a secret note"))
+    for format in FORMATS:
+        assert b"secret" not in encode(image, format, 80).data
+
+
+def test_a_foreign_colour_profile_is_converted_to_srgb() -> None:
+    source, target = ImageCms.createProfile("sRGB"), _swapped_profile()
+    tagged = ImageCms.profileToProfile(plain(), source, target)
+    assert tagged is not None and not near(tagged.getpixel((0, 0)), RED, within=3)
+    assert near(decoded(written(tagged, "PNG", icc_profile=target.tobytes())).getpixel((0, 0)), RED, within=3)
+
+
+def _swapped_profile() -> ImageCms.ImageCmsProfile:
+    """sRGB with the primaries of red and green exchanged: red stored as green."""
+    data = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    count = struct.unpack_from("!I", data, 128)[0]
+    tags = {bytes(data[132 + 12 * n : 136 + 12 * n]): 132 + 12 * n for n in range(count)}
+    red, green = tags[b"rXYZ"], tags[b"gXYZ"]
+    data[red + 4 : red + 12], data[green + 4 : green + 12] = data[green + 4 : green + 12], data[red + 4 : red + 12]
+    description = struct.unpack_from("!I", data, tags[b"desc"] + 4)[0]
+    data[description + 28 : description + 36] = "swap".encode("utf-16-be")
+    return ImageCms.ImageCmsProfile(io.BytesIO(bytes(data)))
+
+
+@pytest.mark.parametrize("profile", [b"", b"rubbish", b"\x00" * 200])
+def test_an_unreadable_profile_is_ignored(profile: bytes) -> None:
+    assert near(decoded(written(plain(), "PNG", icc_profile=profile)).getpixel((0, 0)), RED, within=0)
+
+
+def test_sixteen_bit_grey_is_scaled_and_not_clipped() -> None:
+    image = Image.new("I;16", (8, 8), 32768)
+    assert near(decoded(written(image)).getpixel((0, 0)), (127, 127, 127), within=1)
+
+
+def test_cmyk_becomes_rgb() -> None:
+    assert decoded(written(plain().convert("CMYK"), "JPEG")).mode == "RGB"
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA"])
+def test_every_mode_of_a_png_becomes_rgb_where_nothing_is_see_through(mode: str) -> None:
+    image = decoded(written(plain(colour=WHITE).convert(mode)))
+    assert image.mode == "RGB"
+    assert near(image.getpixel((0, 0)), WHITE, within=0)
+
+
+def test_see_through_pixels_keep_their_alpha() -> None:
+    assert decoded(written(plain(colour=(*RED, 100)))).getpixel((0, 0)) == (*RED, 100)
+
+
+def test_jpeg_lays_what_is_see_through_on_white() -> None:
+    image = plain(colour=(0, 0, 0, 0))
+    assert near(read(encode(image, "jpeg", 90).data).getpixel((5, 5)), WHITE)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_the_same_picture_is_written_to_the_same_bytes(format: Format) -> None:
+    image = grainy()
+    first, again = encode(image, format, 80), encode(image.copy(), format, 80)
+    assert first == again
+    assert inspect(first.data) == (f"image/{format}", 256, 256)
+
+
+def test_lossless_is_lossless() -> None:
+    image = grainy()
+    assert read(encode(image, "png", 1).data).tobytes() == image.tobytes()
+
+
+@pytest.mark.parametrize("format", ["jpeg", "webp"])
+def test_the_budget_search_finds_the_best_quality_that_fits(format: Format) -> None:
+    image = grainy()
+    sizes = {quality: len(encode(image, format, quality).data) for quality in range(40, 91)}
+    budget = (sizes[40] + sizes[90]) // 2
+    best = encode_within(image, format, quality=90, floor=40, budget=budget)
+    assert len(best.data) <= budget
+    assert best.quality is not None and sizes[best.quality + 1] > budget
+
+
+def test_a_budget_that_holds_at_once_costs_no_quality() -> None:
+    image = plain()
+    assert encode_within(image, "jpeg", quality=85, floor=40, budget=10**6) == encode(image, "jpeg", 85)
+
+
+def test_an_impossible_budget_gives_the_floor() -> None:
+    image = grainy()
+    assert encode_within(image, "jpeg", quality=85, floor=40, budget=256) == encode(image, "jpeg", 40)
+
+
+def test_lossless_files_have_no_quality_to_search() -> None:
+    assert encode_within(plain(), "png", quality=85, floor=40, budget=1).quality is None
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    width=st.integers(1, 300),
+    height=st.integers(1, 300),
+    out=st.tuples(st.integers(1, 400), st.integers(1, 400)),
+    left=st.floats(0, 0.9),
+    top=st.floats(0, 0.9),
+)
+def test_any_window_renders_at_any_size(width: int, height: int, out: tuple[int, int], left: float, top: float) -> None:
+    image = Picture(plain(width, height)).render(Box(left * width, top * height, width, height), *out)
+    assert image.size == out
+    assert image.getextrema() == tuple((value, value) for value in RED)  # no border of another colour creeps in
+
+
+def test_the_pyramid_gives_what_resampling_the_full_picture_gives() -> None:
+    image = with_spot(1000, 700, x=0.4, y=0.6, radius=90)
+    box = Box(33.4, 12.25, 933.4, 612.25)
+    ours = Picture(image).render(box, 150, 100)
+    theirs = image.resize((150, 100), Image.Resampling.LANCZOS, box=box)
+    differences = [abs(a - b) for a, b in zip(ours.tobytes(), theirs.tobytes(), strict=True)]
+    assert sum(differences) / len(differences) < 0.5
+    assert max(differences) < 24
+
+
+def test_a_picture_asked_for_as_it_is_is_not_copied() -> None:
+    picture = Picture(plain())
+    assert picture.render(picture.box, 64, 64) is picture.full
+
+
+def test_the_edge_colour_is_that_of_the_outermost_pixels() -> None:
+    image = plain(50, 50, GREEN)
+    image.paste(RED, (1, 1, 49, 49))
+    assert near(edge_colour(image), GREEN, within=0)

@@ -1,0 +1,115 @@
+import pytest
+from PIL import Image
+from pydantic import ValidationError
+
+from services.postprocess.geometry import Point
+from services.postprocess.imaging import Picture
+from services.postprocess.operations import Frame, operations
+from tests.postprocess.pictures import BLUE, GREEN, RED, WHITE, near, plain, with_spot
+
+
+def frame_of(image: Image.Image, wanted: tuple[int, int], focal: tuple[float, float] | None = None) -> Frame:
+    return Frame.of(Picture(image), wanted=wanted, focal=focal)
+
+
+def applied(frame: Frame, *steps: tuple[str, dict[str, object]]) -> Frame:
+    for name, params in steps:
+        frame = operations()[name].apply(frame, params)
+    return frame
+
+
+CROP: tuple[str, dict[str, object]] = ("crop", {})
+
+
+@pytest.mark.parametrize("x", [0.1, 0.5, 0.9])
+def test_a_square_of_a_wide_picture_keeps_what_matters(x: float) -> None:
+    image = with_spot(400, 100, x=x, y=0.5)
+    square = applied(frame_of(image, (100, 100), (x, 0.5)), CROP, ("resize", {})).pixels()
+    assert square.size == (100, 100)
+    assert any(square.getpixel((at, 50)) == RED for at in range(100))
+
+
+def test_crop_takes_an_aspect_of_its_own() -> None:
+    assert applied(frame_of(plain(400, 400), (10, 10)), ("crop", {"aspect": "2:1"})).size == (400, 200)
+
+
+def test_crop_touches_no_pixel() -> None:
+    frame = frame_of(plain(400, 100), (100, 100))
+    assert applied(frame, CROP).picture is frame.picture
+
+
+def test_an_exact_resize_promises_its_size() -> None:
+    frame = applied(frame_of(plain(400, 300), (200, 150)), ("resize", {}))
+    assert (frame.pixels().size, frame.exact) == ((200, 150), True)
+
+
+def test_resizing_inside_keeps_the_aspect_and_promises_only_a_bound() -> None:
+    frame = applied(frame_of(plain(400, 200), (100, 100)), ("resize", {"mode": "inside"}))
+    assert (frame.pixels().size, frame.exact) == ((100, 50), False)
+
+
+def test_a_small_original_is_not_enlarged_unless_asked() -> None:
+    frame = frame_of(plain(100, 100), (300, 300))
+    assert applied(frame, ("resize", {})).size == (100, 100)
+    assert applied(frame, ("resize", {"enlarge": 1.5})).size == (150, 150)
+    assert applied(frame, ("resize", {"enlarge": 4})).size == (300, 300)
+
+
+def test_a_picture_is_never_stretched_to_another_shape() -> None:
+    assert applied(frame_of(plain(400, 200), (100, 100)), ("resize", {})).size == (100, 50)
+
+
+def test_padding_lays_the_whole_picture_on_white() -> None:
+    image = applied(frame_of(plain(400, 200), (100, 100)), ("pad", {})).pixels()
+    assert image.size == (100, 100)
+    assert [image.getpixel((50, y)) for y in (5, 50, 95)] == [WHITE, RED, WHITE]
+
+
+def test_padding_leaves_the_margin_it_is_told() -> None:
+    image = applied(frame_of(plain(200, 200), (100, 100)), ("pad", {"fill": 0.8})).pixels()
+    assert [image.getpixel((x, 50)) for x in (9, 10, 89, 90)] == [WHITE, RED, RED, WHITE]
+
+
+def test_padding_with_the_edge_colour_continues_the_ground() -> None:
+    image = plain(200, 200, GREEN)
+    image.paste(RED, (50, 50, 150, 150))
+    padded = applied(frame_of(image, (300, 100)), ("pad", {"background": "edge"})).pixels()
+    assert near(padded.getpixel((2, 50)), GREEN, within=2)
+    assert near(padded.getpixel((150, 50)), RED, within=2)
+
+
+def test_what_is_see_through_shows_the_background_after_padding() -> None:
+    image = plain(100, 100, (*BLUE, 0))
+    assert applied(frame_of(image, (100, 100)), ("pad", {"background": "#1EA03C"})).pixels().getpixel((50, 50)) == GREEN
+
+
+def test_focal_point_and_live_area_move_with_the_pixels() -> None:
+    frame = Frame.of(Picture(plain(400, 200)), wanted=(100, 100), focal=(0.75, 0.5), live=(0.7, 0.4, 0.8, 0.6))
+    moved = applied(frame, CROP, ("resize", {}), ("pad", {"fill": 0.5}))
+    assert moved.focal == Point(50, 50)
+    assert moved.live is not None and moved.live.centre == pytest.approx((50, 50))
+
+
+def test_operations_can_follow_each_other_in_any_order() -> None:
+    frame = applied(
+        frame_of(plain(400, 200), (80, 80)), ("pad", {}), ("crop", {"aspect": "1:2"}), ("resize", {"mode": "inside"})
+    )
+    assert frame.pixels().size == (40, 80)
+
+
+@pytest.mark.parametrize(
+    ("name", "params"),
+    [
+        ("crop", {"aspect": "wide"}),
+        ("crop", {"gravity": "north"}),
+        ("resize", {"mode": "stretch"}),
+        ("resize", {"enlarge": 0.5}),
+        ("resize", {"enlarge": 40}),
+        ("pad", {"background": "white"}),
+        ("pad", {"fill": 0}),
+        ("pad", {"fill": "most"}),
+    ],
+)
+def test_a_parameter_that_makes_no_sense_is_refused(name: str, params: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        applied(frame_of(plain(), (10, 10)), (name, params))

@@ -1,0 +1,100 @@
+from typing import Any
+
+import pytest
+
+from services.postprocess.imaging import CorruptImage
+from services.postprocess.recipes import BadRecipe, Derivative, Order, develop
+from shared.library.documents import Recipe
+from tests.postprocess.documents import recipe, rendition, step
+from tests.postprocess.pictures import BLUE, RED, grainy, near, plain, read, with_spot, written
+
+
+def derivatives(original: bytes, *recipes: Recipe, **order: Any) -> list[Derivative]:
+    by_channel = {each.channel: each for each in recipes}
+    return develop(original, Order(recipes=by_channel, **order)).derivatives
+
+
+def test_every_rendition_of_every_channel_is_made_in_order() -> None:
+    web = recipe(rendition("small", 10, 10), rendition("large", 20, 20))
+    email = recipe(rendition("hero", 30, 15), channel="email")
+    made = derivatives(written(plain()), web, email)
+    assert [(each.channel, each.rendition) for each in made] == [("web", "small"), ("web", "large"), ("email", "hero")]
+    assert [read(each.data).size for each in made] == [(10, 10), (20, 20), (30, 15)]
+
+
+@pytest.mark.parametrize("format", ["jpeg", "png", "webp", "avif"])
+def test_a_rendition_is_written_in_its_format(format: str) -> None:
+    made = derivatives(written(plain()), recipe(rendition(format=format)))
+    assert made[0].facts.media_type == f"image/{format}"
+    assert read(made[0].data).format == format.upper()
+
+
+def test_without_operations_the_picture_is_cropped_to_what_matters_and_resized() -> None:
+    original = written(with_spot(400, 100, x=0.9, y=0.5))
+    made = derivatives(original, recipe(rendition("square", 50, 50)), focal=(0.9, 0.5))
+    assert made[0].facts[1:] == (50, 50)
+    assert made[0].exact
+    assert near(read(made[0].data).getpixel((30, 25)), RED, within=40)
+
+
+def test_the_live_area_is_kept_though_the_focal_point_lies_elsewhere() -> None:
+    original = written(with_spot(400, 100, x=0.6, y=0.5))
+    made = derivatives(original, recipe(rendition("square", 100, 100)), focal=(0.95, 0.5), live_area=(0.55, 0, 0.65, 1))
+    image = read(made[0].data)
+    assert any(near(image.getpixel((x, 50)), RED, within=40) for x in range(100))
+
+
+def test_a_byte_budget_is_kept() -> None:
+    made = derivatives(written(grainy()), recipe(rendition("hero", 256, 256, max_bytes=12_000, quality=90)))
+    assert len(made[0].data) <= 12_000
+    assert 40 <= made[0].manifest["quality"] < 90
+
+
+def test_the_manifest_says_how_each_file_was_made() -> None:
+    made = derivatives(written(plain()), recipe(rendition(operations=[step("pad", fill=0.5)], quality=77)))
+    assert made[0].manifest == {
+        "operations": [{"op": "pad", "params": {"fill": 0.5}}],
+        "format": "jpeg",
+        "quality": 77,
+    }
+
+
+def test_the_same_order_makes_the_same_bytes() -> None:
+    everything = recipe(
+        rendition("a", format="webp"), rendition("b", max_bytes=3000), rendition("c", operations=[step("pad")])
+    )
+    first, again = (derivatives(written(grainy()), everything, proxies=(64,)) for _ in range(2))
+    assert first == again
+
+
+@pytest.mark.parametrize(
+    ("longest", "expected"),
+    [(200, {320: 200}), (320, {320: 320}), (640, {320: 320, 1024: 640}), (3000, {320: 320, 1024: 1024, 2048: 2048})],
+)
+def test_review_proxies_are_never_larger_than_the_original(longest: int, expected: dict[int, int]) -> None:
+    made = derivatives(written(plain(longest, longest // 2)), proxies=(320, 1024, 2048))
+    assert {each.rendition: max(read(each.data).size) for each in made} == {
+        f"proxy-{side}": pixels for side, pixels in expected.items()
+    }
+    assert all(each.channel is None for each in made)
+
+
+def test_a_proxy_of_a_see_through_picture_stays_see_through() -> None:
+    made = derivatives(written(plain(colour=(*BLUE, 0))), proxies=(320,))
+    assert made[0].facts.media_type == "image/webp"
+    assert read(made[0].data).getpixel((5, 5))[3] == 0  # type: ignore[index]
+
+
+def test_an_unknown_operation_is_named_with_its_place() -> None:
+    with pytest.raises(BadRecipe, match=r"web@1, main: there is no operation 'sharpen'; there are crop, pad, resize"):
+        derivatives(written(plain()), recipe(rendition(operations=[step("sharpen")])))
+
+
+def test_a_wrong_parameter_is_named_with_its_place() -> None:
+    with pytest.raises(BadRecipe, match=r"web@1, main, pad: fill: "):
+        derivatives(written(plain()), recipe(rendition(operations=[step("pad", fill=7)])))
+
+
+def test_a_corrupt_original_makes_nothing() -> None:
+    with pytest.raises(CorruptImage):
+        derivatives(written(plain())[:60], recipe(rendition()))
