@@ -259,4 +259,14 @@ AnyDocument = Annotated[
 ]
 DOCUMENT: TypeAdapter[AnyDocument] = TypeAdapter(AnyDocument)
 KINDS = ("brand", "template", "policy", "recipe", "rubric", "routes", "target", "campaign")
+MODELS: dict[str, type[AnyDocument]] = {
+    "brand": Brand,
+    "template": Template,
+    "policy": Policy,
+    "recipe": Recipe,
+    "rubric": Rubric,
+    "routes": Routes,
+    "target": TargetDocument,
+    "campaign": Campaign,
+}
 CURRENT_KINDS = frozenset({"routes", "target"})
