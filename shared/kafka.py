@@ -132,7 +132,7 @@ class Producer:
             # The client refused a record before sending: which one is found by sending each alone.
             await self.renew(producer)
             return [await self._send_alone(record) for record in records]
-        if any(outcomes):
+        if any(isinstance(outcome, BaseException) for outcome in outcomes):
             await self.renew(producer)
         return [outcome if isinstance(outcome, BaseException) else None for outcome in outcomes]
 
