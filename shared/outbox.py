@@ -61,6 +61,7 @@ class Outbox:
         self._direct_url = direct_url
         self._unsent: list[tuple[int, Record]] = []
         self._acknowledged: list[int] = []
+        self._owned: set[int] = set()  # committed here and not yet deleted: not the sweeper's
         self._wake = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._stopping = False
@@ -101,6 +102,7 @@ class Outbox:
         except BaseException:
             self._acknowledged.extend(done)
             raise
+        self._owned.difference_update(done)
         self.hand_over(rows)
         for call in running.after:
             call()
@@ -125,6 +127,7 @@ class Outbox:
     def hand_over(self, rows: Sequence[tuple[int, Record]]) -> None:
         """Gives committed rows to the sender; wakes it in process, no NOTIFY on the way."""
         if rows:
+            self._owned.update(row_id for row_id, _ in rows)
             self._unsent.extend(rows)
             self._wake.set()
 
@@ -143,7 +146,8 @@ class Outbox:
                     continue
             rows, self._unsent = self._unsent, []
             try:
-                self._acknowledged.extend(await self._send(rows))
+                sent = await self._send(rows)  # first the await: a transaction may take the list meanwhile
+                self._acknowledged.extend(sent)
                 backoff.reset()
             except Unavailable as error:
                 self._unsent = rows + self._unsent
@@ -164,6 +168,7 @@ class Outbox:
             log.error("outbox.refused", row=row_id, topic=record.topic, reason=repr(reason))
             async with unavailable_when_away():
                 await queries.set_aside(self._pool, id=row_id, reason=repr(reason))
+            self._owned.discard(row_id)
         return [row_id for place, (row_id, _) in enumerate(rows) if place not in refused]
 
     async def _delete_acknowledged(self) -> None:
@@ -173,6 +178,7 @@ class Outbox:
         try:
             async with unavailable_when_away():
                 await queries.remove_rows(self._pool, ids=done)
+            self._owned.difference_update(done)
         except Unavailable:
             self._acknowledged.extend(done)
 
@@ -199,13 +205,13 @@ class Outbox:
             while not await queries.try_sweeper_lock(connection):
                 await asyncio.sleep(SWEEP_AGE)
             while True:
-                await asyncio.sleep(SWEEP_EVERY)
-                mine = {row_id for row_id, _ in self._unsent} | set(self._acknowledged)
-                found = [row async for row in queries.left_behind(connection, age=SWEEP_AGE, many=SWEEP_ROWS)]
-                rows = [(row["id"], _record(row)) for row in found if row["id"] not in mine]
+                found = queries.left_behind(connection, age=SWEEP_AGE, many=SWEEP_ROWS, mine=list(self._owned))
+                rows = [(row["id"], _record(row)) async for row in found]
                 if rows:
                     log.warning("outbox.swept", rows=len(rows))
                     await queries.remove_rows(connection, ids=await self._send(rows))
+                if len(rows) < SWEEP_ROWS:
+                    await asyncio.sleep(SWEEP_EVERY)
 
 
 def _record(row: asyncpg.Record) -> Record:

@@ -8,10 +8,12 @@ returning id;
 -- By id and only what was acknowledged: rows commit out of order, so no high-water mark is safe.
 delete from outbox where id = any(:ids::bigint[]);
 
--- name: left_behind(age, many)
--- What a process that died, or could not send, left: oldest first. Refused rows wait for a person.
+-- name: left_behind(age, many, mine)
+-- What a process that died, or could not send, left: oldest first. Refused rows wait for a person, and what the sweeping
+-- process itself still holds is on its way.
 select id, topic, key, headers, body from outbox
 where created_at < clock_timestamp() - make_interval(secs => :age) and refused is null
+  and id <> all(:mine::bigint[])
 order by id limit :many;
 
 -- name: set_aside(id, reason)!
