@@ -1,0 +1,161 @@
+-- What the ledger edge writes: one statement a table and batch, never one a fact. Everything here may be repeated.
+
+-- name: write_facts(abouts, ids, workspaces, requests, types, times, traces, bodies)!
+-- Not COPY: Postgres refuses COPY FROM on a table with row-level security. `unnest` costs 4 µs more a fact and needs no
+-- second try on a conflict.
+insert into ledger (about, event_id, workspace, request_id, type, occurred_at, traceparent, body)
+select * from unnest(:abouts::uuid[], :ids::uuid[], :workspaces::uuid[], :requests::uuid[], :types::text[],
+                     :times::timestamptz[], :traces::text[], :bodies::text[])
+on conflict do nothing;
+
+-- name: write_requests(ids, workspaces, batches, row_keys, campaigns, asset_types, templates, products, skus, locales, headlines, priorities, confidentialities, variants, principals, times)!
+insert into requests (request_id, workspace, batch_id, row_key, campaign, asset_type, template, product, skus, locale,
+                      headline, priority, confidentiality, variants, principal, accepted_at)
+select id, workspace, batch, row_key, campaign, asset_type, template, product, string_to_array(skus, e'\x1f'), locale,
+       headline, priority, confidentiality, variants, principal, accepted_at
+from unnest(:ids::uuid[], :workspaces::uuid[], :batches::uuid[], :row_keys::text[], :campaigns::text[],
+            :asset_types::text[], :templates::text[], :products::text[], :skus::text[], :locales::text[],
+            :headlines::text[], :priorities::text[], :confidentialities::text[], :variants::int[], :principals::text[],
+            :times::timestamptz[])
+     as t(id, workspace, batch, row_key, campaign, asset_type, template, product, skus, locale, headline, priority,
+          confidentiality, variants, principal, accepted_at)
+on conflict do nothing;
+
+-- name: fold_jobs(jobs, requests, workspaces, runs, ranks, steps, sinces, reasons, variants)
+-- `later` of domain.py in SQL: the place further along wins; of the same place the earliest time. In the order of the
+-- key, so that two writers cannot deadlock. Only rows that changed come back.
+insert into jobs as j (job_id, request_id, workspace, run, rank, step, since, reason, variant)
+select * from unnest(:jobs::uuid[], :requests::uuid[], :workspaces::uuid[], :runs::int[], :ranks::smallint[],
+                     :steps::smallint[], :sinces::timestamptz[], :reasons::text[], :variants::smallint[])
+     as t(job_id, request_id, workspace, run, rank, step, since, reason, variant)
+order by t.job_id
+on conflict (job_id) do update set
+    run = case when (excluded.run, excluded.rank, excluded.step, j.since, coalesce(excluded.reason, ''))
+                  > (j.run, j.rank, j.step, excluded.since, coalesce(j.reason, '')) then excluded.run else j.run end,
+    rank = case when (excluded.run, excluded.rank, excluded.step, j.since, coalesce(excluded.reason, ''))
+                   > (j.run, j.rank, j.step, excluded.since, coalesce(j.reason, '')) then excluded.rank else j.rank end,
+    step = case when (excluded.run, excluded.rank, excluded.step, j.since, coalesce(excluded.reason, ''))
+                   > (j.run, j.rank, j.step, excluded.since, coalesce(j.reason, '')) then excluded.step else j.step end,
+    since = case when (excluded.run, excluded.rank, excluded.step, j.since, coalesce(excluded.reason, ''))
+                    > (j.run, j.rank, j.step, excluded.since, coalesce(j.reason, '')) then excluded.since else j.since end,
+    reason = case when (excluded.run, excluded.rank, excluded.step, j.since, coalesce(excluded.reason, ''))
+                     > (j.run, j.rank, j.step, excluded.since, coalesce(j.reason, '')) then excluded.reason else j.reason end,
+    variant = greatest(j.variant, excluded.variant)
+where (excluded.run, excluded.rank, excluded.step, j.since, coalesce(excluded.reason, ''))
+    > (j.run, j.rank, j.step, excluded.since, coalesce(j.reason, ''))
+   or (excluded.variant is not null and j.variant is null)
+returning job_id, request_id, workspace, run, rank, step;
+
+-- name: note_progress(jobs, workspaces, runs, times, steps, waiting, details, attempts, denoised, denoising)!
+-- The latest note of the highest run.
+insert into progress as p (job_id, workspace, run, noted_at, step, waiting_on, detail, attempt, denoised, denoising)
+select * from unnest(:jobs::uuid[], :workspaces::uuid[], :runs::int[], :times::timestamptz[], :steps::smallint[],
+                     :waiting::text[], :details::text[], :attempts::int[], :denoised::int[], :denoising::int[])
+     as t(job_id, workspace, run, noted_at, step, waiting_on, detail, attempt, denoised, denoising)
+order by t.job_id
+on conflict (job_id) do update set
+    run = excluded.run, noted_at = excluded.noted_at, step = excluded.step, waiting_on = excluded.waiting_on,
+    detail = excluded.detail, attempt = excluded.attempt, denoised = excluded.denoised, denoising = excluded.denoising
+where (excluded.run, excluded.noted_at) > (p.run, p.noted_at);
+
+-- name: write_failures(jobs, runs, workspaces, requests, times, stages, reasons, details, remedies)!
+insert into failures (job_id, run, workspace, request_id, failed_at, stage, reason, detail, remedy)
+select * from unnest(:jobs::uuid[], :runs::int[], :workspaces::uuid[], :requests::uuid[], :times::timestamptz[],
+                     :stages::text[], :reasons::text[], :details::text[], :remedies::text[])
+on conflict do nothing;
+
+-- name: write_attempts(jobs, ids, workspaces, runs, numbers, backends, states, costs, currencies, seconds, settled)!
+-- What is known replaces what is not; a late settlement replaces both.
+insert into attempts as a (job_id, attempt_id, workspace, run, number, backend, state, cost, currency, seconds, settled)
+select * from unnest(:jobs::uuid[], :ids::uuid[], :workspaces::uuid[], :runs::int[], :numbers::int[], :backends::text[],
+                     :states::text[], :costs::numeric[], :currencies::text[], :seconds::float8[], :settled::bool[])
+     as t(job_id, attempt_id, workspace, run, number, backend, state, cost, currency, seconds, settled)
+order by t.job_id, t.attempt_id
+on conflict (job_id, attempt_id) do update set
+    state = excluded.state, cost = excluded.cost, currency = excluded.currency, seconds = excluded.seconds,
+    settled = excluded.settled
+where (excluded.settled, excluded.cost is not null) > (a.settled, a.cost is not null);
+
+-- name: write_assets(assets, versions, workspaces, requests, jobs, runs, events, times)
+-- The row is the inbox: only what comes back has just arrived.
+insert into assets (asset_id, asset_version_id, workspace, request_id, job_id, run, event_id, processed_at)
+select * from unnest(:assets::uuid[], :versions::uuid[], :workspaces::uuid[], :requests::uuid[], :jobs::uuid[],
+                     :runs::int[], :events::uuid[], :times::timestamptz[])
+on conflict do nothing
+returning asset_id, asset_version_id, request_id, job_id, run;
+
+-- name: write_files(files, workspaces, jobs, events)!
+insert into files (file_id, workspace, job_id, event_id)
+select * from unnest(:files::uuid[], :workspaces::uuid[], :jobs::uuid[], :events::uuid[])
+on conflict do nothing;
+
+-- name: write_publications(ids, workspaces, requests, jobs, versions, targets, ranks, states, locations, details, times)!
+-- A later state has a higher rank, and of the same rank the later word counts.
+insert into publications as p (publication_id, workspace, request_id, job_id, asset_version_id, target, rank, state,
+                               location, detail, changed_at)
+select * from unnest(:ids::uuid[], :workspaces::uuid[], :requests::uuid[], :jobs::uuid[], :versions::uuid[],
+                     :targets::text[], :ranks::smallint[], :states::text[], :locations::text[], :details::text[],
+                     :times::timestamptz[])
+     as t(publication_id, workspace, request_id, job_id, asset_version_id, target, rank, state, location, detail, changed_at)
+order by t.publication_id
+on conflict (publication_id) do update set
+    rank = excluded.rank, state = excluded.state, location = coalesce(excluded.location, p.location),
+    detail = excluded.detail, changed_at = excluded.changed_at
+where (excluded.rank, excluded.changed_at) > (p.rank, p.changed_at);
+
+-- name: share_cancels$
+-- Taken before tombstones are read, and against `hold_cancels`: of an asset that arrives and a cancel that is heard at
+-- the same time, whichever commits second sees the other.
+select pg_advisory_xact_lock_shared(hashtext('calotype.catalog.cancels'));
+
+-- name: hold_cancels$
+select pg_advisory_xact_lock(hashtext('calotype.catalog.cancels'));
+
+-- name: await_review(assets, versions, workspaces, requests, jobs, runs, review_versions)
+insert into awaiting_review (asset_id, asset_version_id, workspace, request_id, job_id, run, review_version)
+select * from unnest(:assets::uuid[], :versions::uuid[], :workspaces::uuid[], :requests::uuid[], :jobs::uuid[],
+                     :runs::int[], :review_versions::int[])
+on conflict do nothing
+returning asset_id, request_id, job_id;
+
+-- name: stop_waiting(jobs)!
+-- The job ended some other way; nobody needs to decide on it.
+delete from awaiting_review where job_id = any(:jobs::uuid[]);
+
+-- name: drop_cancelled(requests, jobs)
+-- The same lock as a decision's: whoever deletes the row has won. A nil job is the whole request.
+with held as (
+    select a.asset_id, a.asset_version_id from awaiting_review a
+    where exists (
+        select 1 from unnest(:requests::uuid[], :jobs::uuid[]) as c(request_id, job_id)
+        where c.request_id = a.request_id and (c.job_id is null or c.job_id = a.job_id)
+    )
+    order by a.asset_id for update
+)
+delete from awaiting_review a using held
+where a.asset_id = held.asset_id and a.asset_version_id = held.asset_version_id
+returning a.request_id, a.job_id, a.run, a.workspace, clock_timestamp() as dropped_at;
+
+-- name: hold_requests(requests)
+-- Two transactions that end the last two jobs of a request meet here: the second one counts what the first one did.
+select request_id from requests where request_id = any(:requests::uuid[]) order by request_id for update;
+
+-- name: ended_jobs(requests, ended)
+-- Every job of those requests whose jobs have all ended. The number asked for counts, not the number heard of.
+select r.request_id, r.workspace, j.job_id, j.run, j.rank, j.since
+from requests r join jobs j on j.request_id = r.request_id
+where r.request_id = any(:requests::uuid[])
+  and r.variants = (select count(*) from jobs k where k.request_id = r.request_id and k.rank >= :ended::int);
+
+-- name: cost_of(jobs)
+-- Null where any attempt's cost is unknown: unknown is never 0.
+select job_id, case when bool_and(cost is not null) then sum(cost) end as cost, min(currency) as currency,
+       count(distinct currency) as currencies
+from attempts where job_id = any(:jobs::uuid[]) group by job_id;
+
+-- name: complete_requests(requests)!
+update requests set completed_at = clock_timestamp() where request_id = any(:requests::uuid[]);
+
+-- name: reopen_requests(requests)!
+-- A fresh run of one of its jobs: the request is in flight again.
+update requests set completed_at = null where request_id = any(:requests::uuid[]) and completed_at is not null;
