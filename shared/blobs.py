@@ -100,9 +100,7 @@ def open_blobs(
     if parts.scheme == "file" and parts.path.startswith("/") and not parts.netloc:
         return FileBlobs(Path(unquote(parts.path)), public_url=public_url, secret=secret)
     if parts.scheme == "s3" and parts.netloc:
-        from shared.blobs_s3 import (
-            S3Blobs,
-        )  # only here: aioboto3 is 24 MB a process, which the file store has no use for
+        from shared.blobs_s3 import S3Blobs  # noqa: PLC0415  # aioboto3 is 24 MB a process, wanted only for S3
 
         return S3Blobs(
             parts.netloc,

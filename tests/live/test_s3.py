@@ -108,8 +108,8 @@ async def test_keys_that_are_wrong_mean_waiting_for_an_operator(server: S3Proxy)
 
 async def test_the_server_refuses_bytes_that_do_not_have_their_checksum(client: Any) -> None:
     key = key_of(DATA)
+    wrong = base64.b64encode(hashlib.sha256(b"other").digest()).decode()
     with pytest.raises(ClientError) as refused:
-        wrong = base64.b64encode(hashlib.sha256(b"other").digest()).decode()
         await client.put_object(Bucket="images", Key=key, Body=DATA, ChecksumSHA256=wrong)
     assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 400
     with pytest.raises(ClientError):

