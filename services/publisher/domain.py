@@ -1,0 +1,160 @@
+"""What may go where, and when a publication counts as delivered."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import orjson
+
+from shared import ids
+from shared.events import (
+    AssetApproved,
+    AssetPublished,
+    Confidentiality,
+    PublicationFailed,
+    PublicationState,
+    Receipt,
+    SourceType,
+)
+from shared.library.documents import TargetDocument
+
+# Where a publication may go from each state; what is not listed is final. Recall and replacement leave `delivered`.
+TRANSITIONS: dict[PublicationState, frozenset[PublicationState]] = {
+    PublicationState.PENDING: frozenset(
+        {PublicationState.DELIVERED, PublicationState.FAILED, PublicationState.UNCERTAIN}
+    ),
+    PublicationState.UNCERTAIN: frozenset({PublicationState.DELIVERED, PublicationState.FAILED}),
+    PublicationState.FAILED: frozenset({PublicationState.PENDING}),
+    PublicationState.DELIVERED: frozenset({PublicationState.SUPERSEDED, PublicationState.WITHDRAWN}),
+    PublicationState.SUPERSEDED: frozenset({PublicationState.WITHDRAWN}),
+}
+# A model drew these, alone or with a person's photo. Everything else, and what a newer release may call it, is a proof.
+DRAWN_BY_A_MODEL = frozenset({SourceType.TRAINED, SourceType.COMPOSITE})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """Why a publication fails for good, and what a person can do."""
+
+    code: str
+    detail: str
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """One asset version on its way to one target."""
+
+    publication_id: UUID
+    target: str
+    asset: AssetApproved
+    traceparent: str | None = None
+
+    @property
+    def sidecar(self) -> bytes:
+        """The asset's public facts as JSON, for whoever finds the files; the same bytes each time."""
+        facts: dict[str, Any] = self.asset.model_dump(mode="json", exclude_none=True)
+        facts |= {"publication_id": str(self.publication_id), "target": self.target}
+        return orjson.dumps(facts, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivered:
+    """What stands at a target, as it was read there: `location` is the set's, each receipt a file's."""
+
+    location: str
+    receipts: Sequence[Receipt]
+
+
+def delivery_of(asset: AssetApproved, *, target: str) -> Delivery:
+    return Delivery(
+        publication_id=ids.publication_id(asset.asset_version_id, target),
+        target=target,
+        asset=asset,
+        traceparent=asset.traceparent,
+    )
+
+
+def refusal_of(asset: AssetApproved, *, target: TargetDocument) -> Refusal | None:
+    """Why the asset may not go to the target. Fails closed: an unknown level lets nothing out and nothing in."""
+    ceiling = target.ceiling
+    if ceiling is Confidentiality.UNKNOWN or asset.confidentiality.rank > ceiling.rank:
+        return Refusal(
+            code="above_ceiling",
+            detail=f"{asset.confidentiality} asset, and {target.name} takes at most {ceiling}",
+            remedy=f"publish it by hand, or raise the ceiling of {target.name}",
+        )
+    if asset.source_type not in DRAWN_BY_A_MODEL and not target.demo:
+        return Refusal(
+            code="proof",
+            detail=f"a proof ({asset.source_type}), and {target.name} is not marked demo",
+            remedy="make the image with a model, or publish to a target marked demo",
+        )
+    names = [file.name for file in asset.files]
+    if len(set(names)) < len(names) or not names:
+        return Refusal(
+            code="file_names",
+            detail="the asset has no files" if not names else "two files of the asset have the same name",
+            remedy="process the job again",
+        )
+    return None
+
+
+def difference(asset: AssetApproved, receipts: Iterable[Receipt]) -> Refusal | None:
+    """What is wrong with what was read back; files that somebody added beside ours are theirs."""
+    found = {receipt.name: receipt for receipt in receipts}
+    for file in asset.files:
+        receipt = found.get(file.name)
+        if receipt is None:
+            wrong = f"{file.name} is not there"
+        elif (receipt.sha256, receipt.bytes) != (file.sha256, file.bytes):
+            wrong = f"{file.name} has other bytes than were approved"
+        else:
+            continue
+        return Refusal(
+            code="not_as_delivered",
+            detail=f"the target holds this publication, but {wrong}",
+            remedy="find out who changed it; move it away at the target and retry",
+        )
+    return None
+
+
+def published(delivery: Delivery, delivered: Delivered, *, now: datetime) -> AssetPublished:
+    return AssetPublished.of(
+        **_about(delivery),
+        occurred_at=now,
+        location=delivered.location,
+        receipts=list(delivered.receipts),
+        files=delivery.asset.files,
+        delivered_at=now,
+    )
+
+
+def failed(delivery: Delivery, refusal: Refusal, *, now: datetime, uncertain: bool = False) -> PublicationFailed:
+    return PublicationFailed.of(
+        **_about(delivery),
+        occurred_at=now,
+        code=refusal.code,
+        detail=refusal.detail,
+        remedy=refusal.remedy,
+        uncertain=uncertain,
+    )
+
+
+def _about(delivery: Delivery) -> dict[str, Any]:
+    asset = delivery.asset
+    return {
+        "cause_id": asset.event_id,
+        "workspace": asset.workspace,
+        "client_reference": asset.client_reference,
+        "traceparent": delivery.traceparent,
+        "publication_id": delivery.publication_id,
+        "request_id": asset.request_id,
+        "job_id": asset.job_id,
+        "asset_id": asset.asset_id,
+        "asset_version_id": asset.asset_version_id,
+        "target": delivery.target,
+        "confidentiality": asset.confidentiality,
+    }

@@ -1,0 +1,103 @@
+-- name: guard_assets^
+-- Assets and targets arrive on topics without order between them. Whoever writes one must see every other that was
+-- committed: many asset batches at once, or one change of a target.
+select pg_advisory_xact_lock_shared(hashtext('calotype.publisher.targets'));
+
+-- name: guard_targets^
+select pg_advisory_xact_lock(hashtext('calotype.publisher.targets'));
+
+-- name: add_assets(versions, workspaces, approved, events, traceparents)
+-- The inbox: only what comes back is new.
+insert into assets (asset_version_id, workspace, approved_at, event, traceparent)
+select * from unnest(:versions::uuid[], :workspaces::uuid[], :approved::timestamptz[], :events::text[], :traceparents::text[])
+on conflict (asset_version_id) do nothing
+returning asset_version_id;
+
+-- name: targets_of(workspaces)
+-- What these workspaces publish to now.
+select workspace, name, document, since from targets where workspace = any(:workspaces::uuid[]) and state = 'published';
+
+-- name: hear_targets!(workspaces, names, since)
+-- Makes unknown targets known and moves `since` back to the earliest word of each.
+insert into targets as t (workspace, name, version, state, document, since, changed_at)
+select workspace, name, 0, '', '', min(since), '-infinity'
+from unnest(:workspaces::uuid[], :names::text[], :since::timestamptz[]) as heard(workspace, name, since)
+group by workspace, name
+on conflict (workspace, name) do update set since = least(t.since, excluded.since);
+
+-- name: change_targets!(workspaces, names, versions, states, documents, changed)
+-- The highest version's latest change is what holds, in whatever order they come.
+update targets t set version = c.version, state = c.state, document = c.document, changed_at = c.changed
+from (
+    select distinct on (workspace, name) *
+    from unnest(:workspaces::uuid[], :names::text[], :versions::int[], :states::text[], :documents::text[],
+                :changed::timestamptz[]) as heard(workspace, name, version, state, document, changed)
+    order by workspace, name, version desc, changed desc
+) c
+where t.workspace = c.workspace and t.name = c.name and (c.version, c.changed) >= (t.version, t.changed_at);
+
+-- name: owed(workspaces)
+-- What was approved since a target is there and has no publication at it: it came before its target did.
+select a.event, a.traceparent, t.name, t.document
+from targets t
+join assets a on a.workspace = t.workspace and a.approved_at >= t.since
+where t.workspace = any(:workspaces::uuid[]) and t.state = 'published'
+  and not exists (select from publications p where p.asset_version_id = a.asset_version_id and p.target = t.name);
+
+-- name: add_publications(ids, workspaces, requests, jobs, assets, versions, targets, confidentialities, states, codes, details, remedies)
+-- A refused one is settled as it is made.
+insert into publications (publication_id, workspace, request_id, job_id, asset_id, asset_version_id, target, confidentiality,
+                          state, code, detail, remedy, settled_at)
+select id, workspace, request, job, asset, version, target, confidentiality, state, code, detail, remedy,
+       case when state <> 'pending' then clock_timestamp() end
+from unnest(:ids::uuid[], :workspaces::uuid[], :requests::uuid[], :jobs::uuid[], :assets::uuid[], :versions::uuid[],
+            :targets::text[], :confidentialities::text[], :states::text[], :codes::text[], :details::text[], :remedies::text[])
+     as p(id, workspace, request, job, asset, version, target, confidentiality, state, code, detail, remedy)
+on conflict (publication_id) do nothing
+returning publication_id;
+
+-- name: target_now(workspace, name)^
+select state, document from targets where workspace = :workspace and name = :name;
+
+-- name: settle_publications!(ids, states, codes, details, remedies, locations, receipts, now)
+-- Beside the settlement of the lease, whose epoch is the fence; a publication that waits only says why.
+update publications p set
+    state = s.state, code = s.code, detail = s.detail, remedy = s.remedy, location = s.location, receipts = s.receipts,
+    settled_at = case when s.state <> 'pending' then :now::timestamptz end
+from unnest(:ids::uuid[], :states::text[], :codes::text[], X::text[]) as s(publication_id, state, code, detail, remedy, location, receipts)
+where p.publication_id = s.publication_id and p.state = 'pending';
+
+-- name: now$
+-- The one clock that dates a fact.
+select clock_timestamp();
+
+-- name: list_publications(state, target, request, job, asset, version, before_at, before_id, many)
+-- Newest first; the cursor is the last row's time and id, so rows that arrive meanwhile move nothing.
+select p.*, w.holder is not null as running, w.epoch as attempts, w.ready_at as ready_at
+from publications p left join work w on w.work_id = p.publication_id
+where (:state::text is null or p.state = :state)
+  and (:target::text is null or p.target = :target)
+  and (:request::uuid is null or p.request_id = :request)
+  and (:job::uuid is null or p.job_id = :job)
+  and (:asset::uuid is null or p.asset_id = :asset)
+  and (:version::uuid is null or p.asset_version_id = :version)
+  and (:before_at::timestamptz is null or (p.created_at, p.publication_id) < (:before_at, :before_id::uuid))
+order by p.created_at desc, p.publication_id desc
+limit :many;
+
+-- name: show_publication(id)^
+select p.*, w.holder is not null as running, w.epoch as attempts, w.ready_at as ready_at
+from publications p left join work w on w.work_id = p.publication_id
+where p.publication_id = :id;
+
+-- name: list_targets()
+-- Each target with what became of its publications.
+select t.name, t.version, t.state, t.document, t.since, t.changed_at,
+       coalesce(c.counts, '{}') as counts
+from targets t
+left join lateral (
+    select jsonb_object_agg(state, number)::text as counts
+    from (select p.state, count(*) as number from publications p
+          where p.workspace = t.workspace and p.target = t.name group by p.state) by_state
+) c on true
+order by t.name;
