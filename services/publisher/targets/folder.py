@@ -70,11 +70,17 @@ class FolderTarget:
         self._present()
         incoming = self._folder / INCOMING / f"{delivery.publication_id}.{uuid4().hex}"
         with _away():
-            await asyncio.to_thread(_make, incoming)
-            for file in delivery.asset.files:
-                await asyncio.to_thread(_write, incoming / file.name, await read(file))
-            await asyncio.to_thread(_write, incoming / _sidecar_name(delivery), delivery.sidecar)
-            await asyncio.to_thread(self._put_in_place, incoming, delivery)
+            try:
+                await asyncio.to_thread(_make, incoming)
+                for file in delivery.asset.files:
+                    await asyncio.to_thread(_write, incoming / file.name, await read(file))
+                await asyncio.to_thread(_write, incoming / _sidecar_name(delivery), delivery.sidecar)
+                await asyncio.to_thread(self._put_in_place, incoming, delivery)
+            except FileNotFoundError:
+                if not await self.look_up(delivery):  # else another writer was first, and swept ours away
+                    raise
+            finally:
+                await asyncio.to_thread(shutil.rmtree, incoming, ignore_errors=True)
 
     async def read_back(self, delivery: Delivery) -> Delivered:
         place = self.place(delivery)
@@ -104,7 +110,7 @@ class FolderTarget:
                 raise
             # Another writer was first. Whether what stands there is this set, reading back will tell.
         _flush(place.parent)
-        for leftover in incoming.parent.glob(f"{delivery.publication_id}.*"):
+        for leftover in incoming.parent.glob(f"{delivery.publication_id}.*"):  # of writers that were killed
             shutil.rmtree(leftover, ignore_errors=True)
 
 
