@@ -14,7 +14,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 import structlog
 from aiokafka import ConsumerRebalanceListener, TopicPartition
@@ -50,14 +50,9 @@ BAD_ENOUGH = 20
 POLL_MILLISECONDS = 20  # FastStream sleeps as long again when nothing came
 SESSION_TIMEOUT_MS = 10_000
 
-Row = TypeVar("Row")
 Transform = Callable[[Any], Awaitable[Sequence[Event]]]
-
-
-class Apply(Protocol[Row]):
-    """Writes a batch's rows, set-based, and says through `emit` what became true by it."""
-
-    async def __call__(self, transaction: Transaction, rows: Sequence[Row], /) -> None: ...
+# Writes a batch's rows, set-based, and emits what became true by it.
+Apply = Callable[[Transaction, Sequence[Any]], Awaitable[None]]
 
 
 @dataclass(slots=True, eq=False)
@@ -372,7 +367,7 @@ class Bus:
         return register
 
     def project(
-        self, *topics: Topic, group: str, apply: Apply[Any], decode: Decoder = decode_event
+        self, *topics: Topic, group: str, apply: Apply, decode: Decoder = decode_event
     ) -> Callable[[Callable[[Any], Any]], Callable[[Any], Any]]:
         """A pure `decide` per event, then one set-based `apply` per batch in one transaction with the outbox.
 
@@ -398,7 +393,7 @@ class Bus:
 
         return register
 
-    async def _apply(self, apply: Apply[Any], items: list[Item]) -> None:
+    async def _apply(self, apply: Apply, items: list[Item]) -> None:
         if not items:
             return
         assert self.outbox is not None, "a project edge needs an outbox"
@@ -483,7 +478,7 @@ class Bus:
         return found
 
     def resume(self, group: str) -> bool:
-        return any([s.resume() for s in self.subscriptions if s.group == group])
+        return sum(s.resume() for s in self.subscriptions if s.group == group) > 0
 
 
 class UnsafeSubscriber(RuntimeError):

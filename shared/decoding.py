@@ -18,7 +18,7 @@ RawRecord = ConsumerRecord
 
 @dataclass(frozen=True, slots=True)
 class Bad:
-    """Why a record was set aside: `bad_header`, `bad_body`, `unknown_type`, `stale`, `handler_failed`, `refused_output`."""
+    """Why a record was set aside: `bad_header`, `bad_body`, `unknown_type`, `stale` or `handler_failed`."""
 
     reason: str
     detail: str

@@ -1,5 +1,6 @@
 """The frame of every HTTP side: problem+json (RFC 9457), who calls, body cap, liveness and readiness."""
 
+import hmac
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
@@ -125,7 +126,7 @@ class Gate:
             row = await current.key(self._pool, key_id=key_id)
         if row is None or not row["active"]:
             return None
-        if secret is not None and not identity.hmac.compare_digest(row["sha256"], identity.hash_secret(secret)):
+        if secret is not None and not hmac.compare_digest(row["sha256"], identity.hash_secret(secret)):
             return None
         if row["state"] == "suspended":
             raise HttpProblem(
@@ -145,7 +146,7 @@ class Gate:
         if given is None and "form" in request.headers.get("content-type", ""):
             given = str((await request.form()).get("csrf", ""))
         expected = identity.csrf_token(session, secret=self.secret)
-        if given is None or not identity.hmac.compare_digest(given, expected):
+        if given is None or not hmac.compare_digest(given, expected):
             raise HttpProblem(
                 "forbidden", "the page's token is missing or old", where="X-CSRF-Token", remedy="reload the page"
             )
@@ -231,7 +232,7 @@ def _explain_failures(app: FastAPI, stage: str) -> None:
 
     @app.exception_handler(Exception)
     async def on_bug(request: Request, error: Exception) -> JSONResponse:
-        log.exception("http.failed", path=request.url.path, exc_info=error)
+        log.error("http.failed", path=request.url.path, exc_info=error)
         return problem(
             500,
             "internal",

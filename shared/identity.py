@@ -82,7 +82,7 @@ def hash_secret(secret: str) -> str:
 def split_key(token: str) -> tuple[str, str] | None:
     """(id, secret) of `ck_<id>_<secret>`, or None."""
     parts = token.split("_", 2)
-    if len(parts) != 3 or parts[0] != "ck" or not parts[1] or not parts[2]:  # noqa: PLR2004
+    if len(parts) != 3 or parts[0] != "ck" or not parts[1] or not parts[2]:
         return None
     return parts[1], parts[2]
 

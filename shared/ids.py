@@ -74,7 +74,7 @@ def digest_of(fields: Mapping[str, object] | Iterable[object]) -> str:
 
 
 def seed_for(job: UUID, requested: int | None, variant: int) -> int:
-    """The effective seed of a job, 0 ≤ seed < 2³¹: the requested one moved by the variant, else drawn from the job's id."""
+    """The effective seed of a job, 0 ≤ seed < 2³¹: as requested plus variant - 1, else from the job's id."""
     if requested is not None:
         return (requested + variant - 1) % 2**31
     return int.from_bytes(hashlib.sha256(job.bytes).digest()[:4], "big") % 2**31

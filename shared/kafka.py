@@ -124,7 +124,7 @@ class Producer:
                     await producer.send(r.topic, value=r.body, key=r.key, headers=r.headers)  # returns once buffered
                     for r in records
                 ]
-                outcomes = await asyncio.gather(*sent, return_exceptions=True)
+                outcomes: list[Any] = await asyncio.gather(*sent, return_exceptions=True)
         except TimeoutError as error:
             await self.renew(producer)
             raise Unavailable("kafka", f"no acknowledgement within {ACKNOWLEDGED_WITHIN:.0f} s") from error
@@ -146,11 +146,12 @@ class Producer:
             raise Unavailable("kafka", f"no acknowledgement within {ACKNOWLEDGED_WITHIN:.0f} s") from error
         except KafkaError as error:
             await self.renew(producer)
-            return error
+            failure: BaseException = error
+            return failure
         return None
 
     async def deliver(self, records: Sequence[Record]) -> dict[int, BaseException]:
-        """Sends until each is acknowledged or refused when sent alone to a fresh producer; returns the refused by place.
+        """Sends until each is acknowledged or refused alone by a fresh producer; returns the refused by place.
 
         Raises:
             Unavailable: the broker is away; send all again later (consumers deduplicate).

@@ -9,6 +9,7 @@ either, the stage says what the end is. SIGTERM: stop claiming, finish what ends
 import asyncio
 import contextlib
 import random
+import secrets
 import socket
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -41,7 +42,7 @@ FINISH_SECONDS = 15.0  # what ends within this after SIGTERM is finished, the re
 
 def holder_name(stage: str) -> str:
     """Who holds a lease: unique per process start, readable for the person who looks at the queue."""
-    return f"{stage}@{socket.gethostname()}:{random.randrange(16**8):08x}"
+    return f"{stage}@{socket.gethostname()}:{secrets.token_hex(4)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,7 +154,7 @@ async def bury(connection: Connection, cancels: Sequence[Any]) -> None:
         pass
 
 
-async def buried(connection: Connection | Pool, work: Sequence[Leased]) -> dict[UUID, str]:
+async def buried(connection: Connection | Pool, work: Sequence[Leased | NewWork]) -> dict[UUID, str]:
     """Job id → who cancelled it, of these pieces of work."""
     asked = [w for w in work if w.request_id and w.job_id]
     rows = queries.buried(connection, requests=[w.request_id for w in asked], jobs=[w.job_id for w in asked])
@@ -206,13 +207,22 @@ class Worker:
         self._begin(
             [
                 Leased(
-                    work_id=r.work_id, kind=r.kind, workspace=r.workspace, payload=r.payload, epoch=1,
-                    request_id=r.request_id, job_id=r.job_id, run=r.run, lane=r.lane, priority=r.priority,
-                    deadline=r.deadline, traceparent=r.traceparent,
+                    work_id=r.work_id,
+                    kind=r.kind,
+                    workspace=r.workspace,
+                    payload=r.payload,
+                    epoch=1,
+                    request_id=r.request_id,
+                    job_id=r.job_id,
+                    run=r.run,
+                    lane=r.lane,
+                    priority=r.priority,
+                    deadline=r.deadline,
+                    traceparent=r.traceparent,
                 )
                 for r in rows
             ]
-        )  # fmt: skip
+        )
 
     def wake(self) -> None:
         """Rows were committed that anybody may claim."""
@@ -254,11 +264,16 @@ class Worker:
             async with transaction(self.pool) as connection:
                 await _drain(
                     queries.settle(
-                        connection, ids=[w.work_id for w in leases], epochs=[w.epoch for w in leases], holder=self.holder,
-                        outcomes=["released"] * len(leases), details=[None] * len(leases), delays=[0.0] * len(leases),
+                        connection,
+                        ids=[w.work_id for w in leases],
+                        epochs=[w.epoch for w in leases],
+                        holder=self.holder,
+                        outcomes=["released"] * len(leases),
+                        details=[None] * len(leases),
+                        delays=[0.0] * len(leases),
                         failed=[0] * len(leases),
                     )
-                )  # fmt: skip
+                )
             log.info("work.released", stage=self.stage, rows=len(leases))
 
     # -- claiming
@@ -349,8 +364,10 @@ class Worker:
         """A dependency that is away costs the work nothing; anything else is a failure of its own."""
         if isinstance(error, Unavailable):
             self.waiting_for = error.dependency
-            return Outcome.again(str(error), delay=random.uniform(0.5, 5.0))
-        log.error("work.failed", stage=self.stage, work=str(lease.work_id), kind=lease.kind, error=repr(error), exc_info=error)
+            return Outcome.again(str(error), delay=random.uniform(0.5, 5.0))  # noqa: S311  # jitter is no secret
+        log.error(
+            "work.failed", stage=self.stage, work=str(lease.work_id), kind=lease.kind, error=repr(error), exc_info=error
+        )
         if lease.failures + 1 >= MAX_FAILURES:
             return self.exhausted(lease, f"failed {MAX_FAILURES} times, last: {error!r}")
         return Outcome.again(repr(error), delay=2.0**lease.failures, failed=True)
@@ -366,9 +383,12 @@ class Worker:
             try:
                 async with transaction(self.pool) as connection:
                     rows = queries.renew(
-                        connection, ids=[w.work_id for w in leases], epochs=[w.epoch for w in leases],
-                        holder=self.holder, lease=self.lease_seconds,
-                    )  # fmt: skip
+                        connection,
+                        ids=[w.work_id for w in leases],
+                        epochs=[w.epoch for w in leases],
+                        holder=self.holder,
+                        lease=self.lease_seconds,
+                    )
                     kept = {row["work_id"] async for row in rows}
             except Unavailable as error:
                 log.warning("lease.not_renewed", stage=self.stage, cause=str(error))

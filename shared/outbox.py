@@ -201,7 +201,7 @@ class Outbox:
                 connection: Connection = await asyncpg.connect(self._direct_url)
                 stack.push_async_callback(connection.close)
             else:
-                connection = await stack.enter_async_context(self._pool.acquire())  # type: ignore[assignment]
+                connection = await stack.enter_async_context(self._pool.acquire())  # type: ignore[arg-type]
             while not await queries.try_sweeper_lock(connection):
                 await asyncio.sleep(SWEEP_AGE)
             while True:

@@ -19,7 +19,7 @@ class Backoff:
     def next(self) -> float:
         bound = min(self.ceiling, self.first * 2.0**self.failures)
         self.failures = min(self.failures + 1, 32)
-        return random.uniform(0, bound)
+        return random.uniform(0, bound)  # noqa: S311  # jitter is no secret
 
     async def wait(self) -> None:
         await asyncio.sleep(self.next())

@@ -21,7 +21,7 @@ class OpenEnum(StrEnum):
     """An enum of an internal event: a value from a newer release decodes to the member `UNKNOWN`."""
 
     @classmethod
-    def _missing_(cls, value: object) -> Self:
+    def _missing_(cls, _value: object) -> Self:
         return cls("unknown")
 
 

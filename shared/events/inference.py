@@ -39,7 +39,9 @@ class ImageGenerated(Event):
     seed: int
     attempts: list[Attempt]
     focal: tuple[float, float] | None = Field(default=None, description="x, y from the top left, 0..1")
-    live_area: tuple[float, float, float, float] | None = Field(default=None, description="left, top, right, bottom, 0..1")
+    live_area: tuple[float, float, float, float] | None = Field(
+        default=None, description="left, top, right, bottom, 0..1"
+    )
     source_type: SourceType = SourceType.TRAINED
     template: Pin
     rubric: Pin
