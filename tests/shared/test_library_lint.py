@@ -1,0 +1,116 @@
+from typing import Any
+
+import pytest
+
+from shared.library.documents import AnyDocument, AssetType, BrandProduct, LockedParameters, Rule, Variable
+from shared.library.lint import lint
+from shared.library.shelf import Shelf
+from tests.prompt.library import brand, campaign, documents, policy, recipe, rubric, shelf, template
+
+
+def codes(*changed: AnyDocument) -> list[tuple[str, str | None]]:
+    """Code and place of every fault when these take the place of the documents of the same kind and name."""
+    replaced = {(document.kind, document.name) for document in changed}
+    kept = [document for document in documents() if (document.kind, document.name) not in replaced]
+    return [(fault.problem.code, fault.problem.where) for fault in lint([*kept, *changed], published=Shelf())]
+
+
+def test_a_sound_library_has_no_faults() -> None:
+    assert codes() == []
+
+
+def test_references_resolve_against_what_is_published_too() -> None:
+    assert lint([campaign()], published=shelf()) == []
+
+
+def test_a_published_version_never_changes() -> None:
+    (fault,) = lint([rubric(description="other")], published=shelf())
+    assert (fault.problem.code, fault.problem.remedy) == (
+        "published",
+        "published versions do not change: give it version 2",
+    )
+    assert lint([rubric()], published=shelf()) == []
+
+
+def test_two_documents_of_one_version_are_a_fault() -> None:
+    assert ("doubled", "version") in codes(rubric(), rubric(description="other"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "where"),
+    [
+        ({"brand": "salt-lindn"}, "unknown_reference", "brand"),
+        ({"policy": "none@3"}, "unknown_reference", "policy"),
+        ({"prompt": "{{ colour }}"}, "unknown_variable", "prompt"),
+        ({"prompt": "{{ 'a' * 9 }}"}, "template_fault", "prompt"),
+        ({"prompt": "{{ product.nmae }}"}, "template_fault", "prompt"),
+        ({"prompt": "{{ components.plaec }}"}, "template_fault", "prompt"),
+        ({"scene": {"wall": "{{ setting }}"}}, "unknown_value", "scene.wall"),
+        ({"scene": {"light_side": "above"}}, "unknown_value", "scene.light_side"),
+        ({"scene": {"props": ["{{ nothing }}"]}}, "unknown_variable", "scene.props[0]"),
+        ({"prompt": "Oil that cures"}, "policy_refused", "prompt"),
+        ({"aspect": "5:4"}, "aspect", "parameters"),
+        ({"aspect": "wide"}, "malformed", "aspect"),
+        ({"variables": {"product": Variable()}, "components": {}, "prompt": "x", "scene": {}, "alt_text": ""},
+         "reserved", "variables.product"),
+    ],
+)  # fmt: skip
+def test_a_template_at_fault_is_named_with_the_place(changes: dict[str, Any], code: str, where: str) -> None:
+    assert (code, where) in codes(template(**changes))
+
+
+def test_a_template_is_tried_with_every_value_of_every_choice() -> None:
+    prompt = "{% if season == 'summer' %}{{ product.nothing }}{% endif %} oil"
+    faults = lint([*documents()[2:], brand(), template(version=4, prompt=prompt)], published=Shelf())
+    assert ["season='summer'" in fault.problem.what for fault in faults] == [True]
+
+
+def test_a_template_is_tried_with_every_product() -> None:
+    with_scent = BrandProduct(sku="A", name="A", attributes={"scent": "pine"})
+    products = [with_scent, BrandProduct(sku="B", name="B")]
+    found = lint(
+        [*documents()[2:], brand(products=products), template(prompt="{{ product.attributes.scent }}")],
+        published=Shelf(),
+    )
+    assert ["with B" in fault.problem.what for fault in found] == [True]
+
+
+def test_a_size_may_miss_its_aspect_by_the_steps_models_take() -> None:
+    assert codes(template(aspect="16:9", parameters=LockedParameters(width=1344, height=760))) == []
+
+
+@pytest.mark.parametrize(
+    ("made", "code", "where"),
+    [
+        (AssetType(template="no", recipes={}, rubric="tiles"), "unknown_reference", "asset_types.tile.template"),
+        (AssetType(template="product-tile", recipes={"web": "email"}, rubric="tiles"), "other_channel",
+         "asset_types.tile.recipes.web"),
+        (AssetType(template="product-tile", recipes={}, rubric="no"), "unknown_reference", "asset_types.tile.rubric"),
+    ],
+)  # fmt: skip
+def test_a_campaign_at_fault_is_named_with_the_place(made: AssetType, code: str, where: str) -> None:
+    assert codes(campaign(asset_types={"tile": made})) == [(code, where)]
+
+
+def test_a_campaign_uses_templates_of_its_own_brand() -> None:
+    assert codes(campaign(brand="other"), brand(name="other")) == [("other_brand", "asset_types.tile.template")]
+
+
+def test_a_term_without_letters_never_matches_and_is_a_fault() -> None:
+    rule = Rule(id="a", terms=["cures", "!!"], why="w", remedy="r")
+    assert codes(policy(rules=[rule])) == [("never_matches", "rules[0].terms[1]")]
+
+
+def test_names_that_stand_twice_inside_a_document_are_faults() -> None:
+    twice = [BrandProduct(sku="A", name="A"), BrandProduct(sku="A", name="B")]
+    assert codes(brand(products=twice)) == [("doubled", "products")]
+    assert codes(recipe("web", renditions=[*recipe().renditions, *recipe().renditions])) == [("doubled", "renditions")]
+
+
+def test_a_name_means_the_latest_version_and_a_version_that_one() -> None:
+    both = shelf(template(version=4))
+    found = both.find(type(template()), "product-tile")
+    old = both.find(type(template()), "product-tile@3")
+    assert found is not None and found.version == 4
+    assert old is not None and old.version == 3
+    assert both.find(type(template()), "product-tile@9") is None
