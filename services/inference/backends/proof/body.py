@@ -1,0 +1,45 @@
+"""What stands in a scene: bodies made of pieces, each one surface with its materials."""
+
+from dataclasses import dataclass
+
+from services.inference.backends.proof.label import Label
+from services.inference.backends.proof.matcap import Material
+from services.inference.backends.proof.scene import Product
+from services.inference.backends.proof.surface import Surface
+
+# Share of light kept at a height, interpolated between: (height, red, green, blue).
+Tones = tuple[tuple[float, float, float, float], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Piece:
+    """One solid: `up` and `across` place its foot, `materials` go by face; the rest is how light is kept on it.
+
+    `bands` are ribs round a lathe, `grain` an even unevenness, `specks` a stone's (`spread` texels to a unit across), `veins` a leaf's.
+    """
+
+    surface: Surface
+    materials: tuple[Material, ...]
+    up: float = 0.0
+    across: float = 0.0
+    label: Label | None = None
+    tones: Tones = ()
+    bands: float = 0.0
+    grain: float = 0.0
+    specks: float = 0.0
+    spread: float = 20.0
+    veins: float = 0.0
+    ember: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Body:
+    """Pieces standing at `at`; their own lengths count `size` times. `wide`, `deep`, `height` darken the ground."""
+
+    pieces: tuple[Piece, ...]
+    at: tuple[float, float, float]
+    wide: float
+    deep: float
+    height: float
+    size: float = 1.0
+    product: Product | None = None

@@ -1,0 +1,105 @@
+"""What keeps light from a point: bodies between it and the window, and bodies that stand close to it.
+
+A body casts as a flat silhouette standing at its own depth: exact for what is far from it, and where body and shadow
+meet, its contact darkening hides the difference. Silhouettes live on the coarse grid, blurred by distance.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, ImageFilter
+
+from services.inference.backends.proof.camera import COARSE, COS, SIN, Array, Camera
+from services.inference.backends.proof.light import KEY
+
+# Blur of the silhouette in world units, at these distances along the ray.
+BLURS = ((0.0, 0.003), (0.25, 0.014), (0.8, 0.045))
+DENSITY = 0.94
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caster:
+    """A silhouette at depth `z`; `levels` are coarse pictures of the frame, ever more blurred."""
+
+    z: float
+    levels: tuple[Array, ...]
+    margin: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contact:
+    """A foot of half axes `wide`, `deep` (world units) standing at `x`, `y`, `z`; `height` is how tall its body is."""
+
+    x: float
+    y: float
+    z: float
+    wide: float
+    deep: float
+    height: float
+
+
+def caster(camera: Camera, silhouette: Array, *, z: float, margin: int) -> Caster:
+    """From coverage on the coarse grid of the frame, with `margin` coarse cells more on every side."""
+    image = Image.fromarray((np.clip(silhouette, 0, 1) * 255).astype(np.uint8))
+    levels = []
+    for _, blur in BLURS:
+        blurred = image.filter(ImageFilter.GaussianBlur(blur * camera.unit / COARSE))
+        levels.append(np.asarray(blurred, dtype=np.float32) / 255)
+    return Caster(z=z, levels=tuple(levels), margin=margin)
+
+
+def sunlit(camera: Camera, side: int, casters: list[Caster], x: Array, y: Array, z: Array) -> Array:
+    """Share of the key light that reaches each point, 0..1."""
+    lit: Array = np.ones(np.broadcast_shapes(x.shape, y.shape, z.shape), dtype=np.float32)
+    for one in casters:
+        lit *= 1 - DENSITY * _shade(camera, side, one, x, y, z)
+    return lit
+
+
+def _shade(camera: Camera, side: int, caster: Caster, x: Array, y: Array, z: Array) -> Array:
+    travel = (caster.z - z) / KEY[2]
+    column = (camera.centre + (x + travel * KEY[0] * -side) * camera.unit) / COARSE - 0.5 + caster.margin
+    row = (camera.line + (caster.z * SIN - (y + travel * KEY[1]) * COS) * camera.unit) / COARSE - 0.5 + caster.margin
+    height, width = caster.levels[0].shape
+    inside = (travel > 0) & (column > 1) & (column < width - 2) & (row > 1) & (row < height - 2)
+    at_row = np.clip(row, 0, height - 2)
+    at_column = np.clip(column, 0, width - 2)
+    at_row, at_column = np.broadcast_arrays(at_row, at_column)
+    shade: Array = np.zeros(inside.shape, dtype=np.float32)
+    for level, (far, _) in enumerate(BLURS):
+        weight = _weight(np.broadcast_to(travel, inside.shape), level, far)
+        shade += weight * _bilinear(caster.levels[level], at_row, at_column)
+    # Light that has travelled far past an edge is filled from the rest of the room.
+    return np.where(inside, shade * np.clip(1.12 - 0.30 * travel, 0.25, 1), 0).astype(np.float32)
+
+
+def _weight(travel: Array, level: int, far: float) -> Array:
+    weight: Array = np.ones_like(travel)
+    if level > 0:
+        weight = np.clip((travel - BLURS[level - 1][0]) / (far - BLURS[level - 1][0]), 0, 1)
+    if level < len(BLURS) - 1:
+        weight = weight * (1 - np.clip((travel - far) / (BLURS[level + 1][0] - far), 0, 1))
+    return weight
+
+
+def _bilinear(image: Array, row: Array, column: Array) -> Array:
+    r, c = row.astype(np.int32), column.astype(np.int32)
+    fr, fc = row - r, column - c
+    width = image.shape[1]
+    flat, at = image.ravel(), r * width + c
+    above = flat[at] * (1 - fc) + flat[at + 1] * fc
+    below = flat[at + width] * (1 - fc) + flat[at + width + 1] * fc
+    value: Array = above * (1 - fr) + below * fr
+    return value
+
+
+def open_sky(contacts: list[Contact], x: Array, y: Array, z: Array) -> Array:
+    """Share of the fill light that reaches each point past the bodies standing there, 0..1."""
+    seen: Array = np.ones(np.broadcast_shapes(x.shape, y.shape, z.shape), dtype=np.float32)
+    for foot in contacts:
+        across, deep = (x - foot.x) / foot.wide, (z - foot.z) / foot.deep
+        away = np.maximum(np.sqrt(across**2 + deep**2) - 1, 0) * foot.wide
+        level = np.clip(1 - np.abs(y - foot.y) / 0.05, 0, 1)
+        close = 0.52 * np.exp(-away / 0.016) + 0.34 * np.exp(-away / (0.22 * foot.height + 0.02))
+        seen *= 1 - close * level
+    return seen
