@@ -60,8 +60,8 @@ class _Comparison:
         candidates = new.get("anyOf", [new])
         for before in old.get("anyOf", ()):
             attempts: list[list[str]] = [self.compare(before, after, at, seen) for after in candidates]
-            if all(attempts):
-                found += min(attempts, key=lambda attempt: len(attempt))
+            if all(len(attempt) > 0 for attempt in attempts):
+                found += min(attempts, key=len)
         return found
 
 
