@@ -5,9 +5,9 @@ run. `later` is commutative, associative and idempotent; a property test holds i
 `queries.sql` says the same in SQL.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from shared import ids
@@ -77,82 +77,46 @@ def later(one: Standing, other: Standing) -> Standing:
 
 
 def fold(standings: Iterable[Standing]) -> list[Standing]:
-    """One standing per job, sorted by job: two writers that lock rows in the same order cannot deadlock."""
+    """One standing per job."""
     folded: dict[UUID, Standing] = {}
     for standing in standings:
         known = folded.get(standing.job_id)
         folded[standing.job_id] = standing if known is None else later(known, standing)
-    return sorted(folded.values())
+    return list(folded.values())
+
+
+# What each fact says of its job: status, the stage that holds it now, and why it ended.
+PLACE: dict[type[Event], Callable[[Any], tuple[JobStatus, Stage, str | None]]] = {
+    PromptAssembled: lambda _: (JobStatus.PENDING, Stage.INFERENCE, None),
+    ImageGenerated: lambda _: (JobStatus.RUNNING, Stage.POSTPROCESS, None),
+    ImageProcessed: lambda _: (JobStatus.COMPLETED, Stage.CATALOG, None),
+    # Progress is ephemeral: it never says more than running, so losing it loses no state.
+    JobProgressed: lambda e: (
+        JobStatus.PENDING if e.status is JobStatus.PENDING else JobStatus.RUNNING,
+        e.stage,
+        None,
+    ),
+    JobFailed: lambda e: (JobStatus.FAILED, e.stage, e.reason.value),
+    JobCancelled: lambda e: (JobStatus.CANCELLED, e.stage, e.by),
+    JobRetried: lambda _: (JobStatus.PENDING, Stage.INFERENCE, None),
+    AssetApproved: lambda _: (JobStatus.APPROVED, Stage.PUBLISHER, None),
+    AssetRejected: lambda e: (JobStatus.REJECTED, Stage.CATALOG, e.code),
+}
 
 
 def standings(event: Event) -> list[Standing]:
-    """What one fact says about where its jobs stand; most facts of other kinds say nothing."""
-    match event:
-        case RequestAccepted():
-            return [
-                Standing(
-                    ids.job_id(event.request_id, variant),
-                    event.request_id,
-                    event.workspace,
-                    1,
-                    RANK[JobStatus.PENDING],
-                    STEP[Stage.PROMPT],
-                    event.occurred_at,
-                    variant=variant,
-                )
-                for variant in range(1, event.variants + 1)
-            ]
-        case PromptAssembled():
-            return [_standing(event, JobStatus.PENDING, Stage.INFERENCE, variant=event.brief.variant)]
-        case ImageGenerated():
-            return [_standing(event, JobStatus.RUNNING, Stage.POSTPROCESS, variant=event.brief.variant)]
-        case ImageProcessed():
-            return [_standing(event, JobStatus.COMPLETED, Stage.CATALOG, variant=event.brief.variant)]
-        case JobProgressed():
-            return [_standing(event, _in_flight(event.status), event.stage)]
-        case JobFailed():
-            return [_standing(event, JobStatus.FAILED, event.stage, reason=event.reason.value)]
-        case JobCancelled():
-            return [_standing(event, JobStatus.CANCELLED, event.stage, reason=event.by)]
-        case JobRetried():
-            return [_standing(event, JobStatus.PENDING, Stage.INFERENCE)]
-        case AssetApproved():
-            return [_standing(event, JobStatus.APPROVED, Stage.PUBLISHER, variant=event.brief.variant)]
-        case AssetRejected():
-            return [_standing(event, JobStatus.REJECTED, Stage.CATALOG, reason=event.code)]
-        case _:
-            return []
-
-
-JobFact = (
-    PromptAssembled
-    | ImageGenerated
-    | ImageProcessed
-    | JobProgressed
-    | JobFailed
-    | JobCancelled
-    | JobRetried
-    | AssetApproved
-    | AssetRejected
-)
-
-
-def _standing(
-    event: JobFact, status: JobStatus, stage: Stage, *, reason: str | None = None, variant: int | None = None
-) -> Standing:
-    return Standing(
-        event.job_id,
-        event.request_id,
-        event.workspace,
-        event.run,
-        RANK[status],
-        STEP[stage],
-        event.occurred_at,
-        reason,
-        variant,
-    )
-
-
-def _in_flight(status: JobStatus) -> JobStatus:
-    """Progress is ephemeral: it never says more than running, so losing it loses no state."""
-    return JobStatus.PENDING if status is JobStatus.PENDING else JobStatus.RUNNING
+    """What one fact says about where its jobs stand; facts of other kinds say nothing."""
+    if isinstance(event, RequestAccepted):
+        rank, step = RANK[JobStatus.PENDING], STEP[Stage.PROMPT]
+        variants = {variant: ids.job_id(event.request_id, variant) for variant in range(1, event.variants + 1)}
+        return [
+            Standing(job, event.request_id, event.workspace, 1, rank, step, event.occurred_at, None, variant)
+            for variant, job in variants.items()
+        ]
+    if (place := PLACE.get(type(event))) is None:
+        return []
+    status, stage, reason = place(event)
+    job: Any = event
+    variant = job.brief.variant if hasattr(job, "brief") else None
+    rank, step = RANK[status], STEP[stage]
+    return [Standing(job.job_id, job.request_id, job.workspace, job.run, rank, step, job.occurred_at, reason, variant)]

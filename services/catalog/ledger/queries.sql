@@ -99,8 +99,8 @@ select * from unnest(:ids::uuid[], :workspaces::uuid[], :requests::uuid[], :jobs
      as t(publication_id, workspace, request_id, job_id, asset_version_id, target, rank, state, location, detail, changed_at)
 order by t.publication_id
 on conflict (publication_id) do update set
-    rank = excluded.rank, state = excluded.state, location = coalesce(excluded.location, p.location),
-    detail = excluded.detail, changed_at = excluded.changed_at
+    rank = excluded.rank, state = excluded.state, location = excluded.location, detail = excluded.detail,
+    changed_at = excluded.changed_at
 where (excluded.rank, excluded.changed_at) > (p.rank, p.changed_at);
 
 -- name: share_cancels$

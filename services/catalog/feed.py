@@ -1,0 +1,129 @@
+"""What listeners of `/v1/events` hear, and what they missed meanwhile.
+
+Ids are taken under a lock that is held to the commit, so rows appear in the order of their ids and no reader's cursor
+can pass one that commits late. A row holds all of one transaction's news for one workspace and kind.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import orjson
+import structlog
+
+from shared.errors import Unavailable
+from shared.outbox import Transaction
+from shared.postgres import Pool, transaction
+
+log = structlog.get_logger()
+
+POLL_SECONDS = 0.5  # news of other processes; this one's own wake listeners at once
+KEPT_SECONDS = 600
+PRUNE_SECONDS = 60
+
+
+class News(NamedTuple):
+    """One thing that changed: `kind` is the type of the server-sent event, `what` its data."""
+
+    workspace: UUID
+    kind: str
+    what: dict[str, Any]
+
+
+class Feed:
+    """One per process. Runs only while somebody listens, except for throwing away what is old."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._moved = asyncio.Condition()
+        self._newest = 0
+        self._listeners = 0
+        self._tasks: list[asyncio.Task[None]] = []
+        self.closed = asyncio.Event()
+
+    async def start(self) -> None:
+        self._tasks = [
+            asyncio.create_task(self._look_forever(), name="feed-look"),
+            asyncio.create_task(self._prune_forever(), name="feed-prune"),
+        ]
+
+    async def stop(self) -> None:
+        self.closed.set()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def tell(self, running: Transaction, news: Sequence[News]) -> None:
+        """Writes the news; call it last in a transaction, for its lock holds up every other teller until the commit."""
+        if not news:
+            return
+        rows: dict[tuple[UUID, str], list[dict[str, Any]]] = {}
+        for workspace, kind, what in news:
+            rows.setdefault((workspace, kind), []).append(what)
+        newest = await running.connection.fetchval(
+            # The lock stands in the row source, so it is held before the first id is taken.
+            """
+            with told as (
+                insert into feed (workspace, kind, body)
+                select t.workspace, t.kind, t.body
+                from (select pg_advisory_xact_lock(hashtext('calotype.catalog.feed'))) as held,
+                     unnest($1::uuid[], $2::text[], $3::text[]) as t(workspace, kind, body)
+                returning id
+            )
+            select max(id) from told
+            """,
+            [workspace for workspace, _ in rows],
+            [kind for _, kind in rows],
+            [orjson.dumps(what).decode() for what in rows.values()],
+        )
+        running.after_commit(lambda: self._wake(newest))
+
+    async def newest(self) -> int:
+        """The id of the newest row: where a listener begins that has just read everything."""
+        async with transaction(self._pool) as connection:
+            return int(await connection.fetchval("select coalesce(max(id), 0) from feed"))
+
+    async def moved(self, after: int, *, within: float) -> None:
+        """Returns once there is something newer than `after`, or when the time is up."""
+        self._listeners += 1
+        try:
+            async with self._moved:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._moved.wait_for(lambda: self._newest > after), within)
+        finally:
+            self._listeners -= 1
+
+    def _wake(self, newest: int) -> None:
+        if self._listeners and newest > self._newest:
+            self._newest = newest
+            task = asyncio.create_task(self._notify())
+            self._tasks = [*(t for t in self._tasks if not t.done()), task]
+
+    async def _notify(self) -> None:
+        async with self._moved:
+            self._moved.notify_all()
+
+    async def _look_forever(self) -> None:
+        while True:
+            await asyncio.sleep(POLL_SECONDS)
+            if not self._listeners:
+                continue
+            with contextlib.suppress(Unavailable):
+                newest = await self.newest()
+                if newest != self._newest:
+                    self._newest = newest
+                    await self._notify()
+
+    async def _prune_forever(self) -> None:
+        while True:
+            await asyncio.sleep(PRUNE_SECONDS)
+            try:
+                async with transaction(self._pool) as connection:
+                    await connection.execute(
+                        "delete from feed where told_at < clock_timestamp() - make_interval(secs => $1)",
+                        float(KEPT_SECONDS),
+                    )
+            except Unavailable as error:
+                log.warning("feed.not_pruned", cause=str(error))

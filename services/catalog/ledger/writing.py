@@ -1,0 +1,281 @@
+"""Writes a batch of facts, and says what became true by it: an asset waits for a person, a job or a request has ended.
+
+One `Writing` is one transaction's. Rows are locked in one order (jobs, then assets that wait, then requests, the feed
+last), each table's by key, so that two transactions wait for each other in one direction only.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import aiosql
+import asyncpg
+
+from services.catalog.domain import COMPLETED, ENDED, RANKED, STEP
+from services.catalog.feed import Feed, News
+from services.catalog.ledger.facts import Batch, Heard, columns, gather, heard
+from shared import ids, leases
+from shared.events import (
+    CancelRequested,
+    Event,
+    ImageProcessed,
+    JobCancelled,
+    JobStatus,
+    RequestCompleted,
+    ReviewNeeded,
+    Stage,
+)
+from shared.leases import queries as tombstones
+from shared.outbox import Transaction
+
+queries = aiosql.from_path(Path(__file__).parent / "queries.sql", "asyncpg")
+
+
+@dataclass(slots=True)
+class Writing:
+    """What one transaction adds to the ledger. `close` before the commit."""
+
+    transaction: Transaction
+    feed: Feed
+    news: list[News] = field(default_factory=list)
+    ended: set[UUID] = field(default_factory=set)
+    """Requests of which a job has just ended."""
+
+    @property
+    def connection(self) -> Any:
+        return self.transaction.connection
+
+    async def keep(self, facts: Iterable[Heard]) -> None:
+        """Writes facts that were heard, and tells what follows from them."""
+        batch = gather(facts)
+        changed = await self._write(batch)
+        told: list[Event] = []
+        if batch.assets:
+            told += await self._arrive(batch, changed)
+        if batch.cancels:
+            told += await self._cancel(batch)
+        if ended := [job for job, row in changed.items() if row["rank"] >= ENDED]:
+            await queries.stop_waiting(self.connection, jobs=ended)
+        await self.tell(told)
+
+    async def tell(self, events: Sequence[Event]) -> None:
+        """Facts of the catalog's own: into the outbox and, as the catalog does not hear itself, into the ledger."""
+        if events:
+            self.transaction.emit(*events)
+            await self.keep(map(heard, events))
+
+    async def close(self) -> None:
+        """Completes requests whose last job has ended, then tells listeners; both under locks held to the commit."""
+        if self.ended:
+            await self._complete(self.ended)
+        await self.feed.tell(self.transaction, self.news)
+
+    async def _write(self, batch: Batch) -> Mapping[UUID, asyncpg.Record]:
+        """The rows of every table; job id → row of the jobs whose standing changed."""
+        connection = self.connection
+        changed: dict[UUID, asyncpg.Record] = {}
+        if batch.facts:
+            await queries.write_facts(connection, *columns(batch.facts))
+        if batch.requests:
+            await queries.write_requests(connection, *columns(batch.requests))
+        if batch.standings:
+            changed = await self._fold(batch)
+        if batch.progress:
+            await queries.note_progress(connection, *columns(list(batch.progress.values())))
+        if batch.failures:
+            await queries.write_failures(connection, *columns(batch.failures))
+        if batch.attempts:
+            await queries.write_attempts(connection, *columns(list(batch.attempts.values())))
+        if batch.files:
+            await queries.write_files(connection, *columns(batch.files))
+        if batch.publications:
+            await queries.write_publications(connection, *columns(list(batch.publications.values())))
+        if batch.retried:
+            await queries.reopen_requests(connection, requests=list(batch.retried))
+        return changed
+
+    async def _fold(self, batch: Batch) -> dict[UUID, asyncpg.Record]:
+        arrays = columns(batch.standings)
+        jobs, requests, workspaces, sinces = arrays[0], arrays[1], arrays[2], arrays[6]
+        rows = queries.fold_jobs(
+            self.connection, jobs, requests, workspaces, arrays[3], arrays[4], arrays[5], sinces, arrays[7], arrays[8]
+        )
+        changed = {row["job_id"]: row async for row in rows}
+        for row in changed.values():
+            self.news.append(News(row["workspace"], "job", {"job_id": row["job_id"], "status": RANKED[row["rank"]]}))
+            if row["rank"] >= ENDED:
+                self.ended.add(row["request_id"])
+        if batch.requests and len(changed) < len(batch.standings):
+            # A job may have ended before its request was heard of: a standing that did not change says so.
+            self.ended.update(s.request_id for s in batch.standings if s.job_id not in changed)
+        # A note may say only that a job still runs: worth telling, though its standing is the same.
+        for job, row in batch.progress.items():
+            if job not in changed:
+                status = JobStatus.RUNNING if row[5] is None else JobStatus.PENDING
+                self.news.append(News(row[1], "job", {"job_id": job, "status": status}))
+        return changed
+
+    # -- an asset has arrived: a person can decide, unless somebody cancelled meanwhile
+
+    async def _arrive(self, batch: Batch, changed: Mapping[UUID, asyncpg.Record]) -> list[Event]:
+        found = queries.write_assets(
+            self.connection,
+            *columns(
+                [
+                    (
+                        a.asset_id,
+                        a.asset_version_id,
+                        a.workspace,
+                        a.request_id,
+                        a.job_id,
+                        a.run,
+                        a.event_id,
+                        a.occurred_at,
+                    )
+                    for a in batch.assets
+                ]
+            ),
+        )
+        new = {row["asset_version_id"] async for row in found}
+        waiting = [a for a in batch.assets if a.asset_version_id in new and _is_completed(changed.get(a.job_id), a.run)]
+        if not waiting:
+            return []
+        await queries.share_cancels(self.connection)
+        cancelled = await self._buried(waiting)
+        told: list[Event] = [_dropped(a, by=cancelled[a.job_id]) for a in waiting if a.job_id in cancelled]
+        waiting = [a for a in waiting if a.job_id not in cancelled]
+        if waiting:
+            await self.await_review([(a, 0) for a in waiting])
+            told += map(review_needed, waiting)
+        return told
+
+    async def _buried(self, assets: Sequence[ImageProcessed]) -> dict[UUID, str]:
+        rows = tombstones.buried(
+            self.connection, requests=[a.request_id for a in assets], jobs=[a.job_id for a in assets]
+        )
+        return {row["job_id"]: row["cancelled_by"] async for row in rows}
+
+    async def await_review(self, assets: Sequence[tuple[ImageProcessed, int]]) -> None:
+        """From here on a person can decide on these; with each the review version a decision builds on."""
+        rows = [
+            (a.asset_id, a.asset_version_id, a.workspace, a.request_id, a.job_id, a.run, version)
+            for a, version in assets
+        ]
+        new = {row["asset_id"] async for row in queries.await_review(self.connection, *columns(rows))}
+        self.news += [
+            News(a.workspace, "asset", {"asset_id": a.asset_id, "status": JobStatus.COMPLETED})
+            for a, _ in assets
+            if a.asset_id in new
+        ]
+
+    # -- somebody asked for an end
+
+    async def _cancel(self, batch: Batch) -> list[Event]:
+        """Drops what waits here for a person; what is decided already, in its undo window, stays decided."""
+        await queries.hold_cancels(self.connection)
+        await leases.bury(self.connection, batch.cancels)
+        rows = queries.drop_cancelled(
+            self.connection, requests=[c.request_id for c in batch.cancels], jobs=[c.job_id for c in batch.cancels]
+        )
+        return [_obeyed(row, _cancel_of(row, batch.cancels)) async for row in rows]
+
+    # -- every job of a request has ended
+
+    async def _complete(self, requests: Iterable[UUID]) -> None:
+        held = [row["request_id"] async for row in queries.hold_requests(self.connection, requests=list(requests))]
+        if not held:
+            return
+        jobs: dict[UUID, list[asyncpg.Record]] = {}
+        async for row in queries.ended_jobs(self.connection, requests=held, ended=ENDED):
+            jobs.setdefault(row["request_id"], []).append(row)
+        if not jobs:
+            return
+        costs = {
+            row["job_id"]: row
+            async for row in queries.cost_of(
+                self.connection, jobs=[row["job_id"] for rows in jobs.values() for row in rows]
+            )
+        }
+        await queries.complete_requests(self.connection, requests=list(jobs))
+        await self.tell([completed(rows, costs) for rows in jobs.values()])
+
+
+def _is_completed(row: asyncpg.Record | None, run: int) -> bool:
+    return row is not None and row["run"] == run and row["rank"] == COMPLETED
+
+
+def review_needed(asset: ImageProcessed) -> ReviewNeeded:
+    return ReviewNeeded.of(
+        cause_id=asset.event_id,
+        occurred_at=asset.occurred_at,
+        workspace=asset.workspace,
+        client_reference=asset.client_reference,
+        traceparent=asset.traceparent,
+        request_id=asset.request_id,
+        job_id=asset.job_id,
+        asset_id=asset.asset_id,
+        asset_version_id=asset.asset_version_id,
+        confidentiality=asset.confidentiality,
+    )
+
+
+def _dropped(asset: ImageProcessed, *, by: str) -> JobCancelled:
+    """The asset of a job that was cancelled before it got here."""
+    return JobCancelled.of(
+        cause_id=asset.event_id,
+        occurred_at=asset.occurred_at,
+        workspace=asset.workspace,
+        client_reference=asset.client_reference,
+        traceparent=asset.traceparent,
+        request_id=asset.request_id,
+        job_id=asset.job_id,
+        run=asset.run,
+        stage=Stage.CATALOG,
+        by=by,
+        confidentiality=asset.confidentiality,
+    )
+
+
+def _cancel_of(row: asyncpg.Record, cancels: Sequence[CancelRequested]) -> CancelRequested:
+    return next(c for c in cancels if c.request_id == row["request_id"] and c.job_id in {None, row["job_id"]})
+
+
+def _obeyed(row: asyncpg.Record, cancel: CancelRequested) -> JobCancelled:
+    return JobCancelled.of(
+        cause_id=cancel.event_id,
+        occurred_at=row["dropped_at"],
+        workspace=row["workspace"],
+        client_reference=cancel.client_reference,
+        traceparent=cancel.traceparent,
+        request_id=row["request_id"],
+        job_id=row["job_id"],
+        run=row["run"],
+        stage=Stage.CATALOG,
+        by=cancel.by,
+    )
+
+
+def completed(jobs: Sequence[asyncpg.Record], costs: Mapping[UUID, Any]) -> RequestCompleted:
+    """The fact that all of a request's jobs ended. The same ends give the same id; a fresh run gives another."""
+    ends = sorted((str(row["job_id"]), row["run"], RANKED[row["rank"]].value) for row in jobs)
+    counts: dict[str, int] = {}
+    for _, _, status in ends:
+        counts[status] = counts.get(status, 0) + 1
+    known = [costs[row["job_id"]] for row in jobs if row["job_id"] in costs]
+    currencies = {row["currency"] for row in known}
+    is_known = bool(known) and all(row["cost"] is not None and row["currencies"] == 1 for row in known)
+    return RequestCompleted.of(
+        cause_id=ids.digest_of(f"{job},{run},{status}" for job, run, status in ends),
+        occurred_at=max(row["since"] for row in jobs),
+        workspace=jobs[0]["workspace"],
+        request_id=jobs[0]["request_id"],
+        jobs=counts,
+        cost=sum((row["cost"] for row in known), Decimal(0)) if is_known and len(currencies) == 1 else None,
+        currency=currencies.pop() if len(currencies) == 1 else "USD",
+    )
+
+
+__all__ = ["STEP", "Writing", "completed", "queries", "review_needed"]
