@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 import aiosql
@@ -43,6 +43,15 @@ FINISH_SECONDS = 15.0  # what ends within this after SIGTERM is finished, the re
 def holder_name(stage: str) -> str:
     """Who holds a lease: unique per process start, readable for the person who looks at the queue."""
     return f"{stage}@{socket.gethostname()}:{secrets.token_hex(4)}"
+
+
+class OfJob(Protocol):
+    """What belongs to a job."""
+
+    @property
+    def request_id(self) -> UUID | None: ...
+    @property
+    def job_id(self) -> UUID | None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,8 +163,8 @@ async def bury(connection: Connection, cancels: Sequence[Any]) -> None:
         pass
 
 
-async def buried(connection: Connection | Pool, work: Sequence[Leased | NewWork]) -> dict[UUID, str]:
-    """Job id → who cancelled it, of these pieces of work."""
+async def buried(connection: Connection | Pool, work: Sequence[OfJob]) -> dict[UUID, str]:
+    """Job id → who cancelled it, of whatever belongs to jobs: leases, rows to enqueue, events."""
     asked = [w for w in work if w.request_id and w.job_id]
     rows = queries.buried(connection, requests=[w.request_id for w in asked], jobs=[w.job_id for w in asked])
     return {row["job_id"]: row["cancelled_by"] async for row in rows}

@@ -13,6 +13,8 @@ import sys
 import traceback
 from typing import Any, BinaryIO
 
+from pydantic import ValidationError
+
 from services.postprocess.imaging import CorruptImage
 from services.postprocess.recipes import BadRecipe, Developed, Order, develop
 
@@ -32,6 +34,8 @@ def main() -> None:
 def _answer(header: dict[str, Any], original: bytes) -> tuple[dict[str, Any], list[bytes]]:
     try:
         developed = develop(original, Order.model_validate(header["order"]))
+    except ValidationError as error:
+        return {"error": "recipe", "detail": f"the recipe cannot be read: {error}"}, []
     except CorruptImage as error:
         return {"error": "corrupt", "detail": str(error)}, []
     except BadRecipe as error:
@@ -52,6 +56,7 @@ def _told(developed: Developed) -> dict[str, Any]:
                 "channel": made.channel,
                 "rendition": made.rendition,
                 "facts": made.facts._asdict(),
+                "wanted_type": made.wanted_type,
                 "wanted": made.wanted,
                 "exact": made.exact,
                 "max_bytes": made.max_bytes,

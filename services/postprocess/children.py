@@ -10,11 +10,11 @@ import os
 import struct
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import services
+from services.postprocess.domain import Development, Made
 
 LENGTH = struct.Struct("!I")
 # The whole environment of a child: where programs and libraries are, and nothing that opens a door.
@@ -36,33 +36,6 @@ class OutOfMemory(Exception):
 
 class ChildDied(Exception):
     """The child process ended or was stopped before it answered."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Made:
-    """One file a child made; see `recipes.Derivative`."""
-
-    channel: str | None
-    rendition: str
-    media_type: str
-    width: int
-    height: int
-    wanted: tuple[int, int]
-    exact: bool
-    max_bytes: int | None
-    manifest: dict[str, Any]
-    data: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Development:
-    """What became of one original. The first three say what its own bytes say."""
-
-    media_type: str
-    width: int
-    height: int
-    made: list[Made]
-    versions: dict[str, str]
 
 
 class Children:
@@ -211,6 +184,7 @@ def _development(header: dict[str, Any], blobs: list[bytes]) -> Development:
             channel=told["channel"],
             rendition=told["rendition"],
             **told["facts"],
+            wanted_type=told["wanted_type"],
             wanted=(told["wanted"][0], told["wanted"][1]),
             exact=told["exact"],
             max_bytes=told["max_bytes"],

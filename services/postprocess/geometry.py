@@ -44,12 +44,15 @@ class Box(NamedTuple):
 
 
 def parse_aspect(text: str) -> float:
-    """ "4:5" as width over height.
+    """Width over height of an aspect written like 4:5.
 
     Raises ValueError for anything but two positive numbers.
     """
     width, _, height = text.partition(":")
-    ratio = float(width) / float(height) if float(height or 0) else 0.0
+    try:
+        ratio = float(width) / float(height)
+    except (ValueError, ZeroDivisionError):
+        ratio = 0.0
     if not 0.01 <= ratio <= 100:
         raise ValueError(f"{text!r} is no aspect ratio: write width:height, 4:5 for instance")
     return ratio

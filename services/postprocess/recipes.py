@@ -48,6 +48,7 @@ class Derivative:
     rendition: str
     data: bytes
     facts: Facts
+    wanted_type: str
     wanted: tuple[int, int]
     exact: bool
     max_bytes: int | None
@@ -94,6 +95,7 @@ def _rendition(picture: Picture, order: Order, channel: str, rendition: Renditio
         rendition=rendition.name,
         data=encoded.data,
         facts=imaging.inspect(encoded.data),
+        wanted_type=f"image/{rendition.format}",
         wanted=wanted,
         exact=frame.exact,
         max_bytes=rendition.max_bytes,
@@ -127,6 +129,7 @@ def _proxies(picture: Picture, order: Order) -> Iterator[Derivative]:
             rendition=f"proxy-{side}",
             data=encoded.data,
             facts=imaging.inspect(encoded.data),
+            wanted_type=f"image/{encoded.format}",
             wanted=(side, side),
             exact=False,
             max_bytes=None,

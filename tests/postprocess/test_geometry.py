@@ -69,7 +69,7 @@ def test_enlarging_stops_at_its_factor() -> None:
 
 @pytest.mark.parametrize("text", ["", "4", "4:", ":5", "4:0", "0:4", "-4:5", "a:b", "nan:1", "1:inf", "4:5:6"])
 def test_what_is_no_aspect_is_refused(text: str) -> None:
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="no aspect ratio"):
         parse_aspect(text)
 
 

@@ -1,0 +1,104 @@
+"""The Kafka edge of postprocess: generated images become work, cancels become tombstones."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import aiosql
+
+from services.postprocess.domain import Cancelled, Ending, ended, needs_pixels, untouched
+from shared.bus import Bus
+from shared.events import CancelRequested, ImageGenerated, Lane
+from shared.leases import NewWork, Worker, buried, bury, enqueue
+from shared.outbox import Transaction
+from shared.topics import CANCELS_REQUESTED, IMAGES_GENERATED
+
+queries: Any = aiosql.from_path(Path(__file__).parent / "queries.sql", "asyncpg")
+
+KIND = "process"
+# Rows are claimed by priority, then age.
+PRIORITY = {Lane.DEDICATED: 1, Lane.BULK: -1}
+
+
+def wire(bus: Bus, *, worker: Worker, proxies: Sequence[int]) -> None:
+    async def take(transaction: Transaction, events: Sequence[ImageGenerated]) -> None:
+        await take_images(transaction, events, worker=worker, proxies=proxies)
+
+    @bus.project(IMAGES_GENERATED, group="postprocess", apply=take)
+    def on_image_generated(event: ImageGenerated) -> ImageGenerated:
+        return event
+
+    @bus.project(CANCELS_REQUESTED, group="postprocess-cancels", apply=keep_cancels)
+    def on_cancel_requested(event: CancelRequested) -> CancelRequested:
+        return event
+
+
+async def take_images(
+    transaction: Transaction, events: Sequence[ImageGenerated], *, worker: Worker, proxies: Sequence[int]
+) -> None:
+    """What nobody works on is settled here, set-based; the rest is queued, as much as fits already claimed."""
+    images = {event.asset_id: event for event in events}
+    cancelled = await buried(transaction.connection, list(images.values()))
+    over: dict[UUID, Ending] = {}
+    for asset, event in images.items():
+        if event.job_id in cancelled:
+            over[asset] = Cancelled(by=cancelled[event.job_id])
+        elif not needs_pixels(event, proxies=proxies):
+            over[asset] = untouched(event)
+    await _settle_now(transaction, images=images, endings=over)
+    await _queue(transaction, [work_of(event) for asset, event in images.items() if asset not in over], worker=worker)
+
+
+async def keep_cancels(transaction: Transaction, cancels: Sequence[CancelRequested]) -> None:
+    await bury(transaction.connection, cancels)
+
+
+def work_of(event: ImageGenerated) -> NewWork:
+    """One piece of work per run of a job: the asset's id is its key, so the same fact is worked on once."""
+    return NewWork(
+        work_id=event.asset_id,
+        kind=KIND,
+        workspace=event.workspace,
+        payload=event.body().decode(),
+        request_id=event.request_id,
+        job_id=event.job_id,
+        run=event.run,
+        lane=event.route.lane,
+        priority=PRIORITY.get(event.route.lane, 0),
+        deadline=event.deadline,
+        traceparent=event.traceparent,
+    )
+
+
+async def _settle_now(
+    transaction: Transaction, *, images: Mapping[UUID, ImageGenerated], endings: Mapping[UUID, Ending]
+) -> None:
+    if not endings:
+        return
+    over = [images[asset] for asset in endings]
+    new = queries.enqueue_finished(
+        transaction.connection,
+        kind=KIND,
+        ids=[event.asset_id for event in over],
+        workspaces=[event.workspace for event in over],
+        requests=[event.request_id for event in over],
+        jobs=[event.job_id for event in over],
+        runs=[event.run for event in over],
+        outcomes=[type(ending).__name__.lower() for ending in endings.values()],
+    )
+    async for row in new:
+        asset = row["work_id"]
+        transaction.emit(ended(images[asset], endings[asset], at=row["created_at"]))
+
+
+async def _queue(transaction: Transaction, rows: Sequence[NewWork], *, worker: Worker) -> None:
+    room = worker.room()
+    first, rest = rows[:room], rows[room:]
+    lease = worker.lease_seconds
+    claimed = await enqueue(transaction.connection, first, holder=worker.holder, lease=lease)
+    waiting = await enqueue(transaction.connection, rest)
+    if claimed:
+        transaction.after_commit(lambda: worker.offer([row for row in first if row.work_id in claimed]))
+    if waiting:
+        transaction.after_commit(worker.wake)

@@ -1,0 +1,217 @@
+"""The leased side: fetch the original, have a child make the files, store them, settle.
+
+Files are stored before the event that names them, under keys that are their hashes, so a second try after a crash
+stores the same bytes again and nothing twice.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TypeVar
+
+import structlog
+
+from services.postprocess.children import ChildDied, Children, OutOfMemory, PictureRefused
+from services.postprocess.domain import Cancelled, Ending, Failed, Processed, Stored, complete, ended, order
+from services.postprocess.handler import queries
+from shared.blobs import Blobs
+from shared.errors import BlobMissing, Rejected
+from shared.events import FailureReason, ImageGenerated, JobProgressed, JobStatus, Stage
+from shared.leases import MAX_FAILURES, Leased, Outcome, buried
+from shared.library.documents import Recipe, Rubric
+from shared.library.pinned import Library
+from shared.observability import is_sampled, log_context, start_span, traceparent_of
+from shared.outbox import Transaction
+
+log = structlog.get_logger()
+
+Progress = Callable[[JobProgressed], None]
+T = TypeVar("T")
+
+
+class GivenUp(Exception):
+    """An image that cannot be processed; trying again would not help."""
+
+    def __init__(self, failed: Failed) -> None:
+        super().__init__(failed.detail)
+        self.failed = failed
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """What a settlement needs to write its fact."""
+
+    event: ImageGenerated
+    ending: Ending
+
+
+@dataclass(frozen=True, kw_only=True)
+class Processor:
+    """How one generated image becomes an asset version."""
+
+    blobs: Blobs
+    library: Library
+    children: Children
+    progress: Progress
+    proxies: Sequence[int]
+
+    async def run(self, lease: Leased) -> Outcome:
+        """Raises Unavailable while the store is away; that costs the work nothing."""
+        event = image_of(lease)
+        with log_context(workspace=event.workspace, request=event.request_id, job=event.job_id):
+            if not is_sampled(lease.traceparent):
+                return await self._run(lease, event)
+            span = start_span("develop", parent=lease.traceparent, attributes={"calotype.attempt": lease.epoch})
+            try:
+                return await self._run(lease, event.model_copy(update={"traceparent": traceparent_of(span)}))
+            finally:
+                span.end()
+
+    async def _run(self, lease: Leased, event: ImageGenerated) -> Outcome:
+        started = time.monotonic()
+        self.progress(_started(event, lease))
+        try:
+            ending: Ending = await self._process(event)
+        except GivenUp as given_up:
+            ending = given_up.failed
+        except (ChildDied, OutOfMemory) as error:
+            if lease.failures + 1 < MAX_FAILURES:
+                log.warning("image.attempt_failed", cause=str(error), attempt=lease.failures + 1)
+                return Outcome.again(str(error), delay=2.0**lease.failures, failed=True)
+            ending = _broken(error)
+        log.info("image.ended", ending=type(ending).__name__.lower(), seconds=round(time.monotonic() - started, 3))
+        return _finished(event, ending)
+
+    async def _process(self, event: ImageGenerated) -> Processed:
+        recipes, rubric = await self._documents(event)
+        reading = self.blobs.get(event.original.key)
+        original = await _read(reading, "the original", otherwise=FailureReason.CORRUPT_OUTPUT)
+        try:
+            development = await self.children.develop(original, order(event, recipes, proxies=self.proxies))
+        except PictureRefused as refused:
+            raise GivenUp(_refused(refused)) from refused
+        processed, files = complete(event, development, blocking=frozenset(rubric.blocking_checks))
+        await self._store(files)
+        return processed
+
+    async def _documents(self, event: ImageGenerated) -> tuple[dict[str, Recipe], Rubric]:
+        workspace = event.workspace
+        internal = FailureReason.INTERNAL
+        reading = self.library.get(Rubric, workspace, event.rubric)
+        rubric = await _read(reading, event.rubric.label, otherwise=internal)
+        recipes = {
+            channel: await _read(self.library.get(Recipe, workspace, pin), pin.label, otherwise=internal)
+            for channel, pin in event.recipes.items()
+        }
+        return recipes, rubric
+
+    async def _store(self, files: Sequence[Stored]) -> None:
+        puts = (self.blobs.put(each.file.key, each.data, media_type=each.file.media_type) for each in files)
+        try:
+            await asyncio.gather(*puts)
+        except Rejected as error:
+            raise GivenUp(
+                Failed(
+                    reason=FailureReason.UPLOAD_FAILED,
+                    detail=f"the object store refused a file: {error}",
+                    remedy="an operator looks at the object store, then runs the job again",
+                )
+            ) from error
+
+    async def record(self, transaction: Transaction, settled: Sequence[tuple[Leased, Outcome]]) -> None:
+        """Writes the facts of a settlement, with its transaction's time. What was cancelled meanwhile ends so."""
+        finished = [(lease, outcome.record) for lease, outcome in settled if isinstance(outcome.record, Finished)]
+        if not finished:
+            return
+        cancelled = await buried(transaction.connection, [lease for lease, _ in finished])
+        at = await queries.current_time(transaction.connection)
+        for _, made in finished:
+            by = cancelled.get(made.event.job_id)
+            transaction.emit(ended(made.event, Cancelled(by=by) if by else made.ending, at=at))
+
+
+def exhausted(lease: Leased, why: str) -> Outcome:
+    """How work ends that failed or was lost too often, or whose deadline passed."""
+    if why == "expired":
+        failed = Failed(
+            reason=FailureReason.EXPIRED,
+            detail="its deadline passed before its files were made",
+            remedy="ask again with a later deadline",
+        )
+    else:
+        failed = Failed(
+            reason=FailureReason.INTERNAL, detail=why, remedy="an operator reads the log and runs the job again"
+        )
+    return _finished(image_of(lease), failed)
+
+
+def image_of(lease: Leased) -> ImageGenerated:
+    event = ImageGenerated.model_validate_json(lease.payload)
+    return event.model_copy(update={"traceparent": lease.traceparent})
+
+
+def _finished(event: ImageGenerated, ending: Ending) -> Outcome:
+    detail = ending.detail if isinstance(ending, Failed) else None
+    return Outcome(name=type(ending).__name__.lower(), record=Finished(event, ending), detail=detail)
+
+
+def _started(event: ImageGenerated, lease: Leased) -> JobProgressed:
+    return JobProgressed.of(
+        cause_id=f"{event.event_id}/{lease.epoch}",
+        occurred_at=datetime.now(UTC),
+        workspace=event.workspace,
+        request_id=event.request_id,
+        job_id=event.job_id,
+        run=event.run,
+        stage=Stage.POSTPROCESS,
+        status=JobStatus.RUNNING,
+        attempt=lease.failures + 1,
+        traceparent=lease.traceparent,
+    )
+
+
+async def _read(reading: Awaitable[T], what: str, *, otherwise: FailureReason) -> T:
+    """What is read, or why the job ends: it is not there, or it is there and no good (`otherwise`)."""
+    try:
+        return await reading
+    except BlobMissing as error:
+        raise GivenUp(
+            Failed(
+                reason=FailureReason.MISSING_SOURCE,
+                detail=f"{what} is not in the object store: {error.key}",
+                remedy="an operator restores it from a backup, then runs the job again",
+            )
+        ) from error
+    except Rejected as error:
+        raise GivenUp(
+            Failed(
+                reason=otherwise,
+                detail=f"{what} cannot be read: {error}",
+                remedy="an operator restores it from a backup, then runs the job again",
+            )
+        ) from error
+
+
+def _refused(refused: PictureRefused) -> Failed:
+    if refused.code == "recipe":
+        return Failed(
+            reason=FailureReason.INVALID_REQUEST,
+            detail=refused.detail,
+            remedy="publish a corrected version of the recipe and ask again",
+        )
+    return Failed(
+        reason=FailureReason.CORRUPT_OUTPUT,
+        detail=f"the backend's picture was refused: {refused.detail}",
+        remedy="run the job again; if it stays so, look at the backend",
+    )
+
+
+def _broken(error: Exception) -> Failed:
+    memory = isinstance(error, OutOfMemory)
+    return Failed(
+        reason=FailureReason.OUT_OF_MEMORY if memory else FailureReason.INTERNAL,
+        detail=f"{MAX_FAILURES} attempts failed, the last one because: {error}",
+        remedy="raise CALOTYPE_CHILD_MEMORY_MB" if memory else "an operator looks at the original and the log",
+    )
