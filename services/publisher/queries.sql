@@ -1,9 +1,9 @@
--- name: guard_assets^
+-- name: guard_assets()^
 -- Assets and targets arrive on topics without order between them. Whoever writes one must see every other that was
 -- committed: many asset batches at once, or one change of a target.
 select pg_advisory_xact_lock_shared(hashtext('calotype.publisher.targets'));
 
--- name: guard_targets^
+-- name: guard_targets()^
 select pg_advisory_xact_lock(hashtext('calotype.publisher.targets'));
 
 -- name: add_assets(versions, workspaces, approved, events, traceparents)
@@ -17,7 +17,7 @@ returning asset_version_id;
 -- What these workspaces publish to now.
 select workspace, name, document, since from targets where workspace = any(:workspaces::uuid[]) and state = 'published';
 
--- name: hear_targets!(workspaces, names, since)
+-- name: hear_targets(workspaces, names, since)!
 -- Makes unknown targets known and moves `since` back to the earliest word of each.
 insert into targets as t (workspace, name, version, state, document, since, changed_at)
 select workspace, name, 0, '', '', min(since), '-infinity'
@@ -25,7 +25,7 @@ from unnest(:workspaces::uuid[], :names::text[], :since::timestamptz[]) as heard
 group by workspace, name
 on conflict (workspace, name) do update set since = least(t.since, excluded.since);
 
--- name: change_targets!(workspaces, names, versions, states, documents, changed)
+-- name: change_targets(workspaces, names, versions, states, documents, changed)!
 -- The highest version's latest change is what holds, in whatever order they come.
 update targets t set version = c.version, state = c.state, document = c.document, changed_at = c.changed
 from (
@@ -59,15 +59,16 @@ returning publication_id;
 -- name: target_now(workspace, name)^
 select state, document from targets where workspace = :workspace and name = :name;
 
--- name: settle_publications!(ids, states, codes, details, remedies, locations, receipts, now)
+-- name: settle_publications(ids, states, codes, details, remedies, locations, receipts, now)!
 -- Beside the settlement of the lease, whose epoch is the fence; a publication that waits only says why.
 update publications p set
     state = s.state, code = s.code, detail = s.detail, remedy = s.remedy, location = s.location, receipts = s.receipts,
     settled_at = case when s.state <> 'pending' then :now::timestamptz end
-from unnest(:ids::uuid[], :states::text[], :codes::text[], X::text[]) as s(publication_id, state, code, detail, remedy, location, receipts)
+from unnest(:ids::uuid[], :states::text[], :codes::text[], :details::text[], :remedies::text[], :locations::text[],
+            :receipts::text[]) as s(publication_id, state, code, detail, remedy, location, receipts)
 where p.publication_id = s.publication_id and p.state = 'pending';
 
--- name: now$
+-- name: now()$
 -- The one clock that dates a fact.
 select clock_timestamp();
 
