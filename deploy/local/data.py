@@ -8,6 +8,7 @@ import os
 import random
 import secrets
 import stat
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,11 @@ class DataFolder:
                 yield
             finally:
                 file.truncate(0)
+
+    def announce(self, url: str) -> None:
+        """Say to whoever asks that everything is ready, and where; only the holder may."""
+        path = self.run / "supervisor.json"
+        path.write_text(json.dumps(read_json(path) | {"url": url, "since": time.time()}))
 
     def holder(self) -> Identity | None:
         """Return the running supervisor of this folder."""

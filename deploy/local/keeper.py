@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import random
+import signal
 import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
@@ -76,6 +77,12 @@ class Keeper:
         if self._loop is not None:
             await self._loop
         self._record.unlink(missing_ok=True)
+
+    def kill(self) -> None:
+        """End it at once, and do not start it again."""
+        self._stopping.set()
+        if self._child is not None:
+            self._child.signal(signal.SIGKILL)
 
     async def _keep(self) -> None:
         failures = 0

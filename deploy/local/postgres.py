@@ -59,7 +59,7 @@ class Postgres:
     @property
     def admin_url(self) -> str:
         """Return the address of our database for its administrator."""
-        return self._url(DATABASE)
+        return self.url(user=ADMINISTRATOR, password=self._password)
 
     async def prepare(self) -> None:
         """Make the cluster, unless it is there."""
@@ -121,7 +121,9 @@ class Postgres:
 
     async def make_database(self) -> None:
         """Make our database, unless it is there."""
-        connection: asyncpg.Connection[Any] = await asyncpg.connect(self._url("postgres"))
+        connection: asyncpg.Connection[Any] = await asyncpg.connect(
+            self.url(user=ADMINISTRATOR, password=self._password, database="postgres")
+        )
         try:
             if not await connection.fetchval("select true from pg_database where datname = $1", DATABASE):
                 await connection.execute(f"create database {DATABASE}")
@@ -140,8 +142,9 @@ class Postgres:
     def ended(self, status: int) -> None:
         """Nothing is to be done after its end."""
 
-    def _url(self, database: str) -> str:
-        return f"postgresql://{ADMINISTRATOR}:{quote(self._password)}@{self.address}/{database}"
+    def url(self, *, user: str, password: str, database: str = DATABASE) -> str:
+        """Return the address of a database for somebody who may log in."""
+        return f"postgresql://{user}:{quote(password)}@{self.address}/{database}"
 
 
 def _install(account: Account | None, copies: Path) -> Path:

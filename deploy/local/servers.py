@@ -62,6 +62,11 @@ class EmbeddedServers:
                 await keeper.stop()
         await self._open.aclose()
 
+    def kill(self) -> None:
+        """End both at once; they recover at the next start."""
+        for keeper in self._keepers.values():
+            keeper.kill()
+
     async def __aenter__(self) -> Self:
         await self.start()
         return self

@@ -1,0 +1,57 @@
+"""The `calotype` command: one module a verb, imported only when that verb runs, so that help comes at once."""
+
+from importlib import import_module
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+from typer.main import get_command
+
+from deploy.errors import Problem
+
+# verb: its line in `calotype --help`. The module of that name holds either a function of that name, which is the
+# command, or an `app = typer.Typer()` with commands of its own.
+VERBS = {
+    "up": "Start everything on this machine and print its address",
+    "down": "Stop what `up` started",
+    "status": "Show each process: state, restarts, memory, address",
+    "logs": "Print the log of a service or server",
+}
+
+
+class Verbs(TyperGroup):
+    """Lists verbs by their line alone; a verb's module is imported when it is about to run."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Put the verb's own command in the place of its line."""
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, _load(name) if name else command, rest
+
+
+app = typer.Typer(
+    cls=Verbs,
+    help="Calotype: from a creative request to a published image.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for _verb, _line in VERBS.items():
+    app.command(name=_verb, help=_line)(lambda: None)
+
+
+def main() -> None:
+    """Run the command line; a problem is told with its remedy, a bug with its stack."""
+    try:
+        app()
+    except Problem as problem:
+        typer.echo(f"calotype: {problem.what}\n  {problem.remedy}", err=True)
+        raise SystemExit(1) from None
+
+
+def _load(verb: str) -> Any:
+    module = import_module(f"deploy.cli.{verb}")
+    verb_app = getattr(module, "app", None)
+    if verb_app is None:
+        verb_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+        verb_app.command(name=verb)(getattr(module, verb))
+    return get_command(verb_app)

@@ -1,0 +1,49 @@
+"""How a start looks in a terminal: a line for each step with its time, a bar for each download."""
+
+import time
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TransferSpeedColumn
+
+
+class Terminal:
+    """Shows progress while it is entered."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or Console(highlight=False)
+        self._bars = Progress(
+            TextColumn("       Downloading {task.description}"),
+            BarColumn(),
+            DownloadColumn(),
+            TransferSpeedColumn(),
+            console=self.console,
+        )
+        self._tasks: dict[str, TaskID] = {}
+        self._began = time.monotonic()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bars.stop()
+
+    def step(self, text: str) -> None:
+        """Print a line."""
+        self.console.print(f"[dim]{time.monotonic() - self._began:5.1f} s[/] {text}")
+
+    def download(self, what: str, *, done: int, total: int) -> None:
+        """Move a bar; where there is no terminal to draw on, say when it begins."""
+        if not self.console.is_terminal:
+            if done == 0:
+                self.step(f"Downloading {what}, {total / 1e6:.0f} MB")
+            return
+        if what not in self._tasks:
+            self._bars.start()
+            self._tasks[what] = self._bars.add_task(what, total=total)
+        self._bars.update(self._tasks[what], completed=done)
+        if done == total:
+            self._bars.stop()

@@ -1,0 +1,107 @@
+"""`calotype up`."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from deploy.cli.options import DATA, DataOption
+from deploy.cli.terminal import Terminal
+from deploy.errors import Problem
+from deploy.local.data import DataFolder, read_json
+from deploy.local.supervisor import Supervisor
+
+
+def up(
+    data: DataOption = DATA,
+    port: Annotated[int | None, typer.Option(help="The port people use; default: the last one, else 8420.")] = None,
+    detach: Annotated[bool, typer.Option("--detach", help="Return when everything is ready.")] = False,  # noqa: FBT002 a flag
+) -> None:
+    """Start PostgreSQL, Kafka, the six services and the one address in front of them.
+
+    What CALOTYPE_KAFKA_BOOTSTRAP, DATABASE_URL and CALOTYPE_BLOBS_URL name is used instead of an embedded one.
+    Ctrl-C stops everything in order; pressed again, at once.
+    """
+    if detach:
+        _detach(data, port)
+    else:
+        asyncio.run(_run(data, port))
+
+
+async def _run(data: Path, port: int | None) -> None:
+    with Terminal() as terminal:
+        supervisor = Supervisor(data, port=port, progress=terminal)
+        told = _Told(supervisor)
+        starting = asyncio.create_task(supervisor.start())
+        try:
+            if not await told.before(starting):
+                terminal.console.print(f"\n  [bold]{supervisor.url}[/]\n\nCtrl-C stops everything.")
+                await told.wait()
+        finally:
+            terminal.step("Stopping")
+            starting.cancel()
+            await asyncio.wait({starting})
+            await supervisor.stop()
+            terminal.step("Stopped")
+
+
+class _Told:
+    """Whether somebody told us to stop; the second time, everything is killed."""
+
+    def __init__(self, supervisor: Supervisor) -> None:
+        self._supervisor = supervisor
+        self._event = asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            asyncio.get_running_loop().add_signal_handler(number, self._hear)
+
+    async def wait(self) -> None:
+        await self._event.wait()
+
+    async def before(self, starting: "asyncio.Task[None]") -> bool:
+        """Wait for the start, and tell whether we were told to stop before it was through."""
+        waiting = asyncio.create_task(self.wait())
+        await asyncio.wait({waiting, starting}, return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+        if starting.done():
+            starting.result()
+        return not starting.done()
+
+    def _hear(self) -> None:
+        if self._event.is_set():
+            self._supervisor.kill()
+        self._event.set()
+
+
+def _detach(data: Path, port: int | None) -> None:
+    folder = DataFolder(data)
+    folder.prepare()
+    log = folder.logs / "supervisor.log"
+    command = [sys.executable, "-m", "deploy.cli", "up", "--data", str(folder.root)]
+    with log.open("ab") as output:
+        shown = output.tell()
+        child = subprocess.Popen(
+            [*command, *(["--port", str(port)] if port else [])],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            env=os.environ | {"PYTHONUNBUFFERED": "1"},
+        )
+    while True:
+        ended = child.poll() is not None
+        with log.open() as lines:
+            lines.seek(shown)
+            sys.stdout.write(lines.read())
+            shown = lines.tell()
+        if ended:
+            raise Problem("It did not start.", remedy=f"Its output is above, and in {log}.")
+        holder = read_json(folder.run / "supervisor.json")
+        if holder.get("pid") == child.pid and "url" in holder:
+            return
+        time.sleep(0.1)

@@ -1,0 +1,195 @@
+"""Starts everything in order, keeps it running, stops it in reverse.
+
+PostgreSQL and Kafka, then roles, schemas and topics, then six services, then the gateway in front of them. A part whose
+outside counterpart the environment names is not started. Usable as a library: the demo and the live tests do.
+"""
+
+import asyncio
+import contextlib
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import asyncpg
+import httpx
+
+from deploy.local.data import DataFolder
+from deploy.local.errors import CannotStart
+from deploy.local.gateway import Gateway
+from deploy.local.keeper import Keeper
+from deploy.local.processes import Program
+from deploy.local.progress import Progress, Silent
+from deploy.local.servers import EmbeddedServers
+from shared.errors import Unavailable
+from shared.kafka import create_topics
+from shared.postgres import STAGES_WITH_DATABASE, migrate_all
+from shared.settings import KafkaSettings
+
+STAGES = ("intake", "prompt", "inference", "postprocess", "catalog", "publisher")
+USUAL_PORT = 8420
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """One process to keep: it listens on CALOTYPE_HTTP_PORT and answers /readyz with 200 when it is ready."""
+
+    name: str
+    argv: Sequence[str]
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+def stage(name: str) -> Service:
+    """Return one of the six."""
+    return Service(name=name, argv=[sys.executable, "-m", f"services.{name}"])
+
+
+class Supervisor:
+    """Everything on one data folder."""
+
+    def __init__(
+        self,
+        data: Path,
+        *,
+        services: Sequence[Service] | None = None,
+        environment: Mapping[str, str] | None = None,
+        port: int | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        self.data = DataFolder(data)
+        self.services = tuple(services) if services is not None else tuple(stage(name) for name in STAGES)
+        self.url = ""
+        self._given = dict(os.environ if environment is None else environment)
+        self._asked_port = port
+        self._progress = progress or Silent()
+        self._servers = EmbeddedServers(
+            data,
+            kafka="CALOTYPE_KAFKA_BOOTSTRAP" not in self._given,
+            postgres="DATABASE_URL" not in self._given,
+            progress=self._progress,
+        )
+        self._keepers: list[Keeper] = []
+        self._gateway: Gateway | None = None
+
+    async def start(self) -> None:
+        """Return when everything is ready and `url` answers; on failure nothing is left running."""
+        try:
+            await self._servers.start()
+            await self._start()
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def stop(self) -> None:
+        """Stop the gateway, the services, Kafka and PostgreSQL, in this order."""
+        if self._gateway is not None:
+            await self._gateway.stop()
+            self._gateway = None
+        keepers, self._keepers = self._keepers, []
+        await asyncio.gather(*(keeper.stop() for keeper in keepers))
+        await self._servers.stop()
+
+    def kill(self) -> None:
+        """End every process at once, for somebody who will not wait; the next start recovers."""
+        for keeper in self._keepers:
+            keeper.kill()
+        self._servers.kill()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    async def _start(self) -> None:
+        port = self._asked_port or self.data.port("public", preferred=USUAL_PORT)
+        ports = {service.name: self.data.port(service.name) for service in self.services}
+        self._gateway = Gateway(port=port, stages=ports)
+        await self._gateway.start()
+        self.url = self._given.get("CALOTYPE_PUBLIC_URL", f"http://127.0.0.1:{port}")
+        environment = self._environment()
+        await _prepare(environment, passwords=self._database_passwords())
+        self._progress.step("Schemas and topics are in place")
+        self._keepers = [self._keeper(service, ports[service.name], environment) for service in self.services]
+        async with asyncio.TaskGroup() as group:
+            for keeper in self._keepers:
+                group.create_task(keeper.start())
+        self.data.announce(self.url)
+        self._progress.step(f"{len(self.services)} services are ready")
+
+    def _environment(self) -> dict[str, str]:
+        """Return what all services get: our own places as defaults, the given environment above them."""
+        own = {
+            "CALOTYPE_BLOBS_URL": self.data.blobs.as_uri(),
+            "CALOTYPE_PUBLIC_URL": self.url,
+            "CALOTYPE_SESSION_SECRET": self.data.secret("session_secret"),
+            "CALOTYPE_BOOTSTRAP_TOKEN": self.data.secret("bootstrap_token"),
+            "CALOTYPE_PUBLISH_FOLDER": str(self.data.published),
+            "CALOTYPE_TRACE_SAMPLE": "1.0",
+            # glibc keeps an arena a thread otherwise, which nobody returns.
+            "MALLOC_ARENA_MAX": "2",
+        }
+        if self._servers.kafka is not None:
+            own |= {
+                "CALOTYPE_KAFKA_BOOTSTRAP": self._servers.kafka_bootstrap,
+                "CALOTYPE_TOPIC_PARTITIONS": "4",
+                "CALOTYPE_TOPIC_REPLICATION": "1",
+            }
+        if self._servers.postgres is not None:
+            own["DATABASE_URL"] = self._servers.admin_database_url
+        return own | self._given
+
+    def _database_passwords(self) -> dict[str, str]:
+        """Return a password per stage of the embedded database; in an outside one all use the given log-in."""
+        if self._servers.postgres is None:
+            return {}
+        return {name: self.data.secret(f"postgres_password_{name}") for name in STAGES_WITH_DATABASE}
+
+    def _keeper(self, service: Service, port: int, environment: Mapping[str, str]) -> Keeper:
+        address = f"127.0.0.1:{port}"
+        own = {"CALOTYPE_HTTP_HOST": "127.0.0.1", "CALOTYPE_HTTP_PORT": str(port)}
+        if password := self._database_passwords().get(service.name):
+            assert self._servers.postgres is not None
+            own["DATABASE_URL"] = self._servers.postgres.url(user=f"calotype_{service.name}", password=password)
+        program = Program(
+            name=service.name,
+            argv=service.argv,
+            folder=self.data.root,
+            log=self.data.logs / f"{service.name}.log",
+            environment={**environment, **own, **service.environment},
+        )
+        return Keeper(
+            lambda: program, run=self.data.run, ready=lambda _pid: _answers(f"http://{address}/readyz"), address=address
+        )
+
+
+async def _answers(url: str) -> bool:
+    with contextlib.suppress(httpx.HTTPError):
+        async with httpx.AsyncClient(timeout=5, trust_env=False) as client:
+            return (await client.get(url)).status_code == httpx.codes.OK
+    return False
+
+
+async def _prepare(environment: Mapping[str, str], *, passwords: Mapping[str, str]) -> None:
+    """Bring schemas and topics up to date, wherever they are."""
+    url = environment.get("DATABASE_DIRECT_URL") or environment["DATABASE_URL"]
+    try:
+        await migrate_all(url, passwords=passwords)
+    except (OSError, TimeoutError, asyncpg.PostgresError) as error:
+        raise CannotStart(
+            f"The database schemas could not be brought up to date: {error}",
+            remedy="See that DATABASE_URL is reachable and that its user may create roles and schemas.",
+        ) from error
+    known = {name: environment.get(f"CALOTYPE_{name.upper()}") for name in KafkaSettings.model_fields}
+    try:
+        await create_topics(KafkaSettings.model_validate({k: v for k, v in known.items() if v is not None}))
+    except Unavailable as error:
+        raise CannotStart(
+            f"The topics could not be created: {error}", remedy="See that CALOTYPE_KAFKA_BOOTSTRAP is reachable."
+        ) from error
