@@ -1,0 +1,128 @@
+"""A stage of its own for one test: database, topics under a prefix, producer, outbox and bus, all real."""
+
+import asyncio
+import secrets
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import asyncpg
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from deploy.local.servers import EmbeddedServers
+from shared.bus import Bus
+from shared.events import Event
+from shared.kafka import Producer, connection_options, create_topics, record_of
+from shared.outbox import Outbox
+from shared.postgres import Pool, migrate_all, open_pool
+from shared.settings import KafkaSettings
+from shared.topics import Topic
+
+STAGE = "postprocess"
+PARTITIONS = 2
+
+
+@dataclass(eq=False)
+class TestStage:
+    """Everything open; `start_bus` after wiring."""
+
+    settings: KafkaSettings
+    database_url: str
+    pool: Pool
+    producer: Producer
+    outbox: Outbox
+    bus: Bus
+    started: list[Any] = field(default_factory=list)
+
+    __test__ = False
+
+    @property
+    def prefix(self) -> str:
+        return self.settings.topic_prefix
+
+    async def start_bus(self) -> None:
+        await self.bus.start()
+        self.started.append(self.bus)
+
+    async def publish(self, *events: Event) -> None:
+        assert await self.producer.deliver([record_of(event, prefix=self.prefix) for event in events]) == {}
+
+    async def records(self, topic: str) -> list[Any]:
+        """Every record of a topic, from the beginning to its end of now."""
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=self.settings.kafka_bootstrap, enable_auto_commit=False, auto_offset_reset="earliest"
+        )
+        await consumer.start()
+        try:
+            name = self.prefix + topic
+            partitions = [TopicPartition(name, number) for number in range(1 if topic.endswith(".dlq") else PARTITIONS)]
+            consumer.assign(partitions)
+            ends = await consumer.end_offsets(partitions)
+            found: list[Any] = []
+            while any([await consumer.position(partition) < end for partition, end in ends.items()]):
+                for batch in (await consumer.getmany(timeout_ms=200)).values():
+                    found.extend(batch)
+            return found
+        finally:
+            await consumer.stop()
+
+    async def committed(self, topic: Topic, group: str) -> int:
+        """Sum of the group's committed offsets on the topic."""
+        consumer = AIOKafkaConsumer(bootstrap_servers=self.settings.kafka_bootstrap, group_id=self.prefix + group)
+        await consumer.start()
+        try:
+            name = self.prefix + topic.name
+            return sum([await consumer.committed(TopicPartition(name, number)) or 0 for number in range(PARTITIONS)])
+        finally:
+            await consumer.stop()
+
+
+async def new_database(servers: EmbeddedServers) -> str:
+    """A migrated database of its own; returns its administrator's address."""
+    name = f"test_{secrets.token_hex(4)}"
+    connection = await asyncpg.connect(servers.admin_database_url)
+    try:
+        await connection.execute(f"create database {name}")
+    finally:
+        await connection.close()
+    url = servers.admin_database_url.rsplit("/", 1)[0] + f"/{name}"
+    await migrate_all(url)
+    return url
+
+
+@asynccontextmanager
+async def open_stage(servers: EmbeddedServers, *, stage: str = STAGE) -> AsyncIterator[TestStage]:
+    settings = KafkaSettings(
+        kafka_bootstrap=servers.kafka_bootstrap,
+        topic_prefix=f"t{secrets.token_hex(4)}.",
+        topic_partitions=PARTITIONS,
+        topic_replication=1,
+    )
+    url, _ = await asyncio.gather(new_database(servers), create_topics(settings))
+    pool = await open_pool(url, stage=stage)
+    producer = Producer(settings)
+    outbox = Outbox(pool, producer, prefix=settings.topic_prefix)
+    bus = Bus(producer, options=connection_options(settings), prefix=settings.topic_prefix, outbox=outbox)
+    await outbox.start()
+    running = TestStage(settings, url, pool, producer, outbox, bus)
+    try:
+        yield running
+    finally:
+        for part in reversed(running.started):
+            await part.stop()
+        await outbox.stop()
+        await producer.stop()
+        await pool.close()
+
+
+async def eventually(condition: Callable[[], Awaitable[Any]], *, within: float = 30.0) -> Any:
+    """The first truthy answer; fails with the last one."""
+    deadline = time.monotonic() + within
+    while True:
+        answer = await condition()
+        if answer:
+            return answer
+        assert time.monotonic() < deadline, f"still {answer!r} after {within:.0f} s"
+        await asyncio.sleep(0.05)

@@ -1,0 +1,382 @@
+"""The rarities of delivery, one by name, on a real Kafka and a real Postgres."""
+
+import asyncio
+import uuid
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import asyncpg
+import pytest
+from aiokafka.errors import MessageSizeTooLargeError
+
+from deploy.local.servers import EmbeddedServers
+from shared.bus import UnsafeSubscriber
+from shared.errors import Unavailable
+from shared.events import CancelRequested, JobCancelled
+from shared.kafka import MAX_REQUEST_BYTES, Record
+from shared.leases import Leased, NewWork, Outcome, Worker, enqueue
+from shared.outbox import EventTooLarge, Transaction
+from shared.postgres import STAGES_WITH_DATABASE, transaction, workspace_transaction
+from shared.topics import CANCELS_REQUESTED, JOBS_ENDED
+from tests.live.stage import TestStage, eventually, open_stage
+
+NOW = datetime.now(UTC)
+
+
+def cancel(by: str = "mara", *, at: datetime = NOW, request: uuid.UUID | None = None) -> CancelRequested:
+    return CancelRequested.of(
+        cause_id=uuid.uuid4(), occurred_at=at, workspace=uuid.uuid4(), request_id=request or uuid.uuid4(), by=by
+    )
+
+
+def cancelled(job: uuid.UUID, **more: Any) -> JobCancelled:
+    return JobCancelled.of(
+        cause_id=job, occurred_at=NOW, workspace=job, request_id=job, job_id=job, stage="inference", by="x", **more
+    )
+
+
+def tombstones(stage: TestStage, *, group: str = "g", poison: str = "poison") -> None:
+    """A project edge that keeps cancels, and breaks on the poison one inside its one statement for the batch."""
+
+    async def apply(running: Transaction, rows: Sequence[CancelRequested]) -> None:
+        await running.connection.execute(
+            "insert into tombstones (request_id, workspace, cancelled_by) "
+            "select r, w, case when b = $4 then (1 / (length(b) - length($4)))::text else b end "
+            "from unnest($1::uuid[], $2::uuid[], $3::text[]) as t(r, w, b) on conflict do nothing",
+            [row.request_id for row in rows],
+            [row.workspace for row in rows],
+            [row.by for row in rows],
+            poison,
+        )
+        running.emit(*(cancelled(row.request_id) for row in rows))
+
+    @stage.bus.project(CANCELS_REQUESTED, group=group, apply=apply)
+    def on_cancel_requested(event: CancelRequested) -> CancelRequested:
+        return event
+
+
+async def count(stage: TestStage) -> int:
+    return int(await stage.pool.fetchval("select count(*) from tombstones"))
+
+
+async def test_bisection_finds_the_one_record_at_fault_and_its_neighbours_go_on(servers: EmbeddedServers) -> None:
+    async with open_stage(servers) as stage:
+        await stage.publish(*(cancel() for _ in range(40)), cancel("poison"), *(cancel() for _ in range(40)))
+        tombstones(stage)
+        await stage.start_bus()
+        await eventually(lambda: _is(count(stage), 80))
+        letters = await eventually(lambda: stage.records(CANCELS_REQUESTED.dead_letters))
+        headers = dict(letters[0].headers)
+        assert [len(letters), headers["calotype-reason"], headers["calotype-group"]] == [1, b"handler_failed", b"g"]
+        assert b"division by zero" in headers["calotype-detail"]
+        assert b'"by":"poison"' in letters[0].value and headers["ce_type"] == b"calotype.CancelRequested"
+        await eventually(lambda: _is(stage.committed(CANCELS_REQUESTED, "g"), 81))
+
+
+async def test_a_record_that_cannot_be_read_is_kept_verbatim_and_its_neighbours_go_on(servers: EmbeddedServers) -> None:
+    async with open_stage(servers) as stage:
+        topic = stage.prefix + CANCELS_REQUESTED.name
+        bad = [
+            Record(topic, b"k", [("ce_type", b"\xff\xfe")], b"{}"),
+            Record(topic, b"k", [("ce_type", b"calotype.Unheard")], b"{}"),
+            Record(topic, b"k", [("ce_type", b"calotype.CancelRequested")], b"{not json"),
+            Record(topic, b"k", [], None),
+            Record(topic, b"k", cancel().headers(), cancel("a\x00b").body()),
+        ]
+        await stage.producer.deliver(bad)
+        await stage.publish(*(cancel() for _ in range(10)))
+        tombstones(stage)
+        await stage.start_bus()
+        await eventually(lambda: _is(count(stage), 10))
+        letters = await eventually(
+            lambda: _when(stage.records(CANCELS_REQUESTED.dead_letters), lambda found: len(found) == 5)
+        )
+        reasons = sorted(dict(letter.headers)["calotype-reason"].decode() for letter in letters)
+        assert reasons == ["bad_body", "bad_body", "bad_header", "bad_header", "unknown_type"]
+        assert {letter.value for letter in letters} == {record.body for record in bad}
+
+
+async def test_a_partition_with_too_many_bad_records_stops_its_consumer_until_told_to_resume(
+    servers: EmbeddedServers,
+) -> None:
+    async with open_stage(servers) as stage:
+        topic = stage.prefix + CANCELS_REQUESTED.name
+        await stage.producer.deliver([Record(topic, b"one-key", [("ce_type", b"nonsense")], b"{}") for _ in range(60)])
+        good = cancel()
+        await stage.producer.deliver([Record(topic, b"one-key", good.headers(), good.body())])
+        tombstones(stage)
+        await stage.start_bus()
+        await eventually(lambda: _now(stage.bus.waiting_for()))
+        assert "calotype dlq resume g" in stage.bus.waiting_for()["g"]
+        assert len(await stage.records(CANCELS_REQUESTED.dead_letters)) == 20
+        assert await count(stage) == 0
+        assert not stage.bus.resume("another group")
+        for letters in (40, 60):  # told twice: twenty more are as bad as the first
+            assert stage.bus.resume("g")
+            await eventually(lambda letters=letters: _letters(stage, letters))
+            if letters < 60:
+                await eventually(lambda: _now(stage.bus.waiting_for()))
+        if stage.bus.waiting_for():
+            stage.bus.resume("g")
+        await eventually(lambda: _is(count(stage), 1))
+
+
+async def test_the_producer_is_renewed_after_a_refusal_and_what_follows_leaves(servers: EmbeddedServers) -> None:
+    async with open_stage(servers) as stage:
+        topic = stage.prefix + CANCELS_REQUESTED.name
+        big = Record(topic, b"k", [], b"x" * (MAX_REQUEST_BYTES + 1))
+        good = [Record(topic, b"k", event.headers(), event.body()) for event in (cancel(), cancel(), cancel())]
+        refused = await stage.producer.deliver([good[0], big, good[1]])
+        assert list(refused) == [1] and isinstance(refused[1], MessageSizeTooLargeError)
+        assert stage.producer.renewals > 0
+        assert await stage.producer.deliver([good[2]]) == {}
+        assert {record.value for record in await stage.records(CANCELS_REQUESTED.name)} == {r.body for r in good}
+
+
+async def test_a_row_the_broker_refuses_is_set_aside_and_the_others_leave(servers: EmbeddedServers) -> None:
+    async with open_stage(servers) as stage:
+        async with stage.outbox.transaction() as running:
+            running.emit(cancelled(uuid.uuid4()))
+            await running.connection.execute(
+                "insert into outbox (topic, key, headers, body, created_at) "
+                "values ($1, 'k', '[]', $2, now() - interval '1 minute')",
+                stage.prefix + JOBS_ENDED.name,
+                "x" * (MAX_REQUEST_BYTES + 1),
+            )
+            running.emit(cancelled(uuid.uuid4()))
+        await eventually(lambda: stage.pool.fetchval("select refused from outbox where refused is not null"))
+        await eventually(lambda: _is(stage.pool.fetchval("select count(*) from outbox"), 1))
+        assert len(await stage.records(JOBS_ENDED.name)) == 2
+        assert stage.outbox.refused == 1
+
+
+async def test_an_event_over_256_kib_is_refused_at_the_insert_and_nothing_is_written(servers: EmbeddedServers) -> None:
+    async with open_stage(servers) as stage:
+        with pytest.raises(EventTooLarge):
+            async with stage.outbox.transaction() as running:
+                await running.connection.execute(
+                    "insert into tombstones (request_id, workspace, cancelled_by) values ($1, $1, 'x')", uuid.uuid4()
+                )
+                running.emit(cancelled(uuid.uuid4(), client_reference="x" * 300_000))
+        assert await count(stage) == 0
+
+
+async def test_a_fact_older_than_what_is_deduplicated_is_a_dead_letter_stale(servers: EmbeddedServers) -> None:
+    async with open_stage(servers) as stage:
+        await stage.publish(cancel(at=NOW - timedelta(days=9)), cancel(at=NOW - timedelta(days=7)))
+        tombstones(stage)
+        await stage.start_bus()
+        letters = await eventually(lambda: stage.records(CANCELS_REQUESTED.dead_letters))
+        assert [dict(letter.headers)["calotype-reason"] for letter in letters] == [b"stale"]
+        await eventually(lambda: _is(count(stage), 1))
+
+
+async def test_what_a_dead_process_committed_but_never_sent_is_swept(servers: EmbeddedServers) -> None:
+    async with open_stage(servers) as stage:
+        event = cancelled(uuid.uuid4())
+        async with transaction(stage.pool) as connection:
+            await stage.outbox.add(connection, [event])  # committed, never handed over: as after kill -9
+        await eventually(lambda: _letters_of(stage, JOBS_ENDED.name, 1))
+        await eventually(lambda: _is(stage.pool.fetchval("select count(*) from outbox"), 0))
+
+
+async def test_a_zombies_late_settlement_is_fenced_and_emits_nothing(servers: EmbeddedServers) -> None:
+    async with open_stage(servers) as stage:
+        asleep, wake = asyncio.Event(), asyncio.Event()
+        work = NewWork(work_id=uuid.uuid4(), kind="k", workspace=uuid.uuid4(), payload="{}")
+
+        async def zombie(lease: Leased) -> Outcome:
+            asleep.set()
+            await wake.wait()
+            return Outcome(name="zombie", events=[cancelled(lease.work_id, client_reference="zombie")])
+
+        async def living(lease: Leased) -> Outcome:
+            return Outcome(name="living", events=[cancelled(lease.work_id, client_reference="living")])
+
+        slow = worker(stage, zombie, lease=60)
+        async with transaction(stage.pool) as connection:
+            await enqueue(connection, [work])
+        await slow.start()
+        await asleep.wait()
+        # Its lease runs out although it lives: what SIGSTOP, a long pause or a lost network does.
+        await stage.pool.execute("update work set ready_at = clock_timestamp() - interval '1 second'")
+        fast = worker(stage, living, lease=60)
+        await fast.start()
+        await eventually(lambda: _is(stage.pool.fetchval("select outcome from work"), "living"))
+        wake.set()
+        await eventually(lambda: _now(not slow.held))
+        await slow.stop()
+        await fast.stop()
+        row = await stage.pool.fetchrow("select outcome, epoch, losses, failures from work")
+        assert tuple(row) == ("living", 2, 1, 0)
+        await eventually(lambda: _is(stage.pool.fetchval("select count(*) from outbox"), 0))
+        references = [dict(record.headers)["ce_clientreference"] for record in await stage.records(JOBS_ENDED.name)]
+        assert references == [b"living"]
+
+
+async def test_work_that_fails_three_times_ends_and_says_so(servers: EmbeddedServers) -> None:
+    async with open_stage(servers) as stage:
+        tries: list[int] = []
+
+        async def broken(lease: Leased) -> Outcome:
+            tries.append(lease.failures)
+            raise ValueError("no")
+
+        running = worker(stage, broken, lease=30)
+        async with transaction(stage.pool) as connection:
+            await enqueue(connection, [NewWork(work_id=uuid.uuid4(), kind="k", workspace=uuid.uuid4(), payload="{}")])
+        await running.start()
+        await eventually(lambda: _is(stage.pool.fetchval("select outcome from work"), "exhausted"))
+        await running.stop()
+        assert tries == [0, 1, 2]
+        await eventually(lambda: _letters_of(stage, JOBS_ENDED.name, 1))
+
+
+async def test_a_worker_that_stops_gives_back_what_it_could_not_finish_at_no_cost(servers: EmbeddedServers) -> None:
+    async with open_stage(servers) as stage:
+        begun = asyncio.Event()
+
+        async def endless(lease: Leased) -> Outcome:
+            begun.set()
+            await asyncio.Event().wait()
+            raise AssertionError
+
+        running = worker(stage, endless, lease=60)
+        async with transaction(stage.pool) as connection:
+            await enqueue(connection, [NewWork(work_id=uuid.uuid4(), kind="k", workspace=uuid.uuid4(), payload="{}")])
+        await running.start()
+        await begun.wait()
+        await running.stop(within=0.1)
+        row = await stage.pool.fetchrow("select holder, failures, losses, ready_at <= clock_timestamp() from work")
+        assert tuple(row) == (None, 0, 0, True)
+
+
+async def test_postgres_refusing_for_a_while_delays_a_batch_and_dead_letters_nothing(servers: EmbeddedServers) -> None:
+    async with open_stage(servers) as stage:
+        away = 3
+
+        async def apply(running: Transaction, rows: Sequence[CancelRequested]) -> None:
+            nonlocal away
+            if away:
+                away -= 1
+                raise Unavailable("postgres", "restarting")
+            await running.connection.executemany(
+                "insert into tombstones (request_id, workspace, cancelled_by) values ($1, $1, 'x')",
+                [(row.request_id,) for row in rows],
+            )
+
+        @stage.bus.project(CANCELS_REQUESTED, group="g", apply=apply)
+        def on_cancel_requested(event: CancelRequested) -> CancelRequested:
+            return event
+
+        await stage.publish(*(cancel() for _ in range(5)))
+        await stage.start_bus()
+        await eventually(lambda: _is(count(stage), 5))
+        assert away == 0 and await stage.records(CANCELS_REQUESTED.dead_letters) == []
+
+
+async def test_a_replayed_dead_letter_reaches_only_the_group_that_refused_it(servers: EmbeddedServers) -> None:
+    async with open_stage(servers) as stage:
+        seen: list[str] = []
+        for group in ("one", "other"):
+
+            async def apply(running: Transaction, rows: Sequence[str]) -> None:
+                seen.extend(rows)
+
+            @stage.bus.project(CANCELS_REQUESTED, group=group, apply=apply)
+            def on_cancel_requested(event: CancelRequested, group: str = group) -> str:
+                return f"{group}:{event.by}"
+
+        replayed, marker = cancel("replayed"), cancel("marker")
+        headers = [*replayed.headers(), ("calotype-replay-group", b"one")]
+        await stage.producer.deliver([Record(stage.prefix + CANCELS_REQUESTED.name, b"k", headers, replayed.body())])
+        await stage.producer.deliver(
+            [Record(stage.prefix + CANCELS_REQUESTED.name, b"k", marker.headers(), marker.body())]
+        )
+        await stage.start_bus()
+        await eventually(lambda: _now({"one:marker", "other:marker"} <= set(seen)))
+        assert sorted(seen) == ["one:marker", "one:replayed", "other:marker"]
+
+
+async def test_start_up_refuses_a_subscriber_that_could_lose_a_record(servers: EmbeddedServers) -> None:
+    async with open_stage(servers) as stage:
+
+        @stage.bus.broker.subscriber("some-topic", group_id="g")
+        async def careless(message: str) -> None: ...
+
+        with pytest.raises(UnsafeSubscriber, match=r"ack_policy.*auto_offset_reset.*no_reply"):
+            await stage.bus.start()
+
+
+async def test_row_level_security_is_forced_on_every_table_with_a_workspace(servers: EmbeddedServers) -> None:
+    async with open_stage(servers) as stage:
+        connection = await asyncpg.connect(stage.database_url)
+        rows = await connection.fetch(
+            """
+            select n.nspname || '.' || c.relname as name, c.relrowsecurity and c.relforcerowsecurity as forced
+            from pg_class c join pg_namespace n on n.oid = c.relnamespace
+            join pg_attribute a on a.attrelid = c.oid and a.attname = 'workspace' and not a.attisdropped
+            where n.nspname = any($1::text[]) and c.relkind in ('r', 'p')
+            """,
+            list(STAGES_WITH_DATABASE),
+        )
+        await connection.close()
+        assert len(rows) >= len(STAGES_WITH_DATABASE) * 5
+        assert [row["name"] for row in rows if not row["forced"]] == []
+
+
+async def test_a_callers_session_sees_no_row_of_another_workspace_and_can_write_none(servers: EmbeddedServers) -> None:
+    async with open_stage(servers) as stage:
+        mine, foreign = uuid.uuid4(), uuid.uuid4()
+        async with transaction(stage.pool) as connection:
+            for workspace in (mine, foreign):
+                await connection.execute(
+                    "insert into tombstones (request_id, workspace, cancelled_by) values (gen_random_uuid(), $1, 'x')",
+                    workspace,
+                )
+        async with workspace_transaction(stage.pool, stage="postprocess", workspace=mine) as connection:
+            assert [row["workspace"] for row in await connection.fetch("select workspace from tombstones")] == [mine]
+            assert await connection.execute("delete from tombstones where workspace = $1", foreign) == "DELETE 0"
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await connection.execute(
+                    "insert into tombstones (request_id, workspace, cancelled_by) values (gen_random_uuid(), $1, 'x')",
+                    foreign,
+                )
+        assert await count(stage) == 2
+
+
+def worker(stage: TestStage, run: Any, *, lease: float) -> Worker:
+    def exhausted(lease: Leased, why: str) -> Outcome:
+        return Outcome(name="exhausted", detail=why, events=[cancelled(lease.work_id)])
+
+    return Worker(
+        stage="test",
+        outbox=stage.outbox,
+        pool=stage.pool,
+        kinds=["k"],
+        exhausted=exhausted,
+        run=run,
+        lease_seconds=lease,
+    )
+
+
+async def _is(found: Any, expected: Any) -> bool:
+    return bool(await found == expected)
+
+
+async def _now(value: Any) -> Any:
+    return value
+
+
+async def _when(found: Any, condition: Any) -> Any:
+    answer = await found
+    return answer if condition(answer) else None
+
+
+async def _letters(stage: TestStage, number: int) -> bool:
+    return len(await stage.records(CANCELS_REQUESTED.dead_letters)) == number
+
+
+async def _letters_of(stage: TestStage, topic: str, number: int) -> bool:
+    return len(await stage.records(topic)) == number
