@@ -58,15 +58,21 @@ def parse_aspect(text: str) -> float:
     return ratio
 
 
-def crop_to_aspect(window: Box, aspect: float, *, focal: Point, live: Box | None = None) -> Box:
+def crop_to_aspect(
+    window: Box, aspect: float, *, focal: Point, live: Box | None = None, fill: float | None = None
+) -> Box:
     """The largest box of this aspect inside the window, centred on the focal point as far as the edges let it.
 
     Where the whole live area fits, the box moves just far enough to hold it; where it does not fit, the box holds as
-    much of its middle as it can.
+    much of its middle as it can. With `fill` the box is only so large that the live area takes that share of it.
     """
     width = min(window.width, window.height * aspect)
-    height = min(window.height, window.width / aspect)
     keep = live.within(window) if live else None
+    if keep and fill:
+        wanted = max(keep.width, keep.height * aspect, aspect) / fill
+        width = min(width, wanted)
+        focal = keep.centre
+    height = width / aspect
     left = _start(width, window.left, window.right, focal.x, (keep.left, keep.right) if keep else None)
     top = _start(height, window.top, window.bottom, focal.y, (keep.top, keep.bottom) if keep else None)
     return Box(left, top, left + width, top + height)

@@ -7,6 +7,7 @@ file system and in every URL, without quoting. Keys for machines are hashes and 
 import hashlib
 import re
 import unicodedata
+from functools import lru_cache
 from uuid import UUID
 
 from shared.events import Brief
@@ -32,6 +33,7 @@ def file_name(brief: Brief, *, asset_id: UUID, rendition: str, extension: str) -
     return f"{'-'.join(words)}.{extension}"
 
 
+@lru_cache(4096)  # campaigns, products and templates come in the thousands of jobs
 def slug(text: str) -> str:
     """Plain ASCII words. Text with no Latin letter or digit becomes its hash, which at least stays the same."""
     folded = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()

@@ -54,6 +54,26 @@ def test_a_live_area_too_wide_for_the_crop_keeps_its_middle() -> None:
     assert cut.centre.x == 450
 
 
+@given(aspect=st.floats(0.2, 5), fill=st.floats(0.2, 1), left=st.floats(0, 0.8), top=st.floats(0, 0.8))
+def test_closing_in_gives_the_live_area_its_share_as_far_as_the_picture_reaches(
+    aspect: float, fill: float, left: float, top: float
+) -> None:
+    window, live = Box(0, 0, 1000, 800), Box(left * 1000, top * 800, left * 1000 + 100, top * 800 + 120)
+    cut = crop_to_aspect(window, aspect, focal=Point(0, 0), live=live, fill=fill)
+    widest = crop_to_aspect(window, aspect, focal=Point(0, 0))
+    share = max(live.width / cut.width, live.height / cut.height)
+    assert share == pytest.approx(fill) or (share > fill and cut.width == pytest.approx(widest.width))
+    assert cut.width / cut.height == pytest.approx(aspect)
+    assert cut.within(window) == pytest.approx(cut)
+    if share <= 1:
+        assert live.within(cut) == pytest.approx(live)
+
+
+def test_without_a_live_area_there_is_nothing_to_close_in_on() -> None:
+    window = Box(0, 0, 1000, 800)
+    assert crop_to_aspect(window, 1.0, focal=Point(500, 400), fill=0.5).width == 800
+
+
 @given(width=sides, height=sides, bound_width=sides, bound_height=sides)
 def test_fitting_inside_keeps_the_bound_and_never_enlarges(
     width: int, height: int, bound_width: int, bound_height: int

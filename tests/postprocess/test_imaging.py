@@ -53,6 +53,22 @@ def test_a_truncated_file_is_corrupt(format: str, share: float) -> None:
         decode(data[: int(len(data) * share)], LIMITS)
 
 
+@settings(max_examples=300, deadline=None)
+@given(
+    format=st.sampled_from(["PNG", "JPEG", "WEBP"]),
+    changes=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), min_size=1, max_size=8),
+)
+def test_whatever_is_changed_in_a_file_it_decodes_or_is_corrupt(format: str, changes: list[tuple[float, int]]) -> None:
+    data = bytearray(written(plain(), format))
+    for place, value in changes:
+        data[int(place * len(data))] = value
+    try:
+        image = decoded(bytes(data))
+    except CorruptImage:
+        return
+    assert image.mode in {"RGB", "RGBA"}
+
+
 def test_too_many_bytes_are_refused_unread() -> None:
     with pytest.raises(CorruptImage, match="bytes are more than the 10 allowed"):
         decode(written(plain()), Limits(bytes=10))

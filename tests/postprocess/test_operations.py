@@ -33,6 +33,14 @@ def test_crop_takes_an_aspect_of_its_own() -> None:
     assert applied(frame_of(plain(400, 400), (10, 10)), ("crop", {"aspect": "2:1"})).size == (400, 200)
 
 
+def test_crop_closes_in_until_the_product_fills_its_share() -> None:
+    image = plain(400, 400, BLUE)
+    image.paste(RED, (100, 100, 200, 200))
+    frame = Frame.of(Picture(image), wanted=(100, 100), live=(0.25, 0.25, 0.5, 0.5))
+    square = applied(frame, ("crop", {"fill": 0.8}), ("resize", {})).pixels()
+    assert [square.getpixel((x, 50)) for x in (7, 12, 87, 93)] == [BLUE, RED, RED, BLUE]
+
+
 def test_crop_touches_no_pixel() -> None:
     frame = frame_of(plain(400, 100), (100, 100))
     assert applied(frame, CROP).picture is frame.picture
@@ -102,6 +110,7 @@ def test_operations_can_follow_each_other_in_any_order() -> None:
     [
         ("crop", {"aspect": "wide"}),
         ("crop", {"gravity": "north"}),
+        ("crop", {"fill": 1.5}),
         ("resize", {"mode": "stretch"}),
         ("resize", {"enlarge": 0.5}),
         ("resize", {"enlarge": 40}),
