@@ -105,8 +105,9 @@ def start_span(
     kind: SpanKind = SpanKind.INTERNAL,
     link: SpanContext | None = None,
     attributes: Mapping[str, Any] | None = None,
+    started_ns: int | None = None,
 ) -> Span:
-    """A span under `parent`; without a valid parent it roots a trace of its own."""
+    """A span under `parent`; without a valid parent it roots a trace of its own. `started_ns`: when it began, if not now."""
     context = context_of(parent)
     return tracer().start_span(
         name,
@@ -116,6 +117,7 @@ def start_span(
         kind=kind,
         links=[Link(link)] if link else None,
         attributes=dict(attributes or {}),
+        start_time=started_ns,
     )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import date
 
-from shared.events import Confidentiality, Lane, Pin, Priority, Route
+from shared.events import Confidentiality, Lane, Priority, Route
 from shared.library.documents import Backend, RouteRule, Routes
 
 # The kinds of backend this release can run; a table may already name others, switched off or for an estimate.

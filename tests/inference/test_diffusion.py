@@ -1,4 +1,4 @@
-"""The real path: a real (small, random) pipeline in a real model process. One process for the module: torch loads slowly."""
+"""The real path: a real (small, random) pipeline in a real model process, one for the module: torch loads slowly."""
 
 import asyncio
 import hashlib
@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
 
-import numpy
+import numpy as np
 import pytest
 import pytest_asyncio
 import safetensors.numpy
@@ -97,7 +97,7 @@ async def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(backen
     with Image.open(io.BytesIO(first.image), formats=["PNG"]) as picture:
         assert picture.size == (64, 64)
         assert picture.mode == "RGB"
-        assert numpy.asarray(picture).std() > 1
+        assert np.asarray(picture).std() > 1
 
 
 @pytest.mark.asyncio(loop_scope="module")
@@ -196,7 +196,7 @@ async def test_colours_that_are_no_numbers_are_corrupt_output(
 ) -> None:
     weights = spoiled("overflowing") / "vae/diffusion_pytorch_model.safetensors"
     tensors = safetensors.numpy.load_file(weights)
-    safetensors.numpy.save_file({name: tensor * numpy.nan for name, tensor in tensors.items()}, weights)
+    safetensors.numpy.save_file({name: tensor * np.nan for name, tensor in tensors.items()}, weights)
     assert (await refusal(backend, replace(WORK, model="overflowing"))).reason is FailureReason.CORRUPT_OUTPUT
 
 
@@ -325,8 +325,8 @@ def test_a_missing_component_or_index_is_named(models: Path, spoiled: Callable[[
 def test_the_model_process_has_no_network() -> None:
     tried = (
         "import socket\n"
-        "from services.inference.backends.diffusion.child import _withdraw\n"
-        "_withdraw()\n"
+        "from services.inference.backends.diffusion.confinement import withdraw\n"
+        "withdraw()\n"
         "socket.create_connection(('127.0.0.1', 9), timeout=1)\n"
     )
     done = subprocess.run(

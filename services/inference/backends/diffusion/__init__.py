@@ -73,7 +73,7 @@ class DiffusionBackend:
             try:
                 return await model.generate(work, progress=progress, cancelled=cancelled)
             except asyncio.CancelledError:
-                model.kill()  # nobody waits for this image any more, and a process in the middle of one cannot be reused
+                model.kill()  # nobody waits for this image, and a process in the middle of one cannot be reused
                 raise
 
     async def close(self) -> None:
@@ -116,6 +116,7 @@ class ModelProcess:
                 stdin=DEVNULL,
                 stdout=PIPE,
                 stderr=STDOUT,
+                start_new_session=True,  # Ctrl-C in a terminal is the worker's to answer
             )
         reader, writer = await asyncio.open_connection(sock=ours)
         model = cls(process, reader, writer, options.silence)

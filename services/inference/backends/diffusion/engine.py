@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import diffusers
-import numpy
+import numpy as np
 import torch
 import transformers
 from diffusers.models.attention_dispatch import _AttentionBackendRegistry
@@ -69,7 +69,7 @@ class Engine:
         torch.set_num_threads(threads)
         torch.set_num_interop_threads(1)
         # Same device, same versions: same bytes. Operations that have no deterministic form warn instead of failing.
-        torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.use_deterministic_algorithms(mode=True, warn_only=True)
         torch.backends.cudnn.benchmark = False
         diffusers.utils.logging.set_verbosity_error()
         diffusers.utils.logging.disable_progress_bar()
@@ -106,7 +106,7 @@ class Engine:
         pipe.scheduler = _scheduler(warm.scheduler, work["scheduler"])
         shapes: list[int] = []
 
-        def after_step(pipe: Any, step: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+        def after_step(pipe: Any, step: int, _: Any, tensors: dict[str, Any]) -> dict[str, Any]:
             shapes.append(1)
             on_step(step + 1, pipe.num_timesteps)
             return tensors
@@ -138,7 +138,7 @@ class Engine:
 
     def versions(self) -> dict[str, str]:
         found = {"python": platform.python_version(), "torch": torch.__version__, "diffusers": diffusers.__version__}
-        found |= {"transformers": transformers.__version__, "numpy": numpy.__version__}
+        found |= {"transformers": transformers.__version__, "numpy": np.__version__}
         return found | ({"cuda": torch.version.cuda or ""} if self._device.type == "cuda" else {})
 
     def _load(self, folder: ModelFolder) -> Warm:
@@ -219,7 +219,7 @@ def _scheduler(stored: Any, asked: str) -> Any:
 
 
 def _png(picture: Any, work: dict[str, Any]) -> bytes:
-    if not numpy.isfinite(picture).all():
+    if not np.isfinite(picture).all():
         raise Refused("corrupt_output", f"the decoder gave numbers that are no colour (seed {work['seed']})")
     image = Image.fromarray((picture * 255).round().astype("uint8"))
     if image.size != (work["width"], work["height"]):
@@ -247,7 +247,7 @@ def _plain(value: Any) -> Any:
     """What JSON can hold: a scheduler's configuration has tuples, arrays and, in some releases, enums."""
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items() if not str(key).startswith("_")}
-    if isinstance(value, list | tuple | numpy.ndarray):
+    if isinstance(value, list | tuple | np.ndarray):
         return [_plain(item) for item in value]
     return value if value is None or isinstance(value, bool | int | float | str) else str(value)
 

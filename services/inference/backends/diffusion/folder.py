@@ -1,4 +1,4 @@
-"""What may be loaded: a local `diffusers` folder whose weights are all safetensors and which brings no code of its own."""
+"""What may be loaded: a local `diffusers` folder whose weights are safetensors and which brings no code."""
 
 import hashlib
 import json
@@ -15,7 +15,7 @@ PARTS = frozenset({".safetensors", ".json", ".txt", ".model"})
 
 
 class Unloadable(Exception):
-    """This folder cannot be used, whoever asks again: the message names the file and what is wrong with it."""
+    """The folder cannot be used, whoever asks again: the message names the file and what is wrong with it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,108 @@
+"""Composition root of stage 3: the only reader of its settings."""
+
+import asyncio
+from collections.abc import Sequence
+
+from services.inference import handler, http
+from services.inference.backends import Backend
+from services.inference.backends.diffusion import DiffusionBackend, DiffusionOptions
+from services.inference.handler import Front
+from services.inference.progress import Progress
+from services.inference.queue import Claims, Desk, Lookout
+from services.inference.settings import InferenceSettings
+from services.inference.tables import RoutingTables
+from services.inference.worker import Maker, record
+from shared.current import wire_current
+from shared.leases import Worker
+from shared.service import Service
+
+STAGE = "inference"
+
+
+async def build(service: Service) -> None:
+    settings = service.settings
+    assert isinstance(settings, InferenceSettings)
+    desk = Desk()
+    tables = RoutingTables(kinds=kinds_of(settings))
+    progress = Progress(service.producer, prefix=settings.topic_prefix)
+    backends = open_backends(settings)
+    maker = Maker(backends=backends, blobs=service.blobs, desk=desk, progress=progress)
+    works = "work" in service.roles
+    workers = {kind: open_worker(service, kind, maker, desk) for kind in sorted(tables.kinds)} if works else {}
+    by_work_kind = {work_kind: worker for worker in workers.values() for work_kind in worker.kinds}
+    front = Front(tables=tables, desk=desk, workers=by_work_kind, lease_seconds=settings.lease_seconds)
+    handler.wire(service.bus, front=front)
+    wire_current(service.bus, stage=STAGE)
+    http.wire(service.app, pool=service.database, gate=service.gate, tables=tables)
+    if works:
+        service.add(Closing(list(backends.values())))
+        service.add(progress)
+        service.add(Lookout(desk, service.database))
+        for worker in workers.values():
+            service.add(worker)
+
+
+def kinds_of(settings: InferenceSettings) -> set[str]:
+    """The kinds of backend this deployment runs."""
+    runs = {
+        "proof": settings.proof_children > 0,
+        "diffusion": settings.diffusion_models is not None,
+        "null": settings.null_backend,
+    }
+    return {kind for kind, is_run in runs.items() if is_run}
+
+
+def open_backends(settings: InferenceSettings) -> dict[str, Backend]:
+    """Nothing is started yet: a backend starts its processes with its first image."""
+    backends: dict[str, Backend] = {}
+    if settings.proof_children:
+        from services.inference.backends.proof.backend import ProofBackend  # noqa: PLC0415  # only where proofs are drawn
+
+        backends["proof"] = ProofBackend(children=settings.proof_children)
+    if settings.diffusion_models is not None:
+        options = DiffusionOptions(
+            models=settings.diffusion_models.absolute(),
+            device=settings.diffusion_device,
+            dtype=settings.diffusion_dtype,
+            threads=settings.diffusion_threads,
+            memory=settings.diffusion_memory_mb and settings.diffusion_memory_mb * 2**20,
+            silence=settings.diffusion_silence_seconds,
+        )
+        backends["diffusion"] = DiffusionBackend(options)
+    return backends
+
+
+def open_worker(service: Service, kind: str, maker: Maker, desk: Desk) -> Worker:
+    settings = service.settings
+    assert isinstance(settings, InferenceSettings)
+    kinds = [f"{kind}/{pool.strip()}" for pool in settings.pools.split(",")]
+    claims = Claims(desk, kinds=kinds)
+    worker = Worker(
+        stage=STAGE,
+        outbox=service.facts,
+        pool=service.database,
+        kinds=kinds,
+        run=None if kind == "null" else maker.run,
+        run_many=maker.make_nothing if kind == "null" else None,
+        record=record,
+        exhausted=maker.exhausted,
+        claim=claims.claim,
+        # One more than it can make: the next is claimed, and its last picture stored, while a process draws.
+        concurrency=1 + (settings.proof_children if kind == "proof" else 0),
+        lease_seconds=settings.lease_seconds,
+    )
+    claims.worker = worker
+    return worker
+
+
+class Closing:
+    """Ends the backends' processes when the workers have stopped."""
+
+    def __init__(self, backends: Sequence[Backend]) -> None:
+        self._backends = backends
+
+    async def start(self) -> None:
+        """They start with their first image."""
+
+    async def stop(self) -> None:
+        await asyncio.gather(*(backend.close() for backend in self._backends))

@@ -1,0 +1,248 @@
+"""The rules of making one image: what a job's work is, how it may end, and what each end says."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import orjson
+
+from services.inference.backends import Generated, Generation
+from services.inference.routing import Ask, Decision, Unroutable
+from shared import ids
+from shared.events import (
+    Attempt,
+    AttemptState,
+    Event,
+    FailureReason,
+    File,
+    ImageGenerated,
+    JobCancelled,
+    JobFailed,
+    Priority,
+    PromptAssembled,
+    Route,
+    SourceType,
+    Stage,
+)
+from shared.events.envelope import Body
+from shared.library.documents import Backend
+
+MANIFEST_FORMAT = "calotype.manifest/1"
+# Within a lane; lanes themselves share the workers out (queue.py).
+PRIORITY = {Priority.LOW: -1, Priority.HIGH: 1}
+# Kinds that compute a picture from a scene; every other kind is a trained model.
+ALGORITHMIC = frozenset({"proof", "null"})
+REMEDIES = {
+    FailureReason.INVALID_REQUEST: "correct the template's parameters, publish a new version, and ask again",
+    FailureReason.MISSING_SOURCE: "restore what is missing, then run the job again",
+    FailureReason.MODEL_TIMEOUT: "run the job again, or with fewer steps",
+    FailureReason.CONTENT_FILTERED: "change the wording and ask again",
+    FailureReason.BACKEND_UNAVAILABLE: "an operator looks at the backend, then runs the job again",
+    FailureReason.OUT_OF_MEMORY: "run it smaller, or on a machine with more memory",
+    FailureReason.CORRUPT_OUTPUT: "run the job again with another seed",
+    FailureReason.UPLOAD_FAILED: "an operator looks at the object store, then runs the job again",
+    FailureReason.EXPIRED: "ask again with a later deadline",
+    FailureReason.INTERNAL: "an operator reads the log, then runs the job again",
+}
+
+
+class Job(Body):
+    """One run of a job with the route that was decided when it arrived: the payload of its work row."""
+
+    event: PromptAssembled
+    cause_id: UUID
+    route: Route | None = None
+    kind: str = ""
+    model: str = ""
+    price: Decimal | None = None
+    currency: str = "USD"
+
+    @property
+    def asset_id(self) -> UUID:
+        return ids.asset_id(self.event.job_id, self.event.run)
+
+    @property
+    def backend(self) -> str:
+        return self.route.backend if self.route else ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """The image is stored, and so is the manifest it can be made again from."""
+
+    original: File
+    manifest: File
+    mask: File | None = None
+    focal: tuple[float, float] | None = None
+    live_area: tuple[float, float, float, float] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed:
+    reason: FailureReason
+    detail: str
+    remedy: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cancelled:
+    by: str
+
+
+Ending = Made | Failed | Cancelled
+
+
+def ask_of(event: PromptAssembled) -> Ask:
+    return Ask(
+        confidentiality=event.confidentiality,
+        priority=event.priority,
+        bulk=event.brief.batch_id is not None,
+        width=event.parameters.width,
+        height=event.parameters.height,
+        model=event.parameters.model,
+    )
+
+
+def job_of(event: PromptAssembled, decision: Decision | Unroutable, *, cause_id: UUID) -> Job:
+    """`cause_id` is the fact that began this run: the prompt, or an operator's fresh start."""
+    if isinstance(decision, Unroutable):
+        return Job(event=event, cause_id=cause_id)
+    backend = decision.backend
+    return Job(
+        event=event,
+        cause_id=cause_id,
+        route=decision.route,
+        kind=backend.kind,
+        model=decision.model,
+        price=backend.price,
+        currency=backend.currency,
+    )
+
+
+def unroutable(decision: Unroutable) -> Failed:
+    return Failed(reason=FailureReason.UNROUTABLE, detail=decision.missing, remedy=decision.remedy)
+
+
+def work_kind(backend: Backend) -> str:
+    """What a worker claims: a kind of backend in one pool, so that a dedicated pool can have workers of its own."""
+    return f"{backend.kind}/{backend.pool}"
+
+
+def generation_of(job: Job, *, attempt_id: UUID) -> Generation:
+    event, asked = job.event, job.event.parameters
+    return Generation(
+        job_id=event.job_id,
+        run=event.run,
+        attempt_id=attempt_id,
+        prompt=event.prompt,
+        negative_prompt=event.negative_prompt,
+        width=asked.width,
+        height=asked.height,
+        steps=asked.steps,
+        guidance=asked.guidance,
+        scheduler=asked.scheduler,
+        seed=event.seed,
+        model=job.model,
+        scene=event.scene,
+        label=event.template.label,
+    )
+
+
+def manifest_of(job: Job, generated: Generated, *, sha256: str) -> bytes:
+    """Canonical JSON of all that made the image. The same image has the same manifest: no attempt, no time in it."""
+    event, asked = job.event, job.event.parameters
+    manifest: dict[str, Any] = {
+        "format": MANIFEST_FORMAT,
+        "job_id": event.job_id,
+        "run": event.run,
+        "asset_id": job.asset_id,
+        "template": event.template.model_dump(),
+        "prompt": event.prompt,
+        "negative_prompt": event.negative_prompt,
+        "seed": event.seed,
+        "parameters": asked.model_dump() | {"model": job.model},
+        "scene": event.scene,
+        "references": event.references,
+        "route": {"backend": job.backend, "kind": job.kind},
+        "made_by": generated.manifest,
+        "output": {
+            "sha256": sha256,
+            "bytes": len(generated.image),
+            "media_type": generated.media_type,
+            "width": generated.width,
+            "height": generated.height,
+        },
+    }
+    return orjson.dumps(manifest, option=orjson.OPT_SORT_KEYS)
+
+
+def succeeded(job: Job, generated: Generated, *, attempt_id: UUID, number: int) -> Attempt:
+    """The backend's own cost, else the table's list price; where neither is known the cost is not."""
+    known = generated.cost is not None
+    return Attempt(
+        attempt_id=attempt_id,
+        number=number,
+        backend=job.backend,
+        state=AttemptState.SUCCEEDED,
+        cost=generated.cost if known else job.price,
+        currency=generated.currency if known else job.currency,
+        provider_request_id=generated.provider_request_id,
+    )
+
+
+def ended(
+    job: Job, ending: Ending, *, attempts: Sequence[Attempt], at: datetime, traceparent: str | None = None
+) -> Event:
+    """The fact that ends a job's run in this stage: the same for the same run, whoever finds it out."""
+    event = job.event
+    common: dict[str, Any] = {
+        "cause_id": job.cause_id,
+        "occurred_at": at,
+        "workspace": event.workspace,
+        "client_reference": event.client_reference,
+        "traceparent": traceparent,
+        "request_id": event.request_id,
+        "job_id": event.job_id,
+        "run": event.run,
+        "attempts": list(attempts),
+        "confidentiality": event.confidentiality,
+    }
+    if isinstance(ending, Made):
+        return _image_generated(job, ending, common)
+    if isinstance(ending, Cancelled):
+        return JobCancelled.of(stage=Stage.INFERENCE, by=ending.by, **common)
+    return JobFailed.of(
+        stage=Stage.INFERENCE,
+        reason=ending.reason,
+        detail=ending.detail,
+        remedy=ending.remedy or REMEDIES.get(ending.reason),
+        **common,
+    )
+
+
+def _image_generated(job: Job, made: Made, common: dict[str, Any]) -> ImageGenerated:
+    event = job.event
+    assert job.route is not None, "only routed work is worked on"
+    return ImageGenerated.of(
+        asset_id=job.asset_id,
+        brief=event.brief,
+        original=made.original,
+        manifest=made.manifest,
+        mask=made.mask,
+        route=job.route,
+        model=job.model or job.kind,
+        seed=event.seed,
+        focal=made.focal,
+        live_area=made.live_area,
+        source_type=SourceType.ALGORITHMIC if job.kind in ALGORITHMIC else SourceType.TRAINED,
+        template=event.template,
+        rubric=event.rubric,
+        recipes=event.recipes,
+        alt_text=event.alt_text,
+        caption=event.caption,
+        deadline=event.deadline,
+        **common,
+    )

@@ -1,0 +1,203 @@
+"""The Kafka edge of inference: prompts become routed work, cancels become tombstones and end what waits."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import UUID
+
+from services.inference.domain import (
+    PRIORITY,
+    Cancelled,
+    Ending,
+    Failed,
+    Job,
+    ask_of,
+    ended,
+    job_of,
+    unroutable,
+    work_kind,
+)
+from services.inference.queue import Desk, Piece, begin_attempts, earlier_attempts, queries
+from services.inference.routing import Decision, Unroutable
+from services.inference.tables import RoutingTables
+from shared import ids
+from shared.bus import Bus
+from shared.events import CancelRequested, FailureReason, JobCancelled, JobFailed, JobRetried, PromptAssembled
+from shared.leases import NewWork, Worker, buried, bury
+from shared.outbox import Transaction
+from shared.postgres import Connection
+from shared.topics import CANCELS_REQUESTED, JOBS_ENDED, PROMPTS_ASSEMBLED
+
+UNROUTED = "unrouted"
+TOO_LATE = Failed(reason=FailureReason.EXPIRED, detail="its deadline passed before it was begun")
+
+
+def wire(bus: Bus, *, front: "Front") -> None:
+    @bus.project(PROMPTS_ASSEMBLED, group="inference", apply=front.take)
+    def on_prompt_assembled(event: PromptAssembled) -> PromptAssembled:
+        return event
+
+    @bus.project(CANCELS_REQUESTED, group="inference-cancels", apply=front.cancel)
+    def on_cancel_requested(event: CancelRequested) -> CancelRequested:
+        return event
+
+    @bus.project(JOBS_ENDED, group="inference-retries", apply=front.retry)
+    def on_job_retried(event: JobRetried | JobFailed | JobCancelled) -> JobRetried | None:
+        return event if isinstance(event, JobRetried) else None
+
+
+class Front:
+    """What hears of jobs; `workers` by the kind of work they claim, empty in a process that does not work."""
+
+    def __init__(
+        self, *, tables: RoutingTables, desk: Desk, workers: Mapping[str, Worker], lease_seconds: float = 30.0
+    ) -> None:
+        self._tables = tables
+        self._lease_seconds = lease_seconds
+        self._desk = desk
+        self._workers = workers
+
+    async def take(self, transaction: Transaction, events: Sequence[PromptAssembled]) -> None:
+        """Routes a batch and queues it, as much as fits already claimed; what no backend may take ends here."""
+        await self._take(transaction, [(event, event.event_id) for event in events])
+
+    async def retry(self, transaction: Transaction, retries: Sequence[JobRetried]) -> None:
+        """A fresh start asks again what the run before it asked, by today's routes. A job never queued is not ours."""
+        before = {ids.asset_id(retry.job_id, retry.run - 1): retry for retry in retries}
+        found = []
+        async for row in queries.payloads(transaction.connection, ids=list(before)):
+            retry = before[row["work_id"]]
+            event = Job.model_validate_json(row["payload"]).event
+            again = event.model_copy(update={"run": retry.run, "traceparent": retry.traceparent})
+            found.append((again, retry.event_id))
+        await self._take(transaction, found)
+
+    async def cancel(self, transaction: Transaction, cancels: Sequence[CancelRequested]) -> None:
+        """What waits is dropped in the transaction of the tombstone; what is being made stops at its next step."""
+        await bury(transaction.connection, cancels)
+        transaction.after_commit(lambda: self._desk.hear(cancels))
+        rows = queries.drop_waiting(
+            transaction.connection,
+            requests=[cancel.request_id for cancel in cancels],
+            jobs=[cancel.job_id for cancel in cancels],
+            by=[cancel.by for cancel in cancels],
+        )
+        dropped = {row["work_id"]: dict(row) async for row in rows}
+        if not dropped:
+            return
+        pieces = {
+            work_id: Piece(Job.model_validate_json(row["payload"]), number=row["epoch"] + 1)
+            for work_id, row in dropped.items()
+        }
+        earlier = await earlier_attempts(transaction.connection, pieces)
+        at = await queries.current_time(transaction.connection)
+        for work_id, row in dropped.items():
+            ending = Cancelled(by=row["cancelled_by"])
+            attempts, parent = earlier.get(work_id, []), row["traceparent"]
+            transaction.emit(ended(pieces[work_id].job, ending, attempts=attempts, at=at, traceparent=parent))
+
+    async def _take(self, transaction: Transaction, asked: Sequence[tuple[PromptAssembled, UUID]]) -> None:
+        if not asked:
+            return
+        connection = transaction.connection
+        await self._tables.refresh(connection, {event.workspace for event, _ in asked})
+        cancelled = await buried(connection, [event for event, _ in asked])
+        rows = {ids.asset_id(event.job_id, event.run): (event, cause) for event, cause in asked}
+        arrivals = [self._arrival(work_id, *row, cancelled) for work_id, row in rows.items()]
+        self._hold(arrivals)
+        new = await _insert(connection, arrivals, lease=self._lease_seconds)
+        held = [arrival for arrival in new if arrival.ending is None and arrival.worker is not None]
+        await begin_attempts(connection, [arrival.piece for arrival in held])
+        for arrival in new:
+            if arrival.ending is not None:
+                parent = arrival.work.traceparent
+                transaction.emit(
+                    ended(arrival.piece.job, arrival.ending, attempts=[], at=arrival.at, traceparent=parent)
+                )
+        waiting = {arrival.work.kind for arrival in new if arrival.ending is None and arrival.worker is None}
+        transaction.after_commit(lambda: self._hand_over(held, waiting))
+
+    def _arrival(self, work_id: UUID, event: PromptAssembled, cause: UUID, cancelled: Mapping[UUID, str]) -> "Arrival":
+        decision = self._tables.decide(event.workspace, ask_of(event))
+        job = job_of(event, decision, cause_id=cause)
+        ending: Ending | None = None
+        if event.job_id in cancelled:
+            ending = Cancelled(by=cancelled[event.job_id])
+        elif isinstance(decision, Unroutable):
+            ending = unroutable(decision)
+        work = NewWork(
+            work_id=work_id,
+            kind=work_kind(decision.backend) if isinstance(decision, Decision) else UNROUTED,
+            workspace=event.workspace,
+            payload=job.model_dump_json(exclude_none=True),
+            request_id=event.request_id,
+            job_id=event.job_id,
+            run=event.run,
+            lane=job.route.lane if job.route else UNROUTED,
+            priority=PRIORITY.get(event.priority, 0),
+            deadline=event.deadline,
+            traceparent=event.traceparent,
+        )
+        return Arrival(work, Piece(job), ending)
+
+    def _hold(self, arrivals: Sequence["Arrival"]) -> None:
+        """Gives each worker what it has room for; a worker beside which anything waits has none."""
+        room = {worker: worker.room() for worker in self._workers.values()}
+        for arrival in arrivals:
+            worker = self._workers.get(arrival.work.kind)
+            if arrival.ending is None and worker is not None and room[worker] > 0:
+                room[worker] -= 1
+                arrival.worker = worker
+
+    def _hand_over(self, held: Sequence["Arrival"], waiting: Collection[str]) -> None:
+        self._desk.put({arrival.work.work_id: arrival.piece for arrival in held})
+        for worker in set(self._workers.values()):
+            worker.offer([arrival.work for arrival in held if arrival.worker is worker])
+        for kind in self._workers.keys() & waiting:
+            self._workers[kind].wake()
+
+
+@dataclass(slots=True, eq=False)
+class Arrival:
+    """A job on its way into the queue: over already, held by a worker of this process, or waiting."""
+
+    work: NewWork
+    piece: Piece
+    ending: Ending | None
+    worker: Worker | None = None
+    at: datetime = field(init=False)
+
+
+async def _insert(connection: Connection, arrivals: Sequence[Arrival], *, lease: float) -> list[Arrival]:
+    """Those that are new, dated, and ended where their deadline has passed."""
+    work = [arrival.work for arrival in arrivals]
+    rows = queries.take(
+        connection,
+        ids=[row.work_id for row in work],
+        kinds=[row.kind for row in work],
+        workspaces=[row.workspace for row in work],
+        requests=[row.request_id for row in work],
+        jobs=[row.job_id for row in work],
+        runs=[row.run for row in work],
+        lanes=[row.lane for row in work],
+        priorities=[row.priority for row in work],
+        deadlines=[row.deadline for row in work],
+        traceparents=[row.traceparent for row in work],
+        payloads=[row.payload for row in work],
+        holders=[arrival.worker.holder if arrival.worker else None for arrival in arrivals],
+        endings=[_outcome(arrival.ending) for arrival in arrivals],
+        lease=lease,
+    )
+    by_id = {arrival.work.work_id: arrival for arrival in arrivals}
+    new = []
+    async for row in rows:
+        arrival = by_id[row["work_id"]]
+        arrival.at = row["created_at"]
+        if row["outcome"] == FailureReason.EXPIRED and arrival.ending is None:
+            arrival.ending = TOO_LATE
+        new.append(arrival)
+    return new
+
+
+def _outcome(ending: Ending | None) -> str | None:
+    return None if ending is None else ending.reason if isinstance(ending, Failed) else "cancelled"

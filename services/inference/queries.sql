@@ -1,0 +1,89 @@
+-- name: take(ids, kinds, workspaces, requests, jobs, runs, lanes, priorities, deadlines, traceparents, payloads, holders, endings, lease)
+-- The row is the inbox: only those that come back are new. With a holder they arrive already claimed; with an ending, or
+-- a deadline that has passed, they are over as soon as they are heard of.
+insert into work (work_id, kind, workspace, request_id, job_id, run, lane, priority, deadline, traceparent, payload,
+                  ready_at, holder, epoch, outcome, finished_at)
+select id, kind, workspace, request, job, run, lane, priority, deadline, traceparent, payload,
+       case when ending is null then now + make_interval(secs => case when holder is null then 0 else :lease::float8 end) end,
+       case when ending is null then holder end,
+       case when ending is null and holder is not null then 1 else 0 end,
+       ending,
+       case when ending is not null then now end
+from (
+    select t.*, clock_timestamp() as now,
+           coalesce(t.given, case when t.deadline < clock_timestamp() then 'expired' end) as ending
+    from unnest(:ids::uuid[], :kinds::text[], :workspaces::uuid[], :requests::uuid[], :jobs::uuid[], :runs::int[],
+                :lanes::text[], :priorities::smallint[], :deadlines::timestamptz[], :traceparents::text[],
+                :payloads::text[], :holders::text[], :endings::text[])
+         as t(id, kind, workspace, request, job, run, lane, priority, deadline, traceparent, payload, holder, given)
+) as new
+on conflict (work_id) do nothing
+returning work_id, outcome, created_at;
+
+-- name: claim(kinds, lanes, tags, strides, many, holder, lease)
+-- Start-time fair queueing over the lanes: the n-th row of a lane starts at tag + n × stride, the smallest starts first.
+-- Within a lane: priority, then age. A row that still names a holder was lost by it.
+with candidates as (
+    select l.lane, c.work_id,
+           l.tag + l.stride * (row_number() over (partition by l.lane order by c.priority desc, c.ready_at) - 1) as start
+    from unnest(:lanes::text[], :tags::float8[], :strides::float8[]) as l(lane, tag, stride)
+    cross join unnest(:kinds::text[]) as k(kind)
+    cross join lateral (
+        select w.work_id, w.priority, w.ready_at from work w
+        where w.kind = k.kind and w.lane = l.lane and w.ready_at <= clock_timestamp()
+        order by w.priority desc, w.ready_at limit :many for update skip locked
+    ) as c
+), due as (select work_id, start from candidates order by start limit :many)
+update work w set holder = :holder, epoch = w.epoch + 1, losses = w.losses + (w.holder is not null)::int,
+                  ready_at = clock_timestamp() + make_interval(secs => :lease)
+from due where w.work_id = due.work_id
+returning w.work_id, w.kind, w.workspace, w.request_id, w.job_id, w.run, w.lane, w.priority, w.epoch, w.failures, w.losses,
+          w.deadline, w.traceparent, w.payload, w.created_at, due.start,
+          (w.deadline is not null and w.deadline < clock_timestamp()) as expired;
+
+-- name: begin_attempts(ids, workspaces, jobs, runs, numbers, backends)!
+-- The intent, in the transaction of the claim: before any backend is called.
+insert into attempts (attempt_id, workspace, job_id, run, number, backend)
+select * from unnest(:ids::uuid[], :workspaces::uuid[], :jobs::uuid[], :runs::int[], :numbers::int[], :backends::text[])
+on conflict (attempt_id) do nothing;
+
+-- name: end_attempts(ids, states, costs, currencies, seconds, provider_ids, reasons)!
+update attempts a set state = e.state, cost = e.cost, currency = e.currency, seconds = e.seconds,
+    provider_request_id = e.provider_id, reason = e.reason, ended_at = clock_timestamp()
+from unnest(:ids::uuid[], :states::text[], :costs::numeric[], :currencies::text[], :seconds::float8[],
+            :provider_ids::text[], :reasons::text[])
+     as e(attempt_id, state, cost, currency, seconds, provider_id, reason)
+where a.attempt_id = e.attempt_id;
+
+-- name: earlier_attempts(ids)
+-- What was tried before. An attempt without an end was lost with its worker; what it cost is not known.
+update attempts set state = case when state = 'started' then 'failed' else state end,
+                    reason = case when state = 'started' then 'internal' else reason end,
+                    ended_at = coalesce(ended_at, clock_timestamp())
+where attempt_id = any(:ids::uuid[])
+returning attempt_id, number, backend, state, cost, currency, seconds, provider_request_id, reason;
+
+-- name: drop_waiting(requests, jobs, by)
+-- What nobody works on yet ends with the cancel itself; what is held ends at its next step.
+update work w set ready_at = null, outcome = 'cancelled', finished_at = clock_timestamp()
+from unnest(:requests::uuid[], :jobs::uuid[], :by::text[]) as c(request_id, job_id, cancelled_by)
+where w.request_id = c.request_id and (c.job_id is null or w.job_id = c.job_id)
+  and w.ready_at is not null and w.holder is null
+returning w.work_id, w.run, w.job_id, w.epoch, w.payload, w.traceparent, c.cancelled_by;
+
+-- name: payloads(ids)
+-- A fresh start repeats what the run before it was asked.
+select work_id, payload from work where work_id = any(:ids::uuid[]);
+
+-- name: queue()
+-- One caller's own queue, as row-level security shows it: per lane and kind what runs, what could, what waits for a retry.
+select kind, lane,
+       count(*) filter (where holder is not null) as running,
+       count(*) filter (where holder is null and ready_at <= clock_timestamp()) as waiting,
+       count(*) filter (where holder is null and ready_at > clock_timestamp()) as delayed,
+       extract(epoch from clock_timestamp() - min(created_at) filter (where holder is null))::float8 as oldest_seconds
+from work where ready_at is not null group by kind, lane order by lane, kind;
+
+-- name: current_time()$
+-- Facts are dated by the database, never by a worker's host.
+select clock_timestamp();

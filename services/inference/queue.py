@@ -1,0 +1,202 @@
+"""The queue: lanes that each get their share of the workers, and the attempts that begin with a claim.
+
+An attempt is written in the transaction that claims its work, before any backend is called: one whose worker died is
+known, and its cost is unknown, not 0.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from uuid import UUID
+
+import aiosql
+
+from services.inference.domain import Job
+from shared import ids
+from shared.errors import Unavailable
+from shared.events import Attempt, CancelRequested
+from shared.leases import MAX_FAILURES, MAX_LOSSES, Leased, Worker, buried
+from shared.postgres import Connection, Pool, transaction
+
+queries = aiosql.from_path(Path(__file__).parent / "queries.sql", "asyncpg")
+
+# Of ten workers that every lane wants, what each lane is guaranteed. Unused share goes to the others.
+SHARES: Mapping[str, int] = {"dedicated": 6, "standard": 3, "bulk": 1}
+LOOK_EVERY = 1.0  # seconds
+
+
+class Shares:
+    """Start-time fair queueing (Goyal, Vin, Cheng 1996): a lane's next piece starts at its tag, the smallest first.
+
+    Time is virtual: the start of the last piece taken. A lane that was idle starts at that time, so it is served at
+    once and saves up nothing.
+    """
+
+    def __init__(self, weights: Mapping[str, int]) -> None:
+        self.strides = {lane: 1 / weight for lane, weight in weights.items()}
+        self._finish = dict.fromkeys(weights, 0.0)
+        self._now = 0.0
+
+    def tags(self) -> dict[str, float]:
+        return {lane: max(self._now, finish) for lane, finish in self._finish.items()}
+
+    def took(self, starts: Iterable[tuple[str, float]]) -> None:
+        """Notes what was claimed: lane and start of each piece."""
+        for lane, start in starts:
+            self._finish[lane] = max(self._finish[lane], start + self.strides[lane])
+            self._now = max(self._now, start)
+
+
+@dataclass(slots=True, eq=False)
+class Piece:
+    """One attempt in this process: the `number`-th of its job, after `earlier` ones."""
+
+    job: Job
+    number: int = 1
+    earlier: list[Attempt] = field(default_factory=list)
+    cancelled_by: str | None = None
+
+    @property
+    def attempt_id(self) -> UUID:
+        return ids.attempt_id(self.job.event.job_id, self.job.event.run, self.number)
+
+
+class Desk:
+    """What this process holds, by work id, so that a cancel reaches what is being made."""
+
+    def __init__(self) -> None:
+        self._pieces: dict[UUID, Piece] = {}
+
+    def put(self, pieces: Mapping[UUID, Piece]) -> None:
+        self._pieces.update(pieces)
+
+    def take(self, lease: Leased) -> Piece:
+        """The piece, which is then no longer on the desk."""
+        piece = self._pieces.pop(lease.work_id, None)
+        return piece or Piece(Job.model_validate_json(lease.payload), number=max(lease.epoch, 1))
+
+    @contextlib.contextmanager
+    def at_work(self, lease: Leased) -> Iterator[Piece]:
+        """The piece, on the desk as long as it is worked on."""
+        piece = self.take(lease)
+        self._pieces[lease.work_id] = piece
+        try:
+            yield piece
+        finally:
+            if self._pieces.get(lease.work_id) is piece:
+                del self._pieces[lease.work_id]
+
+    def hear(self, cancels: Sequence[CancelRequested]) -> None:
+        """Marks what is held and no longer wanted."""
+        for cancel in cancels:
+            for piece in self._pieces.values():
+                event = piece.job.event
+                if event.request_id == cancel.request_id and cancel.job_id in (None, event.job_id):
+                    piece.cancelled_by = cancel.by
+
+    async def look(self, connection: Connection) -> None:
+        """Asks the tombstones: in a cluster another process hears the cancel."""
+        if self._pieces:
+            by = await buried(connection, [piece.job.event for piece in self._pieces.values()])
+            for piece in self._pieces.values():
+                piece.cancelled_by = by.get(piece.job.event.job_id, piece.cancelled_by)
+
+
+class Lookout:
+    """Looks for cancels of what this process holds, as often as a person would notice."""
+
+    def __init__(self, desk: Desk, pool: Pool) -> None:
+        self._desk = desk
+        self._pool = pool
+        self._loop: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        self._loop = asyncio.create_task(self._look_forever(), name="inference-lookout")
+
+    async def stop(self) -> None:
+        if self._loop is not None:
+            self._loop.cancel()
+            await asyncio.gather(self._loop, return_exceptions=True)
+
+    async def _look_forever(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_EVERY)
+            # What it did not see now it sees the next time, or the settlement does.
+            with contextlib.suppress(Unavailable):
+                async with transaction(self._pool) as connection:
+                    await self._desk.look(connection)
+
+
+class Claims:
+    """How one worker of this stage claims: set `worker`, give it `claim`."""
+
+    worker: Worker
+
+    def __init__(self, desk: Desk, *, kinds: Sequence[str], shares: Mapping[str, int] = SHARES) -> None:
+        self._desk = desk
+        self._kinds = list(kinds)
+        self._shares = Shares(shares)
+
+    async def claim(self, connection: Connection, many: int) -> list[Leased]:
+        tags = self._shares.tags()
+        found = queries.claim(
+            connection,
+            kinds=self._kinds,
+            lanes=list(tags),
+            tags=list(tags.values()),
+            strides=[self._shares.strides[lane] for lane in tags],
+            many=many,
+            holder=self.worker.holder,
+            lease=self.worker.lease_seconds,
+        )
+        rows = [dict(row) async for row in found]
+        self._shares.took([(row["lane"], row.pop("start")) for row in rows])
+        leases = [Leased(**row) for row in rows]
+        if leases:
+            await self._begin(connection, leases)
+        return leases
+
+    async def _begin(self, connection: Connection, leases: Sequence[Leased]) -> None:
+        """Cancelled meanwhile, tried before, tried now: three statements for the whole claim."""
+        pieces = {lease.work_id: Piece(Job.model_validate_json(lease.payload), number=lease.epoch) for lease in leases}
+        by = await buried(connection, leases)
+        earlier = await earlier_attempts(connection, pieces)
+        for work_id, piece in pieces.items():
+            piece.cancelled_by = by.get(piece.job.event.job_id)
+            piece.earlier = earlier.get(work_id, [])
+        await begin_attempts(connection, [pieces[lease.work_id] for lease in leases if _will_run(lease)])
+        self._desk.put(pieces)
+
+
+async def begin_attempts(connection: Connection, pieces: Sequence[Piece]) -> None:
+    if pieces:
+        await queries.begin_attempts(
+            connection,
+            ids=[piece.attempt_id for piece in pieces],
+            workspaces=[piece.job.event.workspace for piece in pieces],
+            jobs=[piece.job.event.job_id for piece in pieces],
+            runs=[piece.job.event.run for piece in pieces],
+            numbers=[piece.number for piece in pieces],
+            backends=[piece.job.backend for piece in pieces],
+        )
+
+
+async def earlier_attempts(connection: Connection, pieces: Mapping[UUID, Piece]) -> dict[UUID, list[Attempt]]:
+    """Work id → the attempts before its piece, oldest first; one that was lost with its worker is closed here."""
+    wanted = {
+        ids.attempt_id(piece.job.event.job_id, piece.job.event.run, number): work_id
+        for work_id, piece in pieces.items()
+        for number in range(1, piece.number)
+    }
+    found: dict[UUID, list[Attempt]] = {}
+    if wanted:
+        async for row in queries.earlier_attempts(connection, ids=list(wanted)):
+            found.setdefault(wanted[row["attempt_id"]], []).append(Attempt(**dict(row)))
+    return {work_id: sorted(attempts, key=lambda attempt: attempt.number) for work_id, attempts in found.items()}
+
+
+def _will_run(lease: Leased) -> bool:
+    """What is out of time or tries is only settled, which is no attempt."""
+    return not lease.expired and lease.losses < MAX_LOSSES and lease.failures < MAX_FAILURES

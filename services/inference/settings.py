@@ -1,0 +1,36 @@
+"""Stage 3's environment, beside what every stage reads.
+
+Which kinds of backend a deployment runs follows from here, and must be the same in all processes of the stage: the
+consumers route by it, the workers run it.
+"""
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from shared.settings import Settings
+
+
+class InferenceSettings(Settings):
+    proof_children: int = Field(
+        default=os.cpu_count() or 2,
+        ge=0,
+        le=128,
+        description="Processes that draw proofs, one picture each; 0: no proofs",
+    )
+    diffusion_models: Path | None = Field(
+        default=None, description="A folder of local diffusers folders; unset: this deployment runs no models"
+    )
+    diffusion_device: str = Field(default="auto", description="auto, cpu, cuda, cuda:1, mps")
+    diffusion_dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
+    diffusion_threads: int = Field(
+        default=1, ge=1, le=256, description="torch threads; part of what an image depends on"
+    )
+    diffusion_memory_mb: int | None = Field(
+        default=None, ge=64, description="Cap on what models and images take on the CPU; unset: none"
+    )
+    diffusion_silence_seconds: float = Field(default=600.0, gt=0, description="A model silent for longer is ended")
+    null_backend: bool = Field(default=False, description="For benchmarks: a backend that makes nothing")
+    pools: str = Field(default="dedicated,standard", description="Pools whose work this process claims, by commas")

@@ -1,0 +1,262 @@
+"""The leased side: one attempt at one image, stored before the event that names it leaves.
+
+Attempt written (with the claim) → backend → image, mask and manifest stored → settled with the attempt and the fact in
+one transaction. Whatever is cancelled meanwhile ends so, and what it cost is booked all the same.
+"""
+
+import hashlib
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+import structlog
+
+from services.inference.backends import Backend, BackendFailure, Generated, GenerationCancelled
+from services.inference.backends.null import make_nothing
+from services.inference.domain import (
+    Cancelled,
+    Ending,
+    Failed,
+    Made,
+    ended,
+    generation_of,
+    manifest_of,
+    succeeded,
+)
+from services.inference.progress import Progress, State
+from services.inference.queue import Desk, Piece, queries
+from shared.blobs import EXTENSIONS, Blobs, blob_key
+from shared.errors import Rejected, Unavailable
+from shared.events import Attempt, AttemptState, FailureReason, File, WaitingOn
+from shared.leases import MAX_FAILURES, Leased, Outcome, buried
+from shared.observability import is_sampled, start_span, traceparent_of
+from shared.outbox import Transaction
+from shared.retry import Backoff
+
+log = structlog.get_logger()
+
+ANOTHER_WORKER = "another worker"
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What a settlement writes beside the work: the attempt that ended, and the run's end if this is one."""
+
+    piece: Piece
+    attempt: Attempt | None
+    ending: Ending | None
+    traceparent: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """How one attempt went; `again`: trying once more may help."""
+
+    attempt: Attempt
+    ending: Ending
+    again: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Maker:
+    """Makes images on the backends of this process, by kind."""
+
+    backends: Mapping[str, Backend]
+    blobs: Blobs
+    desk: Desk
+    progress: Progress
+
+    async def run(self, lease: Leased) -> Outcome:
+        """One attempt; whatever becomes of it is an outcome."""
+        with self.desk.at_work(lease) as piece:
+            self.progress.tell(State(piece, lease.traceparent))
+            started = time.time_ns()
+            tried = await self._try(lease, piece)
+            self.progress.forget(piece)
+            seconds = round((time.time_ns() - started) / 1e9, 3)
+            attempt = tried.attempt.model_copy(update={"seconds": seconds})
+            parent = _attempt_span(lease, piece, attempt, started)
+            _log(piece, attempt, tried.ending)
+            if tried.again and lease.failures + 1 < MAX_FAILURES:
+                return self._again(lease, piece, attempt, tried.ending)
+            return _over(Settled(piece, attempt, tried.ending, parent))
+
+    async def _try(self, lease: Leased, piece: Piece) -> Tried:
+        def is_cancelled() -> bool:
+            return lease.lost or piece.cancelled_by is not None
+
+        def on_step(step: int, steps: int) -> None:
+            self.progress.tell(State(piece, lease.traceparent, step, steps))
+
+        try:
+            backend = self.backends[piece.job.kind]
+            work = generation_of(piece.job, attempt_id=piece.attempt_id)
+            generated = await backend.generate(work, progress=on_step, cancelled=is_cancelled)
+        except GenerationCancelled:
+            return Tried(_attempt(piece, AttemptState.CANCELLED), Cancelled(by=piece.cancelled_by or ANOTHER_WORKER))
+        except BackendFailure as failure:
+            state = AttemptState.UNCERTAIN if failure.uncertain else AttemptState.FAILED
+            # An uncertain attempt may have been billed: a person looks before anything is sent again.
+            again = failure.retriable and not failure.uncertain
+            return Tried(
+                _attempt(piece, state, failure.reason), Failed(reason=failure.reason, detail=failure.detail), again
+            )
+        except Exception as error:
+            log.exception("backend.failed", job=str(piece.job.event.job_id), backend=piece.job.backend)
+            ending = Failed(reason=FailureReason.INTERNAL, detail=repr(error)[:500])
+            return Tried(_attempt(piece, AttemptState.FAILED, FailureReason.INTERNAL), ending, again=True)
+        attempt = succeeded(piece.job, generated, attempt_id=piece.attempt_id, number=piece.number)
+        return Tried(attempt, await self._store(lease, piece, generated))
+
+    async def _store(self, lease: Leased, piece: Piece, generated: Generated) -> Ending:
+        """Waits for a store that is away as long as the lease is ours: the image has been paid for."""
+        backoff = Backoff()
+        while not lease.lost and piece.cancelled_by is None:
+            try:
+                return await self._put_all(piece, generated)
+            except Unavailable as error:
+                log.warning("image.waits_for_store", job=str(piece.job.event.job_id), cause=str(error))
+                detail = "the object store is away; the image is made and waits to be stored"
+                self.progress.tell(State(piece, lease.traceparent, waiting_on=WaitingOn.RETRY, detail=detail))
+                await backoff.wait()
+            except Rejected as error:
+                return Failed(reason=FailureReason.UPLOAD_FAILED, detail=f"the object store refused a file: {error}")
+        return Cancelled(by=piece.cancelled_by or ANOTHER_WORKER)
+
+    async def _put_all(self, piece: Piece, generated: Generated) -> Made:
+        original = await self._put(piece, "original", generated.image, generated.media_type)
+        original = original.model_copy(update={"width": generated.width, "height": generated.height})
+        manifest = manifest_of(piece.job, generated, sha256=original.sha256)
+        return Made(
+            original=original,
+            mask=await self._put(piece, "mask", generated.mask, "image/png") if generated.mask else None,
+            manifest=await self._put(piece, "manifest", manifest, "application/json"),
+            focal=generated.focal,
+            live_area=generated.live_area,
+        )
+
+    async def _put(self, piece: Piece, name: str, data: bytes, media_type: str) -> File:
+        sha256, extension = hashlib.sha256(data).hexdigest(), EXTENSIONS[media_type]
+        key = blob_key(piece.job.event.workspace, piece.job.asset_id, sha256, extension)
+        await self.blobs.put(key, data, media_type=media_type)
+        return File(name=f"{name}.{extension}", media_type=media_type, bytes=len(data), sha256=sha256, key=key)
+
+    def _again(self, lease: Leased, piece: Piece, attempt: Attempt, ending: Ending) -> Outcome:
+        assert isinstance(ending, Failed)
+        delay = 2.0**lease.failures
+        detail = f"{ending.detail}; attempt {piece.number + 1} in {delay:.0f} s"
+        self.progress.tell(State(piece, lease.traceparent, waiting_on=WaitingOn.RETRY, detail=detail))
+        return Outcome.again(ending.detail, delay=delay, failed=True, record=Settled(piece, attempt, None))
+
+    def exhausted(self, lease: Leased, why: str) -> Outcome:
+        """Work that was lost too often, or whose deadline passed while it waited."""
+        piece = self.desk.take(lease)
+        expired = why == "expired"
+        failed = Failed(
+            reason=FailureReason.EXPIRED if expired else FailureReason.INTERNAL,
+            detail="its deadline passed while it waited" if expired else why,
+        )
+        return _over(Settled(piece, None, failed, lease.traceparent))
+
+    async def make_nothing(self, leases: Sequence[Leased]) -> list[Outcome]:
+        """All work of the null backend at once."""
+        return [_over(_nothing(self.desk.take(lease), lease.traceparent)) for lease in leases]
+
+
+async def record(transaction: Transaction, settled: Sequence[tuple[Leased, Outcome]]) -> None:
+    """Attempts and facts of a settlement, dated by its transaction. What was cancelled meanwhile ends so."""
+    found = [outcome.record for _, outcome in settled if isinstance(outcome.record, Settled)]
+    await _end_attempts(transaction, [each.attempt for each in found if each.attempt is not None])
+    over = [(each, each.ending) for each in found if each.ending is not None]
+    if not over:
+        return
+    cancelled = await buried(transaction.connection, [each.piece.job.event for each, _ in over])
+    at = await queries.current_time(transaction.connection)
+    for each, ending in over:
+        by = cancelled.get(each.piece.job.event.job_id)
+        attempts = [*each.piece.earlier, *([each.attempt] if each.attempt else [])]
+        transaction.emit(
+            ended(
+                each.piece.job,
+                Cancelled(by=by) if by else ending,
+                attempts=attempts,
+                at=at,
+                traceparent=each.traceparent,
+            )
+        )
+
+
+async def _end_attempts(transaction: Transaction, attempts: Sequence[Attempt]) -> None:
+    if attempts:
+        await queries.end_attempts(
+            transaction.connection,
+            ids=[attempt.attempt_id for attempt in attempts],
+            states=[attempt.state for attempt in attempts],
+            costs=[attempt.cost for attempt in attempts],
+            currencies=[attempt.currency for attempt in attempts],
+            seconds=[attempt.seconds for attempt in attempts],
+            provider_ids=[attempt.provider_request_id for attempt in attempts],
+            reasons=[attempt.reason for attempt in attempts],
+        )
+
+
+def _over(settled: Settled) -> Outcome:
+    ending = settled.ending
+    detail = ending.detail if isinstance(ending, Failed) else None
+    return Outcome(name=type(ending).__name__.lower(), record=settled, detail=detail)
+
+
+def _nothing(piece: Piece, traceparent: str | None) -> Settled:
+    attempt = _attempt(piece, AttemptState.SUCCEEDED, cost=Decimal(0))
+    return Settled(piece, attempt, make_nothing(piece.job), traceparent)
+
+
+def _attempt(
+    piece: Piece, state: AttemptState, reason: FailureReason | None = None, *, cost: Decimal | None = None
+) -> Attempt:
+    """What an attempt cost is not known unless somebody says so."""
+    return Attempt(
+        attempt_id=piece.attempt_id,
+        number=piece.number,
+        backend=piece.job.backend,
+        state=state,
+        cost=cost,
+        currency=piece.job.currency,
+        reason=reason,
+    )
+
+
+def _attempt_span(lease: Leased, piece: Piece, attempt: Attempt, started_ns: int) -> str | None:
+    """One span for the attempt, made when it is over: none stays open over a lease. What it causes hangs below."""
+    if not is_sampled(lease.traceparent):
+        return lease.traceparent
+    span = start_span(
+        f"generate {piece.job.kind}",
+        parent=lease.traceparent,
+        started_ns=started_ns,
+        attributes={
+            "calotype.job": str(piece.job.event.job_id),
+            "calotype.backend": piece.job.backend,
+            "calotype.attempt": piece.number,
+            "calotype.state": attempt.state.value,
+        },
+    )
+    span.end()
+    return traceparent_of(span)
+
+
+def _log(piece: Piece, attempt: Attempt, ending: Ending) -> None:
+    event = piece.job.event
+    log.info(
+        "attempt.ended",
+        workspace=str(event.workspace),
+        request=str(event.request_id),
+        job=str(event.job_id),
+        backend=piece.job.backend,
+        attempt=piece.number,
+        state=attempt.state.value,
+        seconds=attempt.seconds,
+        reason=attempt.reason and attempt.reason.value,
+        ending=type(ending).__name__.lower(),
+    )
