@@ -98,13 +98,17 @@ class Decision:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frame:
-    """One asset in the filmstrip. `name` as in the inspector; `label` is short ("1 of 3")."""
+    """One asset in the filmstrip. `name` as in the inspector; `label` is short ("1 of 3").
+
+    `thumb` and `url` are the 320 and 1024 px proxies (the neighbours' are fetched ahead), None where bytes are missing.
+    """
 
     asset_id: UUID
     name: str
     label: str
     state: Mark
     thumb: str | None
+    url: str | None = None
     width: int = 1
     height: int = 1
     by: str | None = None
@@ -130,7 +134,7 @@ class Choice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
-    """Today's decisions: of `total` assets that came to review, `decided` are decided and `accepted` of those approved."""
+    """Today: of `total` assets that came to review, `decided` are decided, and `accepted` of those approved."""
 
     decided: int
     total: int
@@ -273,17 +277,22 @@ class Conflict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Undone:
+    """Taken back within the window: the asset waits for a person again."""
+
     asset_id: UUID
 
 
 # Jobs ---------------------------------------------------------------------------------------------------------------
 
 
+StageKey = Literal["intake", "prompt", "inference", "postprocess", "review", "publish"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageNow:
     """One of the six columns. `per_minute` is what left the stage in each of the last 30 minutes, oldest first."""
 
-    key: Literal["intake", "prompt", "inference", "postprocess", "review", "publish"]
+    key: StageKey
     waiting: int
     running: int
     failed: int

@@ -1,0 +1,49 @@
+// Keys press what the page already offers: an element that answers to a key says so in data-key.
+(() => {
+  let deciding = false;
+
+  const named = (event) => {
+    if (event.key === " ") return "Space";
+    return event.key.length === 1 ? event.key.toLowerCase() : event.key;
+  };
+
+  // With a sheet open (codes, all keys) only the sheet answers, and the button that opened it.
+  const answering = (key) => {
+    const sheet = document.querySelector(":popover-open");
+    return [...document.querySelectorAll("[data-key]")].find(
+      (element) =>
+        element.dataset.key.split(" ").includes(key) &&
+        element.checkVisibility() &&
+        (!sheet || sheet.contains(element) || element.popoverTargetElement === sheet),
+    );
+  };
+
+  const native = (event, key) => {
+    const at = event.target;
+    if (at.matches("input:not([type=checkbox]),textarea,select")) return true;
+    // A person who tabs onto a control means that control; one who clicked it did so with a pointer.
+    return ["Enter", "Space"].includes(key) && at !== document.body && at.matches(":focus-visible");
+  };
+
+  document.addEventListener("keydown", (event) => {
+    const key = named(event);
+    if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || native(event, key)) return;
+    if (event.shiftKey && key !== "?") return;
+    const element = answering(key);
+    if (!element) return;
+    event.preventDefault();
+    // Holding a key walks the strip; it never decides twice, and never decides on a picture not yet seen.
+    if (event.repeat && !key.startsWith("Arrow") && !"hjkl".includes(key)) return;
+    if (key === "Enter" && document.getElementById("picture")?.complete === false) return;
+    if (!deciding) element.dataset.hold ? element.dispatchEvent(new Event("hold", { bubbles: true })) : element.click();
+  });
+
+  // While a decision is on its way nothing else leaves: a second request would abort or double it.
+  document.addEventListener("htmx:config:request", (event) => {
+    if (deciding) event.preventDefault();
+    else deciding = event.detail.ctx.request.method === "POST";
+  });
+  document.addEventListener("htmx:finally:request", () => {
+    deciding = false;
+  });
+})();
