@@ -7,9 +7,11 @@ can pass one that commits late. A row holds all of one transaction's news for on
 import asyncio
 import contextlib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID
 
+import aiosql
 import orjson
 import structlog
 
@@ -18,9 +20,10 @@ from shared.outbox import Transaction
 from shared.postgres import Pool, transaction
 
 log = structlog.get_logger()
+queries = aiosql.from_path(Path(__file__).parent / "queries.sql", "asyncpg")
 
 POLL_SECONDS = 0.5  # news of other processes; this one's own wake listeners at once
-KEPT_SECONDS = 600
+KEPT_SECONDS = 600.0
 PRUNE_SECONDS = 60
 
 
@@ -62,28 +65,18 @@ class Feed:
         rows: dict[tuple[UUID, str], list[dict[str, Any]]] = {}
         for workspace, kind, what in news:
             rows.setdefault((workspace, kind), []).append(what)
-        newest = await running.connection.fetchval(
-            # The lock stands in the row source, so it is held before the first id is taken.
-            """
-            with told as (
-                insert into feed (workspace, kind, body)
-                select t.workspace, t.kind, t.body
-                from (select pg_advisory_xact_lock(hashtext('calotype.catalog.feed'))) as held,
-                     unnest($1::uuid[], $2::text[], $3::text[]) as t(workspace, kind, body)
-                returning id
-            )
-            select max(id) from told
-            """,
-            [workspace for workspace, _ in rows],
-            [kind for _, kind in rows],
-            [orjson.dumps(what).decode() for what in rows.values()],
+        newest = await queries.tell(
+            running.connection,
+            workspaces=[workspace for workspace, _ in rows],
+            kinds=[kind for _, kind in rows],
+            bodies=[orjson.dumps(what).decode() for what in rows.values()],
         )
         running.after_commit(lambda: self._wake(newest))
 
     async def newest(self) -> int:
         """The id of the newest row: where a listener begins that has just read everything."""
         async with transaction(self._pool) as connection:
-            return int(await connection.fetchval("select coalesce(max(id), 0) from feed"))
+            return int(await queries.newest_news(connection))
 
     async def moved(self, after: int, *, within: float) -> None:
         """Returns once there is something newer than `after`, or when the time is up."""
@@ -121,9 +114,6 @@ class Feed:
             await asyncio.sleep(PRUNE_SECONDS)
             try:
                 async with transaction(self._pool) as connection:
-                    await connection.execute(
-                        "delete from feed where told_at < clock_timestamp() - make_interval(secs => $1)",
-                        float(KEPT_SECONDS),
-                    )
+                    await queries.forget_news(connection, seconds=KEPT_SECONDS)
             except Unavailable as error:
                 log.warning("feed.not_pruned", cause=str(error))

@@ -14,7 +14,7 @@ from uuid import UUID
 import aiosql
 import asyncpg
 
-from services.catalog.domain import COMPLETED, ENDED, RANKED, STEP
+from services.catalog.domain import COMPLETED, ENDED, RANKED
 from services.catalog.feed import Feed, News
 from services.catalog.ledger.facts import Batch, Heard, columns, gather, heard
 from shared import ids, leases
@@ -143,16 +143,17 @@ class Writing:
         waiting = [a for a in batch.assets if a.asset_version_id in new and _is_completed(changed.get(a.job_id), a.run)]
         if not waiting:
             return []
-        await queries.share_cancels(self.connection)
-        cancelled = await self._buried(waiting)
-        told: list[Event] = [_dropped(a, by=cancelled[a.job_id]) for a in waiting if a.job_id in cancelled]
+        cancelled = await self.buried(waiting)
+        told: list[Event] = [dropped(a, by=cancelled[a.job_id]) for a in waiting if a.job_id in cancelled]
         waiting = [a for a in waiting if a.job_id not in cancelled]
         if waiting:
             await self.await_review([(a, 0) for a in waiting])
             told += map(review_needed, waiting)
         return told
 
-    async def _buried(self, assets: Sequence[ImageProcessed]) -> dict[UUID, str]:
+    async def buried(self, assets: Sequence[ImageProcessed]) -> dict[UUID, str]:
+        """Job id → who asked for its end, of these assets' jobs."""
+        await queries.share_cancels(self.connection)
         rows = tombstones.buried(
             self.connection, requests=[a.request_id for a in assets], jobs=[a.job_id for a in assets]
         )
@@ -222,7 +223,7 @@ def review_needed(asset: ImageProcessed) -> ReviewNeeded:
     )
 
 
-def _dropped(asset: ImageProcessed, *, by: str) -> JobCancelled:
+def dropped(asset: ImageProcessed, *, by: str) -> JobCancelled:
     """The asset of a job that was cancelled before it got here."""
     return JobCancelled.of(
         cause_id=asset.event_id,
@@ -276,6 +277,3 @@ def completed(jobs: Sequence[asyncpg.Record], costs: Mapping[UUID, Any]) -> Requ
         cost=sum((row["cost"] for row in known), Decimal(0)) if is_known and len(currencies) == 1 else None,
         currency=currencies.pop() if len(currencies) == 1 else "USD",
     )
-
-
-__all__ = ["STEP", "Writing", "completed", "queries", "review_needed"]

@@ -1,0 +1,194 @@
+"""What consumer groups refused: listed until somebody replays or drops it, with who did and when.
+
+A replay goes verbatim to the topic it came from, addressed to the one group that refused it. Dropping a record that a
+job was waiting for ends that job as failed: nothing is left in between for ever.
+"""
+
+import base64
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import aiosql
+import asyncpg
+import orjson
+
+from services.catalog.domain import COMPLETED
+from services.catalog.ledger.writing import Writing
+from shared import ids
+from shared.decoding import REPLAY_HEADER
+from shared.errors import Rejected
+from shared.events import Confidentiality, FailureReason, JobFailed, Stage
+from shared.kafka import Producer, Record
+from shared.outbox import Transaction
+from shared.postgres import Pool, transaction
+from shared.topics import IMAGES_GENERATED, IMAGES_PROCESSED, PROMPTS_ASSEMBLED, REQUESTS_ACCEPTED, Topic
+
+queries = aiosql.from_path(Path(__file__).parent / "queries.sql", "asyncpg")
+
+# Where a job waits for exactly this record: dropped, it would wait for ever.
+CARRIES_JOBS = {
+    (REQUESTS_ACCEPTED.name, "prompt"): Stage.PROMPT,
+    (PROMPTS_ASSEMBLED.name, "inference"): Stage.INFERENCE,
+    (IMAGES_GENERATED.name, "postprocess"): Stage.POSTPROCESS,
+    (IMAGES_PROCESSED.name, "catalog"): Stage.CATALOG,
+}
+ADDED = frozenset({"calotype-group", "calotype-reason", "calotype-detail", "calotype-origin"})
+
+
+class DeadLetter(NamedTuple):
+    """One refused record, in the order of the columns of `keep_dead_letters`."""
+
+    dead_letter_id: UUID
+    workspace: UUID | None
+    topic: str
+    consumer_group: str
+    reason: str
+    detail: str
+    origin: str
+    about: UUID | None
+    request_id: UUID | None
+    key: bytes | None
+    value: bytes | None
+    headers: str
+    died_at: datetime
+
+
+def read_dead_letter(record: Any, topic: Topic) -> DeadLetter:
+    """Reads anything: a dead letter that could not be read would have nowhere left to go."""
+    said = {name: _text(value) for name, value in record.headers}
+    group = said.get("calotype-group", "unknown")
+    origin = said.get("calotype-origin", f"{record.topic}/{record.partition}/{record.offset}")
+    request_id = _uuid(said.get("ce_requestid"))
+    return DeadLetter(
+        dead_letter_id=ids.derive("dead-letter", origin, group),
+        workspace=_uuid(said.get("ce_workspace")),
+        topic=topic.name.removesuffix(".dlq"),
+        consumer_group=group,
+        reason=said.get("calotype-reason", "unknown"),
+        detail=said.get("calotype-detail", ""),
+        origin=origin,
+        about=_uuid(said.get("ce_jobid")) or request_id,
+        request_id=request_id,
+        key=record.key,
+        value=record.value,
+        headers=orjson.dumps([[name, _base64(value)] for name, value in record.headers if name not in ADDED]).decode(),
+        died_at=datetime.fromtimestamp(record.timestamp / 1000, UTC),
+    )
+
+
+async def keep_dead_letters(running: Transaction, letters: Sequence[DeadLetter]) -> None:
+    await queries.keep_dead_letters(running.connection, *(list(column) for column in zip(*letters, strict=True)))
+
+
+def shown(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A dead letter with its record, for a person: text where it is text."""
+    told = {name: row[name] for name in row.keys() - {"record_key", "record_value", "headers"}}
+    return told | {
+        "key": _readable(row["record_key"]),
+        "value": _readable(row["record_value"]),
+        "headers": {name: _readable(_unbase64(value)) for name, value in orjson.loads(row["headers"])},
+    }
+
+
+async def replay(pool: Pool, producer: Producer, *, letters: Sequence[UUID], workspace: UUID, principal: str) -> int:
+    """Sends the records again, each to the group that refused it; says how many.
+
+    Raises:
+        Unavailable: the broker is away; the letters stay open and can be replayed again.
+        Rejected: the broker refused one; it stays open.
+    """
+    async with transaction(pool) as connection:
+        found = queries.begin_replay(connection, ids=list(letters), workspace=workspace, principal=principal)
+        rows = [row async for row in found]
+    refused = await producer.deliver([_again(row) for row in rows])
+    sent = [row["dead_letter_id"] for place, row in enumerate(rows) if place not in refused]
+    async with transaction(pool) as connection:
+        await queries.end_replay(connection, ids=sent, principal=principal)
+    if refused:
+        place, why = next(iter(refused.items()))
+        raise Rejected("not_replayed", f"the broker refused it: {why!r}", str(rows[place]["dead_letter_id"]))
+    return len(sent)
+
+
+async def drop(
+    writing: Writing, *, letters: Sequence[UUID], workspace: UUID, principal: str, note: str | None
+) -> tuple[int, list[JobFailed]]:
+    """Gives the records up; jobs that waited for one of them fail. Says how many, and which jobs."""
+    found = queries.drop_dead_letters(
+        writing.connection, ids=list(letters), workspace=workspace, principal=principal, note=note
+    )
+    dropped = [row async for row in found]
+    failed = await _stranded(writing, dropped, principal=principal)
+    await writing.tell(failed)
+    return len(dropped), failed
+
+
+async def _stranded(writing: Writing, dropped: Iterable[asyncpg.Record], *, principal: str) -> list[JobFailed]:
+    carried = {row["about"]: row for row in dropped if (row["topic"], row["consumer_group"]) in CARRIES_JOBS}
+    if not carried:
+        return []
+    # `about` is a job, or a request with all of its jobs.
+    rows = queries.open_jobs(writing.connection, jobs=list(carried), requests=list(carried), completed=COMPLETED)
+    return [
+        _given_up(job, carried.get(job["job_id"]) or carried[job["request_id"]], principal=principal)
+        async for job in rows
+    ]
+
+
+def _given_up(job: asyncpg.Record, letter: asyncpg.Record, *, principal: str) -> JobFailed:
+    said = {name: _text(_unbase64(value)) for name, value in orjson.loads(letter["headers"])}
+    return JobFailed.of(
+        cause_id=ids.derive("dropped", letter["dead_letter_id"]),
+        occurred_at=letter["ended_at"],
+        workspace=job["workspace"],
+        traceparent=said.get("traceparent"),
+        client_reference=said.get("ce_clientreference"),
+        request_id=job["request_id"],
+        job_id=job["job_id"],
+        run=job["run"],
+        stage=CARRIES_JOBS[letter["topic"], letter["consumer_group"]],
+        reason=FailureReason.INTERNAL,
+        detail=f"{letter['consumer_group']} refused its record ({letter['reason']}), and {principal} dropped it",
+        remedy="send the request again",
+        confidentiality=Confidentiality(said.get("ce_confidentiality", "unknown")),
+    )
+
+
+def _again(row: asyncpg.Record) -> Record:
+    topic, _, _ = row["origin"].rsplit("/", 2)
+    headers = [(name, _unbase64(value)) for name, value in orjson.loads(row["headers"])]
+    return Record(
+        topic, row["record_key"], [*headers, (REPLAY_HEADER, row["consumer_group"].encode())], row["record_value"]
+    )
+
+
+def _text(value: bytes | None) -> str:
+    return (value or b"").decode(errors="replace").replace("\x00", "�")
+
+
+def _readable(value: bytes | None) -> str | dict[str, str] | None:
+    """Text, or what it is in base64 where it is not."""
+    if value is None:
+        return None
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return {"base64": _base64(value)}
+
+
+def _base64(value: bytes | None) -> str:
+    return base64.b64encode(value or b"").decode()
+
+
+def _unbase64(value: str) -> bytes:
+    return base64.b64decode(value)
+
+
+def _uuid(text: str | None) -> UUID | None:
+    try:
+        return UUID(text) if text else None
+    except ValueError:
+        return None

@@ -1,0 +1,211 @@
+"""Why a job stands where it stands: cause, owner, when it moves, the one command. The page says it in the same words."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from services.catalog.review.rules import SAID
+from shared.events import JobStatus, Stage, WaitingOn
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Note:
+    """The latest progress of a job in flight."""
+
+    waiting_on: WaitingOn | None
+    detail: str | None
+    at: datetime
+    attempt: int = 1
+    step: int = 0
+    steps: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ruled:
+    """The decision that holds for the job's asset; `state` is open or final."""
+
+    decision: str
+    by: str
+    at: datetime
+    undo_until: datetime
+    state: str
+    code: str | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """A record of the job that a consumer group refused and nobody has replayed or dropped."""
+
+    dead_letter_id: UUID
+    group: str
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placed:
+    """One of the job's publications."""
+
+    target: str
+    state: str
+    words: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Situation:
+    """All that `why` looks at."""
+
+    job_id: UUID
+    status: JobStatus
+    stage: Stage
+    since: datetime
+    reason: str | None = None
+    detail: str | None = None
+    remedy: str | None = None
+    note: Note | None = None
+    ruled: Ruled | None = None
+    refused: Sequence[Refusal] = ()
+    placed: Sequence[Placed] = ()
+    asset_id: UUID | None = None
+    public_url: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Why:
+    """`moves` says when it goes on; `command` is the one that helps, None where nobody needs to do anything."""
+
+    cause: str
+    owner: str
+    moves: str
+    command: str | None = None
+
+    @property
+    def sentence(self) -> str:
+        return f"{self.cause}; {self.moves}"
+
+
+NEVER = "it has ended"
+WAITS: dict[WaitingOn, tuple[str, str, str]] = {
+    WaitingOn.WORKER: ("waits for a free worker", "the pipeline", "when a worker takes it"),
+    WaitingOn.RATE: ("held by its backend's rate limit", "the backend's limit", "when the limit allows"),
+    WaitingOn.CAP: ("held by a cap", "whoever sets the cap", "when the cap is raised or the day is over"),
+    WaitingOn.BREAKER: ("its backend is failing and is left alone", "the backend", "when the backend answers again"),
+    WaitingOn.RETRY: ("failed and will be tried again", "the pipeline", "when its pause is over"),
+    WaitingOn.BASE: ("waits for the picture it builds on", "that job", "when that picture is there"),
+    WaitingOn.EMBARGO: ("held until its time", "whoever set the embargo", "when the embargo ends"),
+    WaitingOn.REVIEW: ("waits for a person's decision", "the reviewers", "when somebody decides"),
+}
+
+
+def why(now: Situation) -> Why:
+    """The cause of what a person sees. A refused record comes first: nothing else will move the job."""
+    if now.refused and now.status in {JobStatus.PENDING, JobStatus.RUNNING}:
+        return _refused(now.refused[0])
+    return EXPLAIN[now.status](now)
+
+
+def _refused(letter: Refusal) -> Why:
+    return Why(
+        cause=f"{letter.group} refused its record ({letter.reason}): {letter.detail}",
+        owner="an operator",
+        moves="when somebody replays or drops the record",
+        command=f"calotype dlq show {letter.dead_letter_id}",
+    )
+
+
+def _in_flight(now: Situation) -> Why:
+    note = now.note
+    if note is None:
+        verb = "waits for" if now.status is JobStatus.PENDING else "is with"
+        return Why(
+            cause=f"{verb} {now.stage} since {now.since:%H:%M:%S} UTC",
+            owner=f"{now.stage}",
+            moves=f"as soon as {now.stage} gets to it",
+            command=f"calotype logs {now.stage}",
+        )
+    if note.waiting_on is None or note.waiting_on not in WAITS:
+        steps = f", step {note.step} of {note.steps}" if note.steps else ""
+        again = f", attempt {note.attempt}" if note.attempt > 1 else ""
+        return Why(cause=f"{now.stage} works on it{steps}{again}", owner=f"{now.stage}", moves="it is moving")
+    cause, owner, moves = WAITS[note.waiting_on]
+    said = f"{cause} ({note.detail})" if note.detail else cause
+    return Why(
+        cause=f"{said} since {note.at:%H:%M:%S} UTC", owner=owner, moves=moves, command=f"calotype logs {now.stage}"
+    )
+
+
+def _completed(now: Situation) -> Why:
+    ruled = now.ruled
+    if ruled is None:
+        asset = f"?asset={now.asset_id}" if now.asset_id else ""
+        return Why(
+            cause=f"waits for a person's decision since {now.since:%H:%M:%S} UTC",
+            owner="the reviewers",
+            moves="when somebody decides",
+            command=f"open {now.public_url}/review{asset}",
+        )
+    return Why(
+        cause=f"{ruled.by} {SAID[ruled.decision]} at {ruled.at:%H:%M:%S} UTC",
+        owner=ruled.by,
+        moves=f"a fact from {ruled.undo_until:%H:%M:%S} UTC on, unless it is taken back",
+    )
+
+
+def _approved(now: Situation) -> Why:
+    by = f"approved by {now.ruled.by} at {now.ruled.at:%H:%M:%S} UTC" if now.ruled else "approved"
+    for state in ("uncertain", "failed"):
+        for placed in now.placed:
+            if placed.state == state:
+                return Why(
+                    cause=f"{by}; {placed.target} {state}: {placed.words}",
+                    owner=f"the owner of {placed.target}",
+                    moves="when the publication is tried again",
+                    command=f"calotype trace {now.job_id}",
+                )
+    if now.placed:
+        where = ", ".join(f"{p.state} to {p.target}" for p in now.placed)
+        return Why(cause=f"{by}; {where}", owner="nobody: it is done", moves=NEVER)
+    return Why(
+        cause=f"{by}; no target has it yet",
+        owner="publisher",
+        moves="when publisher delivers it; at once, unless no target takes it",
+        command="calotype logs publisher",
+    )
+
+
+def _rejected(now: Situation) -> Why:
+    if now.ruled is None:
+        return Why(cause=f"rejected ({now.reason})", owner="the reviewers", moves=NEVER)
+    words = f": {now.ruled.reason}" if now.ruled.reason else ""
+    return Why(
+        cause=f"{now.ruled.by} rejected it ({now.ruled.code}) at {now.ruled.at:%H:%M:%S} UTC{words}",
+        owner=now.ruled.by,
+        moves=NEVER,
+    )
+
+
+def _failed(now: Situation) -> Why:
+    return Why(
+        cause=f"{now.reason}: {now.detail}" if now.detail else f"failed: {now.reason}",
+        owner=f"{now.stage}",
+        moves=f"{NEVER}; {now.remedy}" if now.remedy else NEVER,
+        command=f"calotype trace {now.job_id}",
+    )
+
+
+def _cancelled(now: Situation) -> Why:
+    by = now.reason or "somebody"
+    return Why(cause=f"cancelled by {by} at {now.since:%H:%M:%S} UTC", owner=by, moves=NEVER)
+
+
+EXPLAIN: dict[JobStatus, Callable[[Situation], Why]] = {
+    JobStatus.PENDING: _in_flight,
+    JobStatus.RUNNING: _in_flight,
+    JobStatus.COMPLETED: _completed,
+    JobStatus.APPROVED: _approved,
+    JobStatus.REJECTED: _rejected,
+    JobStatus.FAILED: _failed,
+    JobStatus.CANCELLED: _cancelled,
+}
