@@ -1,0 +1,94 @@
+"""A publisher that is killed between any two steps has still delivered once."""
+
+import asyncio
+import os
+import signal
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections import Counter
+from pathlib import Path
+
+from aiokafka import AIOKafkaConsumer
+
+from deploy.local.servers import EmbeddedServers
+from services.publisher.handler import apply_approvals, apply_targets
+from services.publisher.settings import PublisherSettings
+from services.publisher.worker import exhausted
+from shared.events import AssetPublished
+from shared.kafka import Producer, create_topics
+from shared.leases import Worker
+from shared.outbox import Outbox
+from shared.postgres import Pool, open_pool
+from shared.topics import ASSETS_PUBLISHED
+from tests.live.dying_publisher import STEPS
+from tests.live.publishing import blobs_at, hold, new_database, read_ended, settings_at, target_changed, until
+from tests.publisher.builders import FILES, approved, delivery, target_document
+
+
+async def test_killed_between_any_two_steps_it_delivers_once(servers: EmbeddedServers, tmp_path: Path) -> None:
+    url = await new_database(servers)
+    settings = settings_at(servers, url, tmp_path)
+    await create_topics(settings)
+    pool = await open_pool(url, stage="publisher")
+    outbox = Outbox(pool, Producer(settings))
+    front = Worker(stage="publisher", outbox=outbox, pool=pool, kinds=[], exhausted=exhausted)
+    async with outbox.transaction() as transaction:
+        await apply_targets(transaction, [target_changed(target_document())], worker=front)
+
+    for step in STEPS:
+        asset = await hold(blobs_at(settings), approved(step.replace(" ", "-")))
+        async with outbox.transaction() as transaction:
+            await apply_approvals(transaction, [asset], worker=front)
+        dying = await start(step, settings, url)
+        assert await asyncio.wait_for(dying.wait(), 60) == -signal.SIGKILL, step
+
+    last = await start("never", settings, url)
+    await until(lambda: nothing_left(pool), seconds=60)
+    await last.communicate(b"")  # its standard input ends, so it stops in order
+
+    rows = await pool.fetch("select publication_id, state from publications")
+    wanted = {delivery(step.replace(" ", "-")).publication_id for step in STEPS}
+    assert {row["publication_id"]: row["state"] for row in rows} == dict.fromkeys(wanted, "delivered")
+    files = Counter(path.read_bytes() for path in settings.publish_folder.rglob("*.png"))
+    assert files == Counter({data: len(STEPS) for data in FILES.values()})
+    assert len(list(settings.publish_folder.rglob("*.json"))) == len(STEPS)
+    assert await published_ids(servers, settings) == dict.fromkeys(wanted, 1)
+    await pool.close()
+
+
+async def start(step: str, settings: PublisherSettings, url: str) -> Process:
+    environment = {
+        "DATABASE_URL": url,
+        "CALOTYPE_KAFKA_BOOTSTRAP": settings.kafka_bootstrap,
+        "CALOTYPE_TOPIC_PREFIX": settings.topic_prefix,
+        "CALOTYPE_BLOBS_URL": settings.blobs_url,
+        "CALOTYPE_PUBLISH_FOLDER": str(settings.publish_folder),
+        "CALOTYPE_LEASE_SECONDS": "2",
+    }
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.live.dying_publisher", step, stdin=PIPE, env=os.environ | environment
+    )
+
+
+async def nothing_left(pool: Pool) -> bool:
+    waiting = await pool.fetchval("select count(*) from publications where state = 'pending'")
+    return not waiting and not await pool.fetchval("select count(*) from outbox")
+
+
+async def published_ids(servers: EmbeddedServers, settings: PublisherSettings) -> dict[object, int]:
+    """Publication → how many different facts say that it was delivered."""
+    name = settings.topic_prefix + ASSETS_PUBLISHED.name
+    consumer = AIOKafkaConsumer(name, bootstrap_servers=servers.kafka_bootstrap, auto_offset_reset="earliest")
+    await consumer.start()
+    try:
+        facts = set()
+        ends = await consumer.end_offsets(consumer.assignment())
+        for partition, end in ends.items():
+            while await consumer.position(partition) < end:
+                for record in (await consumer.getmany(partition, timeout_ms=500)).get(partition, []):
+                    fact = read_ended(record)
+                    assert isinstance(fact, AssetPublished)
+                    facts.add((fact.publication_id, fact.event_id))
+    finally:
+        await consumer.stop()
+    return dict(Counter(publication for publication, _ in facts))
