@@ -12,7 +12,7 @@ from services.inference.backends.proof.scene import Colour, Scene, mix
 from services.inference.backends.proof.shade import Room
 from services.inference.backends.proof.shadow import open_sky, sunlit
 
-LINEN = (0.70, 0.665, 0.61)
+LINEN = (0.79, 0.755, 0.70)
 WARM = (1.0, 0.56, 0.22)
 FILL, SUN = 0.74, 0.57
 

@@ -15,7 +15,8 @@ Tones = tuple[tuple[float, float, float, float], ...]
 class Piece:
     """One solid: `up` and `across` place its foot, `materials` go by face; the rest is how light is kept on it.
 
-    `bands` are ribs round a lathe, `grain` an even unevenness, `specks` a stone's (`spread` texels to a unit across), `veins` a leaf's.
+    `bands` are ribs round a lathe, `grain` an even unevenness, `specks` a stone's (`spread` texels to a unit across), `veins` a leaf's. `ember` is the height of a
+    flame inside it; a `flat` piece has no height of its own (its `h` runs along it).
     """
 
     surface: Surface
@@ -30,6 +31,7 @@ class Piece:
     spread: float = 20.0
     veins: float = 0.0
     ember: float = 0.0
+    flat: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

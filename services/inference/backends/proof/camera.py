@@ -64,20 +64,24 @@ class Stand:
 
 # Aspect each layout is composed for; other aspects show more around it, never less.
 ASPECT = {"tile": 1.0, "lifestyle": 1.25, "hero": 2.0}
-CLOSE = 1.42
+# A close crop fills this much of the frame's height with the product, within these magnifications.
+FILLS, CLOSE = 0.74, (1.12, 1.6)
 
 
 def stand(scene: Scene) -> Stand:
     away = {"left": 1.0, "right": -1.0}.get(scene.space, 0.0)
     if scene.layout == "tile":
-        return Stand(x=0.15 * away, z=0.93, size=1.0, plinth=(0.215, 0.072))
+        return Stand(x=0.15 * away or (0.105 * scene.side if scene.reversed else 0.0), z=0.93, size=1.0, plinth=(0.215, 0.072))
     if scene.layout == "lifestyle":
         x = 0.24 * away if away else (-0.11 if scene.reversed else 0.11)
         return Stand(x=x, z=0.80, size=1.16, plinth=None)
-    return Stand(x=0.5 * away, z=0.92, size=1.1, plinth=(0.30, 0.05))
+    # Reversed, the product steps to the outer side of its disc and down from its plinth.
+    x = 0.5 * away + (0.12 * (away or 1.0) if scene.reversed else 0.0)
+    return Stand(x=x, z=0.92, size=1.1, plinth=None if scene.reversed else (0.30, 0.05))
 
 
-def frame(scene: Scene, *, width: int, height: int) -> Camera:
+def frame(scene: Scene, *, width: int, height: int, tall: float) -> Camera:
+    """The camera of a scene whose product is `tall` high."""
     unit = min(height, width / ASPECT[scene.layout])
     line = 0.64 * height
     if scene.space == "top":
@@ -86,7 +90,7 @@ def frame(scene: Scene, *, width: int, height: int) -> Camera:
     if scene.close:
         place = stand(scene)
         base = place.z * SIN - (place.plinth[1] * COS if place.plinth else 0)
-        unit *= CLOSE
+        unit *= min(CLOSE[1], max(CLOSE[0], FILLS / (tall * place.size)))
         # The product's foot stays near the lower edge, and its axis moves a little off the middle, away from the light.
         line = (0.875 if scene.layout != "hero" else 0.9) * height - base * unit
         centre = width * (0.5 - 0.045 * scene.side if scene.space in ("none", "top") else _third(scene)) - place.x * unit

@@ -11,30 +11,33 @@ from services.inference.backends.proof.body import Piece, Tones
 from services.inference.backends.proof.label import Label
 from services.inference.backends.proof.matcap import Material
 from services.inference.backends.proof.scene import Colour, Product, linear, luminance, mix
-from services.inference.backends.proof.solids import box, rod
+from services.inference.backends.proof.solids import box, pebble, rod
 from services.inference.backends.proof.surface import Points, lathe
 
 BONE, INK, BRINE = linear("#F2ECE0"), linear("#24201D"), linear("#2E4B52")
 PAPER = linear("#F3EEE3")
-BRASS = Material((0.78, 0.56, 0.29), rough=0.17, metal=True)
+BRASS = Material((0.83, 0.575, 0.255), rough=0.18, metal=True)
 PHENOLIC = Material(linear("#1D1B1A"), rough=0.22, shine=0.045)
 WOOD = Material(linear("#C79B68"), rough=0.6, shine=0.03)
 CORK = Material(linear("#B98F63"), rough=0.9, shine=0.02)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Form:
-    """`radius` touches the ground; `eye` is the height people look at; `flame` where a wick burns."""
+    """`radius` touches the ground; `eye` is the height people look at; `squat` is depth to width of its foot."""
 
     pieces: tuple[Piece, ...]
-    height: float
     radius: float
     eye: float
-    flame: float | None = None
     squat: float = 1.0
 
 
 def build(product: Product, *, unit: float, side: int) -> Form:
     return FORMS.get(_plain(product.form), carton)(product, unit, side)
+
+
+def tall(product: Product) -> float:
+    """How high its form stands."""
+    return HEIGHTS.get(_plain(product.form), HEIGHTS["carton"])
 
 
 def amber_bottle(product: Product, unit: float, side: int) -> Form:
@@ -70,7 +73,6 @@ def amber_bottle(product: Product, unit: float, side: int) -> Form:
                   tones=tones if glass.glass else ()),
             Piece(surface=lathe(cap, unit, 0.0018), materials=(PHENOLIC, PHENOLIC), up=0.425, bands=0.10),
         ),
-        height=0.517,
         radius=0.096,
         eye=0.19,
     )
@@ -88,10 +90,8 @@ def candle(product: Product, unit: float, side: int) -> Form:
                   label=_label(tint, 0.151, 0.070, 0.245, 0.86), ember=0.318, tones=FOOT),
             Piece(surface=rod(((0.0, -0.004), (0.0012, 0.016), (-0.001, 0.030)), 0.0026, unit), materials=(wick,), up=0.289),
         ),
-        height=0.385,
         radius=0.140,
         eye=0.18,
-        flame=0.318,
     )
 
 
@@ -121,7 +121,6 @@ def pump(product: Product, unit: float, side: int) -> Form:
             Piece(surface=rod(spout, 0.0085, unit), materials=(BRASS,), up=0.494),
             Piece(surface=lathe(head, unit, 0.0022), materials=(BRASS, BRASS), up=0.474),
         ),
-        height=0.517,
         radius=0.098,
         eye=0.18,
     )
@@ -141,7 +140,6 @@ def tin(product: Product, unit: float, side: int) -> Form:
                   tones=(*FOOT, (0.228, 1, 1, 1), (0.247, 0.5, 0.5, 0.5))),
             Piece(surface=lathe(lid, unit, 0.0020), materials=(BRASS, BRASS), up=0.246),
         ),
-        height=0.322,
         radius=0.131,
         eye=0.14,
     )
@@ -187,7 +185,6 @@ def diffuser(product: Product, unit: float, side: int) -> Form:
                   label=_label(tint, 0.128, 0.034, 0.168, 0.98), tones=tones if glass.glass else ()),
             *reeds,
         ),
-        height=0.640,
         radius=0.120,
         eye=0.20,
     )
@@ -204,7 +201,6 @@ def jar(product: Product, unit: float, side: int) -> Form:
                   specks=0.03, tones=(*FOOT, (0.170, 1, 1, 1), (0.198, 0.5, 0.5, 0.5))),
             Piece(surface=lathe(lid, unit, 0.0026), materials=(WOOD, WOOD), up=0.196, grain=0.14),
         ),
-        height=0.268,
         radius=0.120,
         eye=0.12,
     )
@@ -214,13 +210,14 @@ def boxed_soap(product: Product, unit: float, side: int) -> Form:
     tint = product.tint or linear("#E3B9A2")
     card = _body(product, tint, "matte")
     paper = PAPER if luminance(tint) < 0.6 else None
-    yaw = -side * math.radians(24)
+    bar = Material(mix(tint, BONE, 0.62), rough=0.5, shine=0.04)
+    yaw = side * math.radians(24)
     return Form(
         pieces=(
             Piece(surface=box(0.335, 0.215, 0.130, yaw, 0.004, unit), materials=(card, card, card),
-                  label=Label(half=0.118, low=0.030, high=0.185, radius=None, paper=paper, ink=INK)),
+                  label=Label(half=0.120, low=0.054, high=0.190, radius=None, paper=paper, ink=INK)),
+            Piece(surface=pebble(0.078, 0.029, 0.0, unit, 4.2), materials=(bar,), across=-side * 0.092, up=-0.036, specks=0.02, spread=60),
         ),
-        height=0.215,
         radius=0.165,
         eye=0.11,
         squat=0.55,
@@ -231,11 +228,11 @@ def mug(product: Product, unit: float, side: int) -> Form:
     tint = product.tint or BONE
     body: Points = ((0, 0.086), (0.005, 0.098), (0.030, 0.117), (0.075, 0.124), (0.225, 0.124), (0.232, 0.1225))
     glaze = _body(product, tint, "ceramic")
-    tea = Material(linear("#7A3F16"), rough=0.30, shine=0.012)
+    tea = Material(linear("#93501A"), rough=0.6, shine=0.006)
     turn = 1 if side < 0 else -1
     handle = tuple(
-        (turn * (0.112 + 0.078 * math.sin(math.pi * t / 24) ** 0.8), 0.055 + 0.125 * (1 - math.cos(math.pi * t / 24)) / 2)
-        for t in range(25)
+        (turn * (0.112 + 0.078 * math.sin(math.pi * t / 16) ** 0.8), 0.055 + 0.125 * (1 - math.cos(math.pi * t / 16)) / 2)
+        for t in range(17)
     )
     return Form(
         pieces=(
@@ -243,7 +240,6 @@ def mug(product: Product, unit: float, side: int) -> Form:
             Piece(surface=lathe(body, unit, 0.006, 0.009, 0.028), materials=(glaze, glaze, glaze, tea),
                   label=_label(tint, 0.124, 0.062, 0.192, 0.80, frame=False), tones=FOOT),
         ),
-        height=0.232,
         radius=0.098,
         eye=0.12,
     )
@@ -252,13 +248,12 @@ def mug(product: Product, unit: float, side: int) -> Form:
 def carton(product: Product, unit: float, side: int) -> Form:
     tint = product.tint or linear("#B9966B")
     card = Material(tint, rough=0.95, shine=0.02)
-    yaw = -side * math.radians(27)
+    yaw = side * math.radians(27)
     return Form(
         pieces=(
             Piece(surface=box(0.270, 0.300, 0.200, yaw, 0.003, unit), materials=(card, card, card), specks=0.05, spread=900,
                   label=Label(half=0.115, low=0.06, high=0.24, radius=None, paper=None, ink=INK, plain=True)),
         ),
-        height=0.300,
         radius=0.150,
         eye=0.15,
         squat=0.7,
@@ -274,6 +269,19 @@ FORMS: dict[str, Callable[[Product, float, int], Form]] = {
     "jar": jar,
     "boxed soap": boxed_soap,
     "mug": mug,
+}
+
+
+HEIGHTS = {
+    "amber bottle": 0.517,
+    "candle": 0.385,
+    "pump": 0.517,
+    "tin": 0.322,
+    "diffuser": 0.640,
+    "jar": 0.268,
+    "boxed soap": 0.230,
+    "mug": 0.232,
+    "carton": 0.300,
 }
 
 

@@ -1,7 +1,7 @@
 """What a material looks like under the scene's light as a function of the normal alone, tabulated once per light side.
 
-Orthographic views make this exact: one table look-up shades a pixel. Each entry holds fill (ambient and reflections)
-and key (what the window's light adds where it falls).
+Orthographic views make this exact: one table look-up shades a pixel. Fill is ambient light and reflections, key what
+the window's light adds where it falls.
 """
 
 from dataclasses import dataclass
@@ -28,34 +28,57 @@ class Material:
     glass: bool = False
 
 
-@lru_cache(maxsize=64)
-def matcap(material: Material, side: int) -> Array:
-    """(6, SIZE·SIZE) float32: fill and key as linear RGB, at (ny, nx) from −1 to 1."""
-    axis = np.linspace(-1, 1, SIZE, dtype=np.float32)
-    nx, ny = np.meshgrid(axis, axis)
-    long = np.sqrt(nx**2 + ny**2)
-    shrink = np.where(long > 0.998, 0.998 / np.maximum(long, 1e-6), 1)
-    nx, ny = nx * shrink * -side, ny * shrink
-    nz = np.sqrt(1 - nx**2 - ny**2)
-    up, out = ny * COS + nz * SIN, -ny * SIN + nz * COS
-    # The eye's ray (0, SIN, COS) mirrored at the normal.
-    rx, ry, rz = 2 * nz * nx, 2 * nz * up - SIN, 2 * nz * out - COS
-    mirrored = room(rx, ry, rz, material.rough)
-    grazing = (1 - nz) ** 5
-    colour = np.array(material.colour, dtype=np.float32)
-    if material.metal:
-        fresnel = colour + (1 - colour) * grazing[..., None]
-        fill, key = mirrored[..., None] * fresnel * 0.92, 0.10 * _lambert(nx, up, out)[..., None] * colour
+@dataclass(frozen=True, slots=True)
+class Normals:
+    """The table's own grid: normals (seen, and in the world, mirrored so that the light stands left) and reflections."""
+
+    seen_x: Array
+    seen_z: Array
+    world: tuple[Array, Array, Array]
+    ray: tuple[Array, Array, Array]
+    grazing: Array
+
+
+@lru_cache(maxsize=24)
+def opaque(rough: float, shine: float, metal: bool, side: int) -> Array:
+    """(3, SIZE·SIZE): fill is colour × the first + the second, key is colour × the third."""
+    grid = _normals(side)
+    mirrored = room(*grid.ray, rough)
+    if metal:
+        planes = [0.92 * mirrored * (1 - grid.grazing), 0.92 * mirrored * grid.grazing, 0.10 * _lambert(*grid.world)]
     else:
-        fresnel = material.shine + (1 - material.shine) * grazing * (1 - 0.75 * material.rough)
-        gloss = (mirrored * fresnel)[..., None]
-        if material.glass:
-            fill, key = _through(nx, nz, colour) + gloss, np.zeros_like(gloss) + 0 * colour
-        else:
-            fill, key = _ambient(nx, up, out)[..., None] * colour + gloss, _lambert(nx, up, out)[..., None] * colour
-    table = np.ascontiguousarray(np.concatenate((fill, key), axis=2).reshape(SIZE * SIZE, 6).T, dtype=np.float32)
+        gloss = mirrored * (shine + (1 - shine) * grid.grazing * (1 - 0.75 * rough))
+        planes = [_ambient(*grid.world), gloss, _lambert(*grid.world)]
+    return _table(planes)
+
+
+@lru_cache(maxsize=6)
+def glass(colour: Colour, rough: float, shine: float, side: int) -> Array:
+    """(3, SIZE·SIZE): fill as red, green and blue; the window's light goes through it and leaves no key."""
+    grid = _normals(side)
+    gloss = room(*grid.ray, rough) * (shine + (1 - shine) * grid.grazing)
+    passed = _through(grid.seen_x, grid.seen_z, colour)
+    return _table([gloss + plane for plane in passed])
+
+
+def _table(planes: list[Array]) -> Array:
+    table = np.stack([plane.ravel() for plane in planes]).astype(np.float32)
     table.setflags(write=False)
     return table
+
+
+@lru_cache(maxsize=2)
+def _normals(side: int) -> Normals:
+    axis = np.linspace(-1, 1, SIZE, dtype=np.float32)
+    x, y = np.meshgrid(axis, axis)
+    long = np.sqrt(x**2 + y**2)
+    shrink = np.where(long > 0.998, 0.998 / np.maximum(long, 1e-6), 1).astype(np.float32)
+    x, y = x * shrink * -side, y * shrink
+    z = np.sqrt(1 - x**2 - y**2)
+    up, out = y * np.float32(COS) + z * np.float32(SIN), z * np.float32(COS) - y * np.float32(SIN)
+    # The eye's ray (0, SIN, COS) mirrored at the normal.
+    ray = 2 * z * x, 2 * z * up - np.float32(SIN), 2 * z * out - np.float32(COS)
+    return Normals(seen_x=x, seen_z=z, world=(x, up, out), ray=ray, grazing=(1 - z) ** 5)
 
 
 def room(x: Array, y: Array, z: Array, rough: float) -> Array:
@@ -76,15 +99,13 @@ def room(x: Array, y: Array, z: Array, rough: float) -> Array:
     return radiance
 
 
-def _through(nx: Array, nz: Array, colour: Array) -> Array:
+def _through(x: Array, z: Array, colour: Colour) -> list[Array]:
     """Light through a filled bottle: it bends the far, lit side round to the other one, and dies towards the edge."""
-    lens = 0.40 + 0.95 * np.exp(-(((nx - 0.46) / 0.30) ** 2)) + 0.28 * np.exp(-(((nx + 0.52) / 0.22) ** 2))
-    edge = np.clip((0.995 - np.abs(nx)) / 0.26, 0, 1)
-    rim = 0.20 * np.exp(-(((np.abs(nx) - 0.955) / 0.020) ** 2))
-    path = (0.42 + 0.95 * nz)[..., None]
-    base = np.clip(colour, 0.004, 0.96)
-    passed: Array = base**path * (lens * (0.20 + 0.80 * edge**1.4) + rim)[..., None]
-    return passed
+    lens = 0.40 + 0.95 * np.exp(-(((x - 0.46) / 0.30) ** 2)) + 0.28 * np.exp(-(((x + 0.52) / 0.22) ** 2))
+    edge = np.clip((0.995 - np.abs(x)) / 0.26, 0, 1)
+    rim = 0.20 * np.exp(-(((np.abs(x) - 0.955) / 0.020) ** 2))
+    light = lens * (0.20 + 0.80 * edge**1.4) + rim
+    return [light * min(max(part, 0.004), 0.96) ** (0.42 + 0.95 * z) for part in colour]
 
 
 def _ambient(x: Array, y: Array, z: Array) -> Array:

@@ -12,13 +12,12 @@ from services.inference.backends.proof import backdrop, furniture, png, props
 from services.inference.backends.proof.backdrop import Shape
 from services.inference.backends.proof.camera import ASPECT, COARSE, Array, Camera, Stand, frame, stand
 from services.inference.backends.proof.flame import burn
-from services.inference.backends.proof.forms import Form, build
+from services.inference.backends.proof.forms import Form, build, tall
 from services.inference.backends.proof.light import light
 from services.inference.backends.proof.props import Body
 from services.inference.backends.proof.scene import Scene, read, stream
-from services.inference.backends.proof.shade import Patch, Room, place, shade
+from services.inference.backends.proof.shade import Patch, Room, place, shade, shrink
 from services.inference.backends.proof.shadow import Caster, Contact, caster
-from services.inference.backends.proof.surface import FINE
 
 RENDERER = "calotype-proof/1"
 STEPS = 5
@@ -60,12 +59,12 @@ def render(
 ) -> Comp:
     """The comp of a scene; `step` hears how far it is, and may raise to end it."""
     told = read(scene)
-    camera = frame(told, width=width, height=height)
+    camera = frame(told, width=width, height=height, tall=tall(told.product))
     where = stand(told)
     lift = where.plinth[1] if where.plinth else 0.0
     form = build(told.product, unit=round(camera.unit * where.size, 3), side=told.side)
     product = _product(form, told, where, lift)
-    others = props.around(told, where, seed=seed, unit=round(camera.unit, 3))
+    others = [body for body in props.around(told, where, seed=seed, unit=round(camera.unit, 3)) if _clear(camera, body)]
     if where.plinth:
         radius, height_ = where.plinth
         others.append(props.plinth(radius, height_, props.plinth_colour(told), round(camera.unit, 3), (where.x, 0.0, where.z)))
@@ -112,7 +111,7 @@ def _product(form: Form, told: Scene, where: Stand, lift: float) -> Body:
         at=(where.x, lift, where.z),
         wide=form.radius * where.size,
         deep=form.radius * where.size * form.squat,
-        height=form.height * where.size,
+        height=tall(told.product) * where.size,
         size=where.size,
         product=told.product,
     )
@@ -122,30 +121,25 @@ def _shape(told: Scene, where: Stand, *, seed: int) -> Shape:
     drawn = stream(seed, "shape").uniform(-1, 1, 3)
     flip = -1.0 if told.reversed else 1.0
     if told.layout == "tile":
-        offset = 0.105 * told.side if told.reversed else 0.0
+        offset = -0.15 * told.side if told.reversed else 0.0
         return Shape(kind="arch", x=where.x + offset + 0.012 * float(drawn[0]), y=0.245, z=0.34, radius=0.275, thick=0.05)
     if told.layout == "lifestyle":
-        x = where.x - (0.235 + 0.02 * float(drawn[0])) * flip
-        return Shape(kind="disc", x=x, y=0.275 + 0.015 * float(drawn[1]), z=0.10, radius=0.255, thick=0.05)
-    x = where.x + 0.03 * float(drawn[0])
-    return Shape(kind="disc", x=x, y=0.25, z=0.10, radius=0.31, thick=0.05)
+        x, radius = where.x - (0.235 + 0.02 * float(drawn[0])) * flip, 0.262 + 0.012 * float(drawn[1])
+        return Shape(kind="disc", x=x, y=radius, z=0.10, radius=radius, thick=0.05)
+    x = where.x + 0.03 * float(drawn[0]) - (0.20 if where.x >= 0 else -0.20) * float(told.reversed)
+    return Shape(kind="disc", x=x, y=0.31, z=0.12, radius=0.31, thick=0.05)
 
 
 def _coverage(camera: Camera, bodies: list[Body], margin: int) -> Array:
     """What the bodies cover, on the coarse grid."""
     rows, columns = -(-camera.height // COARSE), -(-camera.width // COARSE)
-    cell = COARSE * FINE
     whole = np.zeros((rows + 2 * margin, columns + 2 * margin), dtype=np.float32)
     for body in bodies:
         for piece in body.pieces:
+            cell = COARSE * piece.surface.fine
             left, top = place(camera, body, piece)
-            left, top = left + margin * cell, top + margin * cell
-            cover = piece.surface.cover
-            before = (top % cell, left % cell)
-            after = (-(cover.shape[0] + before[0]) % cell, -(cover.shape[1] + before[1]) % cell)
-            padded = np.pad(cover, ((before[0], after[0]), (before[1], after[1])))
-            small = padded.reshape(padded.shape[0] // cell, cell, padded.shape[1] // cell, cell).mean(axis=(1, 3))
-            _over(whole, small, left // cell, top // cell)
+            small = shrink(piece.surface.cover, left, top, cell)
+            _over(whole, small, left // cell + margin, top // cell + margin)
     return whole
 
 
@@ -160,6 +154,11 @@ def _over(whole: Array, part: Array, left: int, top: int) -> None:
 MARGIN = 48
 
 
+def _clear(camera: Camera, body: Body) -> bool:
+    """Whether a prop leaves the furniture alone."""
+    return camera.project(*body.at)[1] < camera.height * (1 - 1.5 * furniture.OUTER)
+
+
 def _background(
     told: Scene, camera: Camera, where: Stand, product: Body, others: list[Body], shape: Shape, room: Room
 ) -> Array:
@@ -171,10 +170,8 @@ def _background(
     ]
     casters.append(caster(camera, backdrop.silhouette(camera, shape, MARGIN), z=shape.z, margin=MARGIN))
     contacts = [_contact(body) for body in standing if body.at[1] < 0.01 and body.wide]
-    if shape.kind == "arch":
-        contacts.append(
-            Contact(x=shape.x, y=0, z=shape.z, wide=shape.radius, deep=0.03, height=0.12)
-        )
+    foot = shape.radius if shape.kind == "arch" else 0.06
+    contacts.append(Contact(x=shape.x, y=0, z=shape.z, wide=foot, deep=0.03, height=0.12))
     lit = replace(room, casters=tuple(casters), contacts=tuple(contacts))
     flame = _flame(product)
     return backdrop.draw(told, lit, shape, flame=flame)
@@ -184,7 +181,9 @@ def _groups(product: Body, others: list[Body]) -> list[list[Body]]:
     """Bodies that cast together: what carries the product with it, and the rest."""
     beneath = [body for body in others if abs(body.at[0] - product.at[0]) < 0.01 and body.at[2] == product.at[2]]
     rest = [body for body in others if body not in beneath]
-    return [group for group in ([product, *beneath], rest) if group]
+    behind = [body for body in rest if body.at[2] < product.at[2]]
+    before = sorted((body for body in rest if body not in behind), key=lambda body: body.at[2])
+    return [group for group in ([product, *beneath], behind, before[:2], before[2:]) if group]
 
 
 def _contact(body: Body) -> Contact:

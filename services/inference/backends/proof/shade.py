@@ -1,5 +1,6 @@
 """From surfaces to light: materials, labels, tones and the pattern of the window, as patches of the picture."""
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,9 +10,9 @@ from services.inference.backends.proof.body import Body, Piece
 from services.inference.backends.proof.camera import Array, Camera
 from services.inference.backends.proof.label import ink
 from services.inference.backends.proof.light import Light
-from services.inference.backends.proof.matcap import SIZE, Material, matcap
+from services.inference.backends.proof.matcap import SIZE, Material, glass, opaque
 from services.inference.backends.proof.shadow import Caster, Contact, open_sky, sunlit
-from services.inference.backends.proof.surface import FINE, Surface
+from services.inference.backends.proof.surface import Surface
 
 CARD = Material((1.0, 1.0, 1.0), rough=0.75, shine=0.035)
 # What the key light leaves where the window's bars fall on a product: bars that blacken it would hide it.
@@ -39,20 +40,21 @@ class Room:
 
 
 def place(camera: Camera, body: Body, piece: Piece) -> tuple[int, int]:
-    """Fine pixel of the piece's first cell."""
+    """Where the piece's first cell is in the frame, in cells."""
     x, y, z = body.at
     column, row = camera.project(x + piece.across * body.size, y + piece.up * body.size, z)
-    return round(column * FINE) + piece.surface.left, round(row * FINE) + piece.surface.top
+    fine = piece.surface.fine
+    return round(column * fine) + piece.surface.left, round(row * fine) + piece.surface.top
 
 
 def shade(room: Room, body: Body, piece: Piece) -> Patch:
     """One piece of a body in the room's light."""
     surface = piece.surface
-    light = _materials(surface, piece.materials, room.light.side)
+    fills, keys = _materials(surface, piece.materials, room.light.side)
     direct, sky = _reach(room, body, piece)
     rgb = [
-        fill * (sky * tone) + key * (direct * np.float32(sun))
-        for fill, key, tone, sun in zip(light[:3], light[3:], room.light.fill, room.light.sun, strict=True)
+        fill * (sky * np.float32(tone)) + key * (direct * np.float32(sun))
+        for fill, key, tone, sun in zip(fills, keys, room.light.fill, room.light.sun, strict=True)
     ]
     for texture in _textures(piece):
         for plane, kept in zip(rgb, texture, strict=True):
@@ -61,29 +63,44 @@ def shade(room: Room, body: Body, piece: Piece) -> Patch:
         _print(rgb, room, body, piece, direct, sky)
     if piece.ember:
         _glow(rgb, piece)
-    return _reduce(*place(room.camera, body, piece), rgb, surface.cover)
+    return _reduce(*place(room.camera, body, piece), rgb, surface)
 
 
-def _materials(surface: Surface, materials: tuple[Material, ...], side: int) -> list[Array]:
-    column = (surface.nx * (SIZE / 2 - 0.5) + (SIZE / 2)).astype(np.int32)
-    at = (surface.ny * (SIZE / 2 - 0.5) + (SIZE / 2)).astype(np.int32) * SIZE + column
-    if len(set(materials)) > 1:
-        at = at + surface.face.astype(np.int32) * (SIZE * SIZE)
-        tables = [np.concatenate([matcap(m, side)[plane] for m in materials]) for plane in range(6)]
-    else:
-        tables = list(matcap(materials[0], side))
-    return [np.take(table, at, mode="clip") for table in tables]
+def _materials(surface: Surface, materials: tuple[Material, ...], side: int) -> tuple[list[Array], list[Array]]:
+    """Fill and key light of the piece, three planes each."""
+    at = _index(surface.nx, surface.ny)
+    if len(set(materials)) == 1:
+        return _look(materials[0], at, side)
+    fill = [np.empty(at.shape, dtype=np.float32) for _ in range(3)]
+    key = [np.empty(at.shape, dtype=np.float32) for _ in range(3)]
+    for material in set(materials):
+        faces = [face for face, one in enumerate(materials) if one == material]
+        cells = np.nonzero(np.isin(surface.face, faces))
+        for whole, part in zip((*fill, *key), itertools.chain(*_look(material, at[cells], side)), strict=True):
+            whole[cells] = part
+    return fill, key
+
+
+def _look(material: Material, at: Array, side: int) -> tuple[list[Array], list[Array]]:
+    if material.glass:
+        table = glass(material.colour, material.rough, material.shine, side)
+        dark = np.zeros((1,) * at.ndim, dtype=np.float32)
+        return [np.take(plane, at, mode="clip") for plane in table], [dark, dark, dark]
+    body, gloss, lit = (
+        np.take(plane, at, mode="clip") for plane in opaque(material.rough, material.shine, material.metal, side)
+    )
+    colour = [np.float32(part) for part in material.colour]
+    return [body * part + gloss for part in colour], [lit * part for part in colour]
 
 
 def _reach(room: Room, body: Body, piece: Piece) -> tuple[Array, Array]:
-    """Key and fill light that reach the piece; one value per pixel, repeated over its fine cells."""
-    surface, size = piece.surface, body.size
-    rows, columns = surface.cover.shape
-    at = surface.left + np.arange(0, columns, FINE, dtype=np.float32) + 0.5
-    x = body.at[0] + piece.across * size + at[None, :] / (room.camera.unit * FINE)
-    rise = 0 if piece.veins else surface.h[::FINE, ::FINE]  # a leaf lies flat: its h runs along it
+    """Key and fill light that reach the piece; one value per pixel, repeated over its cells."""
+    surface, size, fine = piece.surface, body.size, piece.surface.fine
+    at = surface.left + np.arange(0, surface.cover.shape[1], fine, dtype=np.float32) + 0.5
+    x = body.at[0] + piece.across * size + at[None, :] / (room.camera.unit * fine)
+    rise = 0 if piece.flat else surface.h[::fine, ::fine]
     y = body.at[1] + (piece.up + rise) * size + 0 * x
-    z = body.at[2] + surface.depth[::FINE, ::FINE] * size
+    z = body.at[2] + surface.depth[::fine, ::fine] * size
     direct = room.light.pattern(x, y, z)
     sky: Array = np.ones((1, 1), dtype=np.float32)
     if room.casters:
@@ -91,12 +108,16 @@ def _reach(room: Room, body: Body, piece: Piece) -> tuple[Array, Array]:
     else:
         direct = SOFTEN + (1 - SOFTEN) * direct
     if room.contacts:
-        sky = _spread(open_sky(list(room.contacts), x, y, z), rows, columns)
-    return _spread(direct, rows, columns), sky
+        sky = _spread(open_sky(list(room.contacts), x, y, z), surface)
+    return _spread(direct, surface), sky
 
 
-def _spread(field: Array, rows: int, columns: int) -> Array:
-    return np.repeat(np.repeat(field.astype(np.float32), FINE, 0), FINE, 1)[:rows, :columns]
+def _spread(field: Array, surface: Surface) -> Array:
+    rows, columns = surface.cover.shape
+    whole = field.astype(np.float32)
+    for axis in range(2) if surface.fine > 1 else ():
+        whole = np.repeat(whole, surface.fine, axis)
+    return whole[:rows, :columns]
 
 
 def _textures(piece: Piece) -> list[tuple[Array, Array, Array]]:
@@ -128,11 +149,11 @@ def _unevenness(piece: Piece, surface: Surface) -> Array | None:
 def _glow(rgb: list[Array], piece: Piece) -> None:
     """Wax and the inner wall near a flame at height `ember` shine through."""
     surface = piece.surface
-    rows, columns = np.nonzero(surface.face >= 2)
-    away = np.hypot(0.15 * np.sin(surface.u[rows, columns]), surface.depth[rows, columns])
+    at = np.nonzero(surface.face >= 2)
+    away = np.hypot(0.15 * np.sin(surface.u[at]), surface.depth[at])
     ember = 0.55 * np.exp(-away / 0.045) + 0.16
     for plane, warm in zip(rgb, (1.0, 0.60, 0.26), strict=True):
-        plane[rows, columns] += ember * warm
+        plane[at] += ember * warm
 
 
 def _tones(piece: Piece, h: Array) -> tuple[Array, Array, Array]:
@@ -153,31 +174,37 @@ def _print(rgb: list[Array], room: Room, body: Body, piece: Piece, direct: Array
     surface, label, product = piece.surface, piece.label, body.product
     if label is None or product is None:
         return
-    inside = (np.abs(surface.u) < label.half) & (surface.h > label.low) & (surface.h < label.high) & (surface.face == 0)
-    rows, columns = np.nonzero(inside)
-    if not len(rows):
-        return
-    scale = room.camera.unit * body.size * FINE
+    scale = room.camera.unit * body.size * surface.fine
     width = max(8, round(2 * label.half * (label.radius or 1.0) * scale))
     height = max(8, round((label.high - label.low) * scale))
-    u = (surface.u[rows, columns] / label.half * 0.5 + 0.5) * width - 0.5
-    v = (label.high - surface.h[rows, columns]) / (label.high - label.low) * height - 0.5
-    print_ = ink(product, width=width, height=height, frame=label.frame, plain=label.plain)
-    amount = _sample(print_, v, u)
-    lit = _card(surface, rows, columns, room.light.side)
-    reach, key = np.broadcast_to(sky, surface.cover.shape)[rows, columns], direct[rows, columns]
-    # A sheet has an edge: a hair darker all round.
-    edge = 1 - 0.30 * np.exp(-np.minimum(np.minimum(u, width - u), np.minimum(v, height - v)) / FINE)
-    for index, (tone, sun) in enumerate(zip(room.light.fill, room.light.sun, strict=True)):
-        card = lit[index] * (reach * tone) + lit[index + 3] * (key * sun)
-        under = rgb[index][rows, columns] if label.paper is None else card * label.paper[index] * edge
-        rgb[index][rows, columns] = under + (card * label.ink[index] - under) * amount
+    u = (surface.u / label.half * 0.5 + 0.5) * width
+    v = (label.high - surface.h) * (height / (label.high - label.low))
+    # How far inside the sheet, in cells: its edge is as sharp as the picture, and a hair darker.
+    within = np.minimum(np.minimum(u, width - u), np.minimum(v, height - v))
+    at = np.nonzero((within > -0.5) & (surface.face == 0))
+    if not len(at[0]):
+        return
+    sheet, within = np.clip(within[at] + 0.5, 0, 1), within[at]
+    amount = sheet * _sample(
+        ink(product, width=width, height=height, frame=label.frame, plain=label.plain), v[at] - 0.5, u[at] - 0.5
+    )
+    edge = 1 - 0.30 * np.exp(-np.maximum(within, 0) / surface.fine)
+    fills, keys = _look(CARD, _index(surface.nx[at], surface.ny[at]), room.light.side)
+    reach, key = np.broadcast_to(sky, surface.cover.shape)[at], direct[at]
+    for plane, (tone, sun) in enumerate(zip(room.light.fill, room.light.sun, strict=True)):
+        card = fills[plane] * (reach * tone) + keys[plane] * (key * sun)
+        under = rgb[plane][at]
+        if label.paper is not None:
+            under = under + (card * label.paper[plane] * edge - under) * sheet
+        rgb[plane][at] = under + (card * label.ink[plane] - under) * amount
 
 
-def _card(surface: Surface, rows: Array, columns: Array, side: int) -> list[Array]:
-    nx, ny = surface.nx[rows, columns], surface.ny[rows, columns]
-    at = (ny * (SIZE / 2 - 0.5) + SIZE / 2).astype(np.int32) * SIZE + (nx * (SIZE / 2 - 0.5) + SIZE / 2).astype(np.int32)
-    return [np.take(table, at, mode="clip") for table in matcap(CARD, side)]
+def _index(nx: Array, ny: Array) -> Array:
+    """Where in a matcap a normal is."""
+    half = np.float32(SIZE / 2 - 0.5)
+    column, row = (nx * half + SIZE / 2).astype(np.int32), (ny * half + SIZE / 2).astype(np.int32)
+    index: Array = row * SIZE + column
+    return index
 
 
 def _sample(texture: Array, v: Array, u: Array) -> Array:
@@ -190,13 +217,20 @@ def _sample(texture: Array, v: Array, u: Array) -> Array:
     return value
 
 
-def _reduce(left: int, top: int, rgb: list[Array], cover: Array) -> Patch:
-    """Fine cells to pixels, on the picture's own grid."""
-    before = (top % FINE, left % FINE)
-    after = (-(cover.shape[0] + before[0]) % FINE, -(cover.shape[1] + before[1]) % FINE)
-    pad = ((before[0], after[0]), (before[1], after[1]))
-    planes = [np.pad(plane, pad) for plane in (*(plane * cover for plane in rgb), cover)]
-    small = [
-        (p[0::2, 0::2] + p[1::2, 0::2] + p[0::2, 1::2] + p[1::2, 1::2]) * np.float32(1 / FINE**2) for p in planes
-    ]
-    return Patch(left=left // FINE, top=top // FINE, light=np.stack(small[:3]), cover=small[3])
+def _reduce(left: int, top: int, rgb: list[Array], surface: Surface) -> Patch:
+    """Cells to pixels, on the picture's own grid."""
+    fine, cover = surface.fine, surface.cover
+    planes = [*(plane * cover for plane in rgb), cover]
+    if fine > 1:
+        planes = [shrink(plane, left, top, fine) for plane in planes]
+    return Patch(left=left // fine, top=top // fine, light=np.stack(planes[:3]), cover=planes[3])
+
+
+def shrink(cells: Array, left: int, top: int, times: int) -> Array:
+    """Means of `times` × `times` cells, on the grid whose origin is `left`, `top` cells away."""
+    before = (top % times, left % times)
+    after = (-(cells.shape[0] + before[0]) % times, -(cells.shape[1] + before[1]) % times)
+    padded = np.pad(cells, ((before[0], after[0]), (before[1], after[1])))
+    rows = sum(padded[at::times] for at in range(times))
+    small: Array = sum(rows[:, at::times] for at in range(times)) * np.float32(1 / times**2)
+    return small

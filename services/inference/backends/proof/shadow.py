@@ -19,11 +19,13 @@ DENSITY = 0.94
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caster:
-    """A silhouette at depth `z`; `levels` are coarse pictures of the frame, ever more blurred."""
+    """A silhouette at depth `z`; `levels` are coarse pictures of the frame, ever more blurred;
+    `reach` is where they hold anything (top, bottom, left, right)."""
 
     z: float
     levels: tuple[Array, ...]
     margin: int
+    reach: tuple[int, int, int, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +47,16 @@ def caster(camera: Camera, silhouette: Array, *, z: float, margin: int) -> Caste
     for _, blur in BLURS:
         blurred = image.filter(ImageFilter.GaussianBlur(blur * camera.unit / COARSE))
         levels.append(np.asarray(blurred, dtype=np.float32) / 255)
-    return Caster(z=z, levels=tuple(levels), margin=margin)
+    return Caster(z=z, levels=tuple(levels), margin=margin, reach=_bounds(levels[-1]))
+
+
+def _bounds(softest: Array) -> tuple[int, int, int, int]:
+    """Rows and columns beyond which there is no shadow, inside what can be interpolated."""
+    rows, columns = np.flatnonzero(softest.max(axis=1)), np.flatnonzero(softest.max(axis=0))
+    if not len(rows):
+        return 0, 0, 0, 0
+    height, width = softest.shape
+    return max(rows[0] - 1, 0), min(rows[-1] + 1, height - 2), max(columns[0] - 1, 0), min(columns[-1] + 1, width - 2)
 
 
 def sunlit(camera: Camera, side: int, casters: list[Caster], x: Array, y: Array, z: Array) -> Array:
@@ -60,17 +71,17 @@ def _shade(camera: Camera, side: int, caster: Caster, x: Array, y: Array, z: Arr
     travel = (caster.z - z) / KEY[2]
     column = (camera.centre + (x + travel * KEY[0] * -side) * camera.unit) / COARSE - 0.5 + caster.margin
     row = (camera.line + (caster.z * SIN - (y + travel * KEY[1]) * COS) * camera.unit) / COARSE - 0.5 + caster.margin
-    height, width = caster.levels[0].shape
-    inside = (travel > 0) & (column > 1) & (column < width - 2) & (row > 1) & (row < height - 2)
-    at_row = np.clip(row, 0, height - 2)
-    at_column = np.clip(column, 0, width - 2)
-    at_row, at_column = np.broadcast_arrays(at_row, at_column)
-    shade: Array = np.zeros(inside.shape, dtype=np.float32)
+    top, bottom, left, right = caster.reach
+    inside = (travel > 0) & (column > left) & (column < right) & (row > top) & (row < bottom)
+    at = np.nonzero(inside)
+    travel, column, row = (np.broadcast_to(part, inside.shape)[at] for part in (travel, column, row))
+    dark: Array = np.zeros(len(travel), dtype=np.float32)
     for level, (far, _) in enumerate(BLURS):
-        weight = _weight(np.broadcast_to(travel, inside.shape), level, far)
-        shade += weight * _bilinear(caster.levels[level], at_row, at_column)
+        dark += _weight(travel, level, far) * _bilinear(caster.levels[level], row, column)
+    shade: Array = np.zeros(inside.shape, dtype=np.float32)
     # Light that has travelled far past an edge is filled from the rest of the room.
-    return np.where(inside, shade * np.clip(1.12 - 0.30 * travel, 0.25, 1), 0).astype(np.float32)
+    shade[at] = dark * np.clip(1.12 - 0.30 * travel, 0.25, 1)
+    return shade
 
 
 def _weight(travel: Array, level: int, far: float) -> Array:

@@ -12,10 +12,13 @@ from services.inference.backends.proof.surface import FINE, Points, Surface
 SKIN = 0.75
 
 
-@lru_cache(maxsize=24)
+@lru_cache(maxsize=3)
 def box(width: float, height: float, thick: float, yaw: float, bevel: float, unit: float) -> Surface:
-    """A box turned by `yaw`; face 0 is the front, 1 the top, 2 the side. On each, `u` and `h` are world units."""
-    scale = unit * FINE
+    """A box turned by `yaw`; face 0 is the front, 1 the top, 2 the side. On each, `u` and `h` are world units.
+
+    Its outline is exact and its edges are rounded, so it needs no cells finer than pixels.
+    """
+    scale = unit
     c, s = math.cos(yaw), math.sin(yaw)
     half = (width / 2, height / 2, thick / 2)
     corners = [
@@ -31,40 +34,35 @@ def box(width: float, height: float, thick: float, yaw: float, bevel: float, uni
     x, up = _grid(left, top, right, bottom, scale)
     cover = _inside(_hull(corners), x, up, scale)
 
-    # The ray through a cell, in the box's own axes: a point and the direction towards the eye.
-    y0, z0 = up * COS - half[1], -up * SIN
-    point = (x * c - z0 * s, y0 + 0 * x, x * s + z0 * c)
+    # The ray through a cell in the box's own axes: a point (linear in x and up) and the direction towards the eye.
     eye = (-COS * s, SIN, COS * c)
-    skin = SKIN / scale
-    exits = [
-        ((half[axis] + skin) * math.copysign(1, eye[axis]) - point[axis]) / (eye[axis] or 1e-9) for axis in range(3)
-    ]
-    near = np.argmin(np.stack(exits), axis=0)
-    t = np.choose(near, exits)
-    hit = [np.clip(point[axis] + t * eye[axis], -half[axis], half[axis]) for axis in range(3)]
-    normal = [np.zeros_like(t) for _ in range(3)]
+    point = (x * c + up * SIN * s, up * COS - half[1] + 0 * x, x * s - up * SIN * c)
+    exits = [((half[axis] + SKIN / scale) * math.copysign(1, eye[axis]) - point[axis]) / eye[axis] for axis in range(3)]
+    t = np.minimum(np.minimum(exits[0], exits[1]), exits[2])
+    face = np.where(t == exits[2], 0, np.where(t == exits[1], 1, 2)).astype(np.uint8)
+    hit = [np.clip(point[axis] + t * np.float32(eye[axis]), -half[axis], half[axis]) for axis in range(3)]
+    normal = [np.where(face == 2 - axis, np.float32(math.copysign(1, eye[axis])), np.float32(0)) for axis in range(3)]
     for axis in range(3):
-        sign = np.sign(hit[axis])
-        flat = near == axis
-        edge = np.clip((np.abs(hit[axis]) - (half[axis] - bevel)) / bevel, 0, 1)
-        normal[axis] = np.where(flat, math.copysign(1, eye[axis]), 0.75 * sign * edge**2)
-    length = np.sqrt(sum(part**2 for part in normal))
-    lx, ly, lz = (part / length for part in normal)
-    nx, ny, nz = lx * c + lz * s, ly, lz * c - lx * s
+        edge = np.nonzero((np.abs(hit[axis]) > half[axis] - bevel) & (face != 2 - axis))
+        near = hit[axis][edge]
+        normal[axis][edge] = np.sign(near) * ((np.abs(near) - (half[axis] - bevel)) / bevel) ** 2
+    length = np.sqrt(normal[0] ** 2 + normal[1] ** 2 + normal[2] ** 2)
+    nx, nz = (normal[0] * c + normal[2] * s) / length, (normal[2] * c - normal[0] * s) / length
     return _surface(
         left,
         top,
         cover,
         nx,
-        ny * COS - nz * SIN,
-        u=np.where(near == 0, hit[2], hit[0]),
-        h=np.where(near == 1, hit[2], hit[1] + half[1]),
+        normal[1] / length * COS - nz * SIN,
+        u=np.where(face == 2, hit[2], hit[0]),
+        h=np.where(face == 1, hit[2], hit[1] + half[1]),
         depth=hit[2] * c - hit[0] * s,
-        face=np.choose(near, [2, 1, 0]),
+        face=face,
+        fine=1,
     )
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=16)
 def rod(points: Points, radius: float, unit: float) -> Surface:
     """A round rod along `points` (x, up on the screen); `u` is the distance across, `h` the height."""
     scale = unit * FINE
@@ -74,7 +72,7 @@ def rod(points: Points, radius: float, unit: float) -> Surface:
     top = math.floor(-(max(p[1] for p in points) + pad) * scale)
     bottom = math.ceil(-(min(p[1] for p in points) - pad) * scale)
     x, up = _grid(left, top, right, bottom, scale)
-    best = np.full((bottom - top, right - left), 1e9)
+    best = np.full((bottom - top, right - left), 1e9, dtype=np.float32)
     dx, dy = np.zeros_like(best), np.zeros_like(best)
     for (x0, y0), (x1, y1) in zip(points, points[1:], strict=False):
         ax, ay = x1 - x0, y1 - y0
@@ -97,17 +95,17 @@ def rod(points: Points, radius: float, unit: float) -> Surface:
     )
 
 
-@lru_cache(maxsize=32)
-def pebble(wide: float, tall: float, turn: float, unit: float) -> Surface:
-    """An ellipsoid lying on its side; `wide` and `tall` are its half axes."""
+def pebble(wide: float, tall: float, turn: float, unit: float, power: float = 2.25) -> Surface:
+    """A rounded solid lying on its side; `wide` and `tall` are its half axes.
+
+    `power` 2 is an ellipsoid, 2.25 a pebble (fuller than one), 5 a bar of soap.
+    """
     scale = unit * FINE
     reach = math.ceil(max(wide, tall) * scale) + 2
     lift = int(tall * scale * 0.96)
     x, up = _grid(-reach, -reach, reach, reach, scale)
     c, s = math.cos(turn), math.sin(turn)
     a, b = (x * c + up * s) / wide, (-x * s + up * c) / tall
-    # Between an ellipse and a rounded box: stones are fuller than ellipsoids.
-    power = 2.25
     out = (np.abs(a) ** power + np.abs(b) ** power) ** (1 / power)
     cover = np.clip((1 - out) * min(wide, tall) * scale + 0.5, 0, 1)
     inside = np.minimum(out, 0.995)
@@ -130,30 +128,32 @@ def pebble(wide: float, tall: float, turn: float, unit: float) -> Surface:
     )
 
 
-@lru_cache(maxsize=64)
-def leaf(length: float, width: float, turn: float, bend: float, fat: float, unit: float) -> Surface:
-    """A leaf from its stalk at the origin; `u` is −1..1 across, `h` 0..1 along, `fat` where it is widest (0..1)."""
+def leaf(length: float, width: float, turn: float, bend: float, fat: float, lie: float, unit: float) -> Surface:
+    """A leaf from its stalk at the origin; `u` is −1..1 across, `h` 0..1 along, `fat` where it is widest (0..1).
+
+    `lie` is how much of its height we see: 1 faces us, less lies on the table.
+    """
     scale = unit * FINE
-    reach = math.ceil((length + width) * scale) + 2
     c, s = math.cos(turn), math.sin(turn)
-    left = math.floor(min(0, length * c) * scale - (width + abs(bend) * length) * scale) - 2
-    right = math.ceil(max(0, length * c) * scale + (width + abs(bend) * length) * scale) + 2
-    top = max(-reach, math.floor(-max(0, length * s) * scale - (width + abs(bend) * length) * scale) - 2)
-    bottom = math.ceil(-min(0, length * s) * scale + (width + abs(bend) * length) * scale) + 2
+    pad = width + abs(bend) * length + 2 / scale
+    left, right = math.floor((min(0, length * c) - pad) * scale), math.ceil((max(0, length * c) + pad) * scale)
+    top = math.floor(-(max(0, length * s) + pad) * lie * scale)
+    bottom = math.ceil(-(min(0, length * s) - pad) * lie * scale)
     x, up = _grid(left, top, right, bottom, scale)
+    up = up / lie
     along = (x * c + up * s) / length
     inside = np.clip(along, 0, 1)
     across = (-x * s + up * c) - bend * length * 4 * inside * (1 - inside)
     power = math.log(0.5) / math.log(fat)
-    half = width / 2 * np.sin(math.pi * inside**power) ** 0.85
+    half = width / 2 * np.maximum(np.sin(math.pi * inside**power), 0) ** 0.85
     ends = np.minimum(along, 1 - along) * length
-    cover = np.clip(np.minimum(half - np.abs(across), ends + 1 / scale) * scale + 0.5, 0, 1)
+    cover = np.clip(np.minimum(half - np.abs(across), ends + 1 / scale) * scale * (0.4 + 0.6 * lie) + 0.5, 0, 1)
     u = np.clip(across / np.maximum(half, 1e-6), -1, 1)
     # A shallow V along the midrib, with the edges curling up, and the tip dropping.
     roll = -0.55 * np.sign(u) * np.minimum(np.abs(u) * 14, 1) + 0.62 * u
     drop = 0.55 * (inside - 0.4)
     ax, ay = roll * -s + drop * c, roll * c + drop * s
-    lift = 0.30
+    lift = 0.30 + 0.9 * (1 - lie)
     length3 = np.sqrt(ax**2 + (ay + lift) ** 2 + 1)
     return _surface(
         left,
@@ -170,20 +170,20 @@ def leaf(length: float, width: float, turn: float, bend: float, fat: float, unit
 
 def _grid(left: int, top: int, right: int, bottom: int, scale: float) -> tuple[Array, Array]:
     """Columns (1, w) and heights on the screen (h, 1) in world units."""
-    x = (np.arange(left, right) + 0.5) / scale
-    up = -(np.arange(top, bottom) + 0.5) / scale
+    x = (np.arange(left, right, dtype=np.float32) + 0.5) / scale
+    up = -(np.arange(top, bottom, dtype=np.float32) + 0.5) / scale
     return x[None, :], up[:, None]
 
 
 def _surface(
-    left: int, top: int, cover: Array, nx: Array, ny: Array, *, u: Array, h: Array, depth: Array, face: Array
+    left: int, top: int, cover: Array, nx: Array, ny: Array, *, u: Array, h: Array, depth: Array, face: Array, fine: int = FINE
 ) -> Surface:
-    whole = [part.astype(np.float32) for part in (cover, nx, ny, u, h, depth)]
-    faces = face.astype(np.uint8)
+    whole = [part.astype(np.float32, copy=False) for part in (cover, nx, ny, u, h, depth)]
+    faces = face.astype(np.uint8, copy=False)
     for part in (*whole, faces):
         part.setflags(write=False)
     cover, nx, ny, u, h, depth = whole
-    return Surface(left=left, top=top, cover=cover, nx=nx, ny=ny, u=u, h=h, depth=depth, face=faces)
+    return Surface(left=left, top=top, cover=cover, nx=nx, ny=ny, u=u, h=h, depth=depth, face=faces, fine=fine)
 
 
 def _hull(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -206,7 +206,7 @@ def _turn(a: tuple[float, float], b: tuple[float, float], c: tuple[float, float]
 
 def _inside(hull: list[tuple[float, float]], x: Array, up: Array, scale: float) -> Array:
     """Coverage of a convex outline: the least distance to its edges."""
-    least: Array = np.full((up.shape[0], x.shape[1]), 1e9)
+    least: Array = np.full((up.shape[0], x.shape[1]), 1e9, dtype=np.float32)
     for a, b in zip(hull, hull[1:] + hull[:1], strict=True):
         length = math.hypot(b[0] - a[0], b[1] - a[1])
         if length > 1e-9:

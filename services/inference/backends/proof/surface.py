@@ -1,7 +1,7 @@
 """Solids seen by the camera: per pixel what it covers, the normal, and where on the solid it is.
 
-Everything is computed on a grid `FINE` times finer than the picture, in the solid's own frame: the origin is the middle
-of its foot, columns grow to the right, rows downwards, both in fine pixels.
+Everything is computed on cells, `fine` to a pixel's side, in the solid's own frame: the origin is the middle of its
+foot, columns grow to the right, rows downwards.
 """
 
 import math
@@ -20,7 +20,7 @@ Points = tuple[tuple[float, float], ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surface:
-    """`left`, `top`: fine pixel of the first cell. `nx`, `ny`: the normal as the camera sees it (nz follows).
+    """`left`, `top`: where the first cell is. `nx`, `ny`: the normal as the camera sees it (nz follows).
 
     `u`: the angle around a lathe (radians, 0 in front) or the place across a face; `h`: height in world units;
     `depth`: towards us, world units; `face` tells a box's faces and a lathe's open top apart.
@@ -35,6 +35,7 @@ class Surface:
     h: Array
     depth: Array
     face: Array
+    fine: int = FINE
 
 
 def profile(points: Points, *, count: int, smooth: float) -> tuple[Array, Array]:
@@ -50,7 +51,7 @@ def profile(points: Points, *, count: int, smooth: float) -> tuple[Array, Array]
     return heights, radii
 
 
-@lru_cache(maxsize=48)
+@lru_cache(maxsize=10)
 def lathe(points: Points, unit: float, smooth: float = 0.004, lip: float = 0.0, well: float = 0.0) -> Surface:
     """A solid of revolution; with `lip` (wall thickness) it is open at the top and filled up to `well` below the rim.
 
