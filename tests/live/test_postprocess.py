@@ -1,6 +1,5 @@
 """Stage 4 on a real Kafka, a real Postgres, a real store and real child processes."""
 
-import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -8,7 +7,6 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
-import asyncpg
 import psutil
 import pytest
 from aiokafka import AIOKafkaConsumer
@@ -29,9 +27,9 @@ from shared.events import (
 )
 from shared.kafka import create_topics, record_of
 from shared.library.documents import Document
-from shared.postgres import migrate_all
 from shared.service import Service, open_service
 from shared.topics import IMAGES_PROCESSED, JOBS_ENDED, JOBS_PROGRESSED
+from tests.live.stage import eventually, new_database
 from tests.postprocess.documents import recipe, rendition
 from tests.postprocess.images import RUBRIC, WORKSPACE, file, generated
 from tests.postprocess.pictures import plain, read, written
@@ -74,6 +72,10 @@ class Stage:
             found[event.job_id] = event
         return found
 
+    async def tombstones(self) -> int:
+        rows: int = await self.service.database.fetchval("select count(*) from tombstones")
+        return rows
+
     async def left(self) -> int:
         rows: int = await self.service.database.fetchval("select count(*) from work where ready_at is not null")
         return rows
@@ -81,16 +83,10 @@ class Stage:
 
 @asynccontextmanager
 async def running(servers: EmbeddedServers, folder: Path, **settings: Any) -> AsyncIterator[Stage]:
-    name = f"postprocess_{uuid4().hex[:12]}"
-    admin = await asyncpg.connect(servers.admin_database_url)
-    await admin.execute(f'create database "{name}"')
-    await admin.close()
-    url = f"{servers.admin_database_url.rpartition('/')[0]}/{name}"
-    await migrate_all(url, stages=[STAGE])
     told = PostprocessSettings(
-        DATABASE_URL=url,
+        DATABASE_URL=await new_database(servers),
         kafka_bootstrap=servers.kafka_bootstrap,
-        topic_prefix=f"{name}.",
+        topic_prefix=f"t{uuid4().hex[:8]}.",
         topic_partitions=2,
         topic_replication=1,
         blobs_url=f"file://{folder}",
@@ -169,14 +165,20 @@ async def test_a_killed_child_costs_an_attempt_and_nothing_else(servers: Embedde
 
 async def _child() -> psutil.Process:
     """The child process at work, as soon as there is one."""
-    while True:
-        for process in psutil.Process().children():
-            try:
-                if "services.postprocess.child" in process.cmdline():
-                    return process
-            except psutil.NoSuchProcess:
-                continue
-        await asyncio.sleep(0.01)
+
+    async def found() -> list[psutil.Process]:
+        return [each for each in psutil.Process().children() if _decodes(each)]
+
+    (child,) = await eventually(found)
+    assert isinstance(child, psutil.Process)
+    return child
+
+
+def _decodes(process: psutil.Process) -> bool:
+    try:
+        return "services.postprocess.child" in process.cmdline()
+    except psutil.NoSuchProcess:
+        return False
 
 
 async def test_a_cancelled_request_ends_so_wherever_its_jobs_are(servers: EmbeddedServers, tmp_path: Path) -> None:
@@ -191,8 +193,7 @@ async def test_a_cancelled_request_ends_so_wherever_its_jobs_are(servers: Embedd
             by="mira",
         )
         await stage.send(cancel)
-        while not await stage.service.database.fetchval("select count(*) from tombstones"):
-            await asyncio.sleep(0.01)
+        await eventually(stage.tombstones)
         await stage.send(event)
         fact = (await stage.outcomes(1))[event.job_id]
         assert isinstance(fact, JobCancelled)
@@ -219,8 +220,7 @@ async def test_a_cancel_during_the_work_discards_what_was_made(servers: Embedded
                 by="mira",
             )
         )
-        while not await stage.service.database.fetchval("select count(*) from tombstones"):
-            await asyncio.sleep(0.01)
+        await eventually(stage.tombstones)
         child.resume()
         assert isinstance((await stage.outcomes(1))[event.job_id], JobCancelled)
 

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from services.postprocess.checks import Subject, check, dimensions, media_type, naming, weight
+from services.postprocess.checks import CHECKS, Subject, check, dimensions, media_type, naming, weight
 from shared.events import Verdict
 
 HERO = Subject(
@@ -106,3 +106,12 @@ def test_missing_words_are_counted(alt_text: str | None, caption: str | None, mi
 def test_the_rubric_says_which_checks_block() -> None:
     verdicts = checked(HERO, blocking=frozenset({"bytes", "naming"}))
     assert {verdict.check for verdict in verdicts if verdict.blocking} == {"bytes", "naming"}
+
+
+def test_a_rubric_that_stops_at_an_unknown_check_is_not_waved_through() -> None:
+    (verdict,) = [verdict for verdict in checked(HERO, blocking=frozenset({"beauty"})) if not verdict.ok]
+    assert (verdict.check, verdict.blocking) == ("beauty", True)
+
+
+def test_every_check_has_the_name_it_is_known_by() -> None:
+    assert {verdict.check for verdict in checked(HERO)} == CHECKS
