@@ -11,9 +11,10 @@ What holds for both, and only here:
 import asyncio
 import contextlib
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import repeat
 from typing import Any
 
 import structlog
@@ -22,7 +23,7 @@ from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import KafkaError
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker, KafkaMessage
-from opentelemetry.trace import Span, SpanKind
+from opentelemetry.trace import Span, SpanContext, SpanKind
 
 from shared.decoding import REPLAY_HEADER, Bad, Decoder, SetAside, decode_event
 from shared.errors import Rejected, Unavailable
@@ -61,14 +62,11 @@ class Item:
 
     record: Any
     topic: Topic
+    partition: TopicPartition
     event: Any = None
     row: Any = None
     bad: Bad | None = None
     span: Span | None = None
-
-    @property
-    def partition(self) -> TopicPartition:
-        return TopicPartition(self.record.topic, self.record.partition)
 
 
 @dataclass(slots=True)
@@ -136,9 +134,9 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
             self._rewind(records)
             self.consumer.pause(*self.consumer.assignment())
             return
-        batch_span = self._batch_span(records)
+        batch = _BatchSpan(self.group, len(records))
         try:
-            items = self._read(records, batch_span)
+            items = self._read(records, batch)
             await self.handle([item for item in items if item.bad is None and item.event is not None])
             await self._set_aside([item for item in items if item.bad is not None])
         except Unavailable as error:
@@ -152,32 +150,35 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
             await self.backoff.wait()
             return
         finally:
-            if batch_span is not None:
-                batch_span.end()
+            batch.end()
         self.backoff.reset()
         self.waiting_for = None
         self._finish(items)
         EVENTS_SECONDS.labels(self.group).observe(time.perf_counter() - started)
 
-    def _read(self, records: Sequence[Any], batch_span: Span | None) -> list[Item]:
+    def _read(self, records: Sequence[Any], batch: "_BatchSpan") -> list[Item]:
         """Decodes record by record; cuts a partition's batch short where its bad share stops the consumer."""
         items: list[Item] = []
         topics = self.bus.topics_by_name
         tripped: set[TopicPartition] = set()
+        partitions: dict[tuple[str, int], TopicPartition] = {}
         for record in records:
-            item = Item(record, topics[record.topic])
-            if tripped and item.partition in tripped:
+            place = (record.topic, record.partition)
+            partition = partitions.get(place) or partitions.setdefault(place, TopicPartition(*place))
+            if tripped and partition in tripped:
                 continue
-            self._decode(item, batch_span)
+            item = Item(record, topics[record.topic], partition)
+            self._decode(item, batch)
             items.append(item)
             if item.bad is not None and self._count_bad(item):
                 tripped.add(item.partition)
         return items
 
-    def _decode(self, item: Item, batch_span: Span | None) -> None:
-        for name, value in item.record.headers:
-            if name == REPLAY_HEADER and value != self.group.encode():
-                return  # a replay is for the one group that refused it
+    def _decode(self, item: Item, batch: "_BatchSpan") -> None:
+        # A replayed header is added last, so only the last one needs a look.
+        headers = item.record.headers
+        if headers and headers[-1][0] == REPLAY_HEADER and headers[-1][1] != self.group.encode():
+            return  # a replay is for the one group that refused it
         try:
             item.event = self.decode(item.record, item.topic)
         except SetAside as aside:
@@ -192,7 +193,7 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
                 f"{item.topic.name} process",
                 parent=traceparent,
                 kind=SpanKind.CONSUMER,
-                link=batch_span.get_span_context() if batch_span else None,
+                link=batch.context(),
                 attributes={
                     "messaging.system": "kafka",
                     "messaging.operation.type": "process",
@@ -205,21 +206,6 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
             )
             # From here on the event's context is this stage's span: what it causes hangs below.
             item.event.__dict__["traceparent"] = traceparent_of(item.span)
-
-    def _batch_span(self, records: Sequence[Any]) -> Span | None:
-        """A trace of its own per batch, only when some event in it is sampled."""
-        for record in records:
-            for name, value in record.headers:
-                if name == "traceparent" and value[-2:] == b"01":
-                    return start_span(
-                        f"{self.group} batch",
-                        parent=None,
-                        attributes={
-                            "messaging.batch.message_count": len(records),
-                            "messaging.consumer.group.name": self.group,
-                        },
-                    )
-        return None
 
     async def _set_aside(self, bad: Sequence[Item]) -> None:
         """Dead letters: key, value and headers verbatim, plus who refused it, why, and where it came from."""
@@ -253,7 +239,7 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
 
     def _count_bad(self, item: Item) -> bool:
         """Notes a bad record; True when the partition's share of bad ones is past bearing."""
-        window = self.windows.setdefault(item.partition, deque(maxlen=WINDOW))
+        window = self._window(item.partition)
         window.append(True)
         bad = sum(window)
         if bad < BAD_ENOUGH or bad * 2 <= len(window):
@@ -261,17 +247,26 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         self.stop = Stop(self.group, item.topic.name, item.record.partition, bad, len(window))
         return True
 
+    def _window(self, partition: TopicPartition) -> deque[bool]:
+        window = self.windows.get(partition)
+        if window is None:
+            window = self.windows[partition] = deque(maxlen=WINDOW)
+        return window
+
     def _finish(self, items: Sequence[Item]) -> None:
         last: dict[TopicPartition, int] = {}
+        good: Counter[TopicPartition] = Counter()
         for item in items:
             last[item.partition] = item.record.offset + 1
             if item.bad is None:
-                self.windows.setdefault(item.partition, deque(maxlen=WINDOW)).append(False)
+                good[item.partition] += 1
             elif item.bad.reason == "handler_failed":
                 self._count_bad(item)
             if item.span is not None:
                 item.span.end()
-            EVENTS_HANDLED.labels(self.group, item.topic.name).inc()
+        for partition, number in good.items():
+            self._window(partition).extend(repeat(False, number))
+            EVENTS_HANDLED.labels(self.group, self.bus.topics_by_name[partition.topic].name).inc(number)
         self.finished.update(last)
         if self.stop is not None:
             CONSUMER_STOPPED.labels(self.group).set(1)
@@ -295,6 +290,8 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         return True
 
     def _rewind(self, records: Sequence[Any]) -> None:
+        """The batch comes again, so what it showed of bad records is forgotten."""
+        self.windows.clear()
         first: dict[TopicPartition, int] = {}
         for record in records:
             first.setdefault(TopicPartition(record.topic, record.partition), record.offset)
@@ -306,6 +303,28 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         self.waiting_for = error.dependency
         log.warning("consumer.waits", group=self.group, dependency=error.dependency, cause=error.cause)
         await self.backoff.wait()
+
+
+class _BatchSpan:
+    """The poll-to-commit span of a batch, a trace of its own, begun only when some event in it is sampled."""
+
+    def __init__(self, group: str, records: int) -> None:
+        self._group = group
+        self._records = records
+        self._span: Span | None = None
+
+    def context(self) -> SpanContext:
+        if self._span is None:
+            attributes = {
+                "messaging.batch.message_count": self._records,
+                "messaging.consumer.group.name": self._group,
+            }
+            self._span = start_span(f"{self._group} batch", parent=None, attributes=attributes)
+        return self._span.get_span_context()
+
+    def end(self) -> None:
+        if self._span is not None:
+            self._span.end()
 
 
 class Bus:

@@ -24,7 +24,7 @@ ACKNOWLEDGED_WITHIN = 30.0  # seconds; with idempotence on, a batch never expire
 MAX_REQUEST_BYTES = 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Record:
     """One event as it goes over the wire; `topic` already carries the deployment's prefix."""
 

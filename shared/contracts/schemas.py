@@ -20,9 +20,7 @@ def event_schema(event: type[Event]) -> Schema:
         "x-ce-type": event_type(event),
         "x-key": event.KEY,
         "x-subject": event.SUBJECT,
-        "x-extensions": sorted(
-            name.removeprefix("ce_") for name, field in EXTENSIONS.items() if field in event.model_fields
-        ),
+        "x-extensions": sorted(name.removeprefix("ce_") for name, field in EXTENSIONS if field in event.model_fields),
         **schema,
     }
 

@@ -4,6 +4,7 @@ Internal edge: unknown fields are ignored and an unknown enum value decodes to `
 success. Headers hold the CloudEvents attributes; the same ids stand in the body, so a body alone is complete.
 """
 
+import functools
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, ClassVar, Self
@@ -63,40 +64,58 @@ class Event(Body):
 
     def headers(self) -> Headers:
         """CloudEvents 1.0 attributes as Kafka headers (binary mode), `ce_time` fixed by the fact."""
-        found: dict[str, object] = {
-            "ce_specversion": "1.0",
-            "ce_id": self.event_id,
-            "ce_source": self.SOURCE,
-            "ce_type": event_type(type(self)),
-            "ce_time": self.occurred_at.astimezone(UTC).isoformat().replace("+00:00", "Z"),
-            "ce_subject": getattr(self, self.SUBJECT),
-            "ce_dataschema": f"urn:calotype:event:{type(self).__name__}:{self.VERSION}",
-            "ce_partitionkey": getattr(self, self.KEY),
-            "content-type": "application/json",
-            "ce_workspace": self.workspace,
-            "ce_causeid": self.cause_id,
-        }
-        for attribute, field in EXTENSIONS.items():
-            value = getattr(self, field, None)
+        texts: dict[object, bytes] = {}  # a subject is often also key and extension: spelled out once
+
+        def text(value: object) -> bytes:
+            found = texts.get(id(value))
+            if found is None:
+                found = texts[id(value)] = str(value).encode()
+            return found
+
+        values = self.__dict__
+        time = self.occurred_at.astimezone(UTC).isoformat().replace("+00:00", "Z").encode()
+        found = [
+            *_constant_headers(type(self)),
+            ("ce_id", text(self.event_id)),
+            ("ce_time", time),
+            ("ce_subject", text(values[self.SUBJECT])),
+            ("ce_partitionkey", text(values[self.KEY])),
+            ("ce_workspace", text(self.workspace)),
+            ("ce_causeid", text(self.cause_id)),
+        ]
+        for attribute, field in EXTENSIONS:
+            value = values.get(field)
             if value is not None:
-                found[attribute] = value
+                found.append((attribute, text(value)))
         if self.traceparent:
-            found["traceparent"] = found["ce_traceparent"] = self.traceparent
-        return [(name, str(value).encode()) for name, value in found.items()]
+            trace = self.traceparent.encode()
+            found += (("traceparent", trace), ("ce_traceparent", trace))
+        return found
 
     def body(self) -> bytes:
         return self.model_dump_json(exclude_none=True).encode()
 
 
-EXTENSIONS = {
-    "ce_requestid": "request_id",
-    "ce_jobid": "job_id",
-    "ce_run": "run",
-    "ce_clientreference": "client_reference",
-    "ce_confidentiality": "confidentiality",
-}
+EXTENSIONS = (
+    ("ce_requestid", "request_id"),
+    ("ce_jobid", "job_id"),
+    ("ce_run", "run"),
+    ("ce_clientreference", "client_reference"),
+    ("ce_confidentiality", "confidentiality"),
+)
 
 
 def event_type(event: type[Event]) -> str:
     """`ce_type`: the name of the fact under our prefix."""
     return f"calotype.{event.__name__}"
+
+
+@functools.cache
+def _constant_headers(event: type[Event]) -> Headers:
+    return [
+        ("ce_specversion", b"1.0"),
+        ("ce_source", event.SOURCE.encode()),
+        ("ce_type", event_type(event).encode()),
+        ("ce_dataschema", f"urn:calotype:event:{event.__name__}:{event.VERSION}".encode()),
+        ("content-type", b"application/json"),
+    ]
