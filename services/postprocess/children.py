@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import services
-from services.postprocess.domain import Development, Made
+from services.postprocess.files import Development, Made
 
 LENGTH = struct.Struct("!I")
 # The whole environment of a child: where programs and libraries are, and nothing that opens a door.

@@ -1,24 +1,17 @@
-"""What becomes of a generated image: which files, under which names, with which verdicts. No I/O, no clock.
+"""What becomes of a generated image: an asset version, a named failure or a cancelled job. No I/O, no clock.
 
 An ending says how a piece of work ended; the event is made of it in the transaction that settles it, with that
 transaction's time.
 """
 
-import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
-from uuid import UUID
 
-import orjson
-
-from services.postprocess.checks import Subject, check
 from services.postprocess.names import file_name
 from shared import ids
-from shared.blobs import EXTENSIONS, MEDIA_TYPES, blob_key
 from shared.events import (
-    Brief,
     FailureReason,
     File,
     ImageGenerated,
@@ -28,35 +21,6 @@ from shared.events import (
     Stage,
     Verdict,
 )
-from shared.library.documents import Recipe
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Made:
-    """One file a child made; see `recipes.Derivative`. `channel` is None for a review proxy."""
-
-    channel: str | None
-    rendition: str
-    media_type: str
-    width: int
-    height: int
-    wanted_type: str
-    wanted: tuple[int, int]
-    exact: bool
-    max_bytes: int | None
-    manifest: dict[str, Any]
-    data: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Development:
-    """What became of one original. The first three say what its own bytes say."""
-
-    media_type: str
-    width: int
-    height: int
-    made: list[Made]
-    versions: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,14 +47,6 @@ class Cancelled:
 
 
 Ending = Processed | Failed | Cancelled
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stored:
-    """A file and the bytes to put under its key."""
-
-    file: File
-    data: bytes
 
 
 def needs_pixels(event: ImageGenerated, *, proxies: Sequence[int]) -> bool:
@@ -140,122 +96,6 @@ def ended(event: ImageGenerated, ending: Ending, *, at: datetime) -> ImageProces
 
 def untouched(event: ImageGenerated) -> Processed:
     """The asset version of an image nothing is made of: its original, under a name for people."""
-    extension = EXTENSIONS.get(event.original.media_type, "png")
-    return Processed(original=event.original.model_copy(update={"name": _name(event, "original", extension)}))
-
-
-def complete(
-    event: ImageGenerated, development: Development, *, blocking: frozenset[str]
-) -> tuple[Processed, list[Stored]]:
-    """The asset version and the files to store before anybody hears of it."""
-    stored = [_stored(event, made) for made in development.made]
-    manifest = _manifest(event, development, stored)
-    original = event.original.model_copy(
-        update={
-            "name": _name(event, "original", EXTENSIONS[development.media_type]),
-            "width": development.width,
-            "height": development.height,
-        }
-    )
-    published = [(made, each.file) for made, each in zip(development.made, stored, strict=True) if made.channel]
-    subjects = [_original_subject(event, original, development), *(_subject(made, file) for made, file in published)]
-    processed = Processed(
-        original=original,
-        files=[file for _, file in published],
-        proxies=[each.file for made, each in zip(development.made, stored, strict=True) if made.channel is None],
-        checks=check(subjects, alt_text=event.alt_text, caption=event.caption, blocking=blocking),
-        manifest=manifest.file,
-    )
-    return processed, [*stored, manifest]
-
-
-def order(event: ImageGenerated, recipes: Mapping[str, Recipe], *, proxies: Sequence[int]) -> dict[str, Any]:
-    """What a child is asked to make, as plain data; `recipes` are the pinned documents by channel."""
-    documents = {channel: recipe.model_dump(mode="json") for channel, recipe in recipes.items()}
-    return {"recipes": documents, "proxies": list(proxies), "focal": event.focal, "live_area": event.live_area}
-
-
-def _stored(event: ImageGenerated, made: Made) -> Stored:
-    extension = EXTENSIONS[made.media_type]
-    called = f"{made.channel}-{made.rendition}" if made.channel else made.rendition
-    file = _file(event, made.data, name=_name(event, called, extension), extension=extension)
-    pin = event.recipes[made.channel].label if made.channel else None
-    return Stored(
-        file=file.model_copy(
-            update={"width": made.width, "height": made.height, "recipe": pin, "rendition": made.rendition}
-        ),
-        data=made.data,
-    )
-
-
-def _manifest(event: ImageGenerated, development: Development, stored: Sequence[Stored]) -> Stored:
-    """How every derivative was made, from which bytes and by which versions: what a replay needs."""
-    derivatives = [
-        {
-            "derivative_id": str(_derivative_id(event, made, each.file.sha256)),
-            "recipe": each.file.recipe,
-            "rendition": made.rendition,
-            "sha256": each.file.sha256,
-            "width": made.width,
-            "height": made.height,
-            **made.manifest,
-        }
-        for made, each in zip(development.made, stored, strict=True)
-    ]
-    told = {
-        "asset_id": str(event.asset_id),
-        "original_sha256": event.original.sha256,
-        "focal": event.focal,
-        "live_area": event.live_area,
-        "recipes": {channel: pin.model_dump() for channel, pin in event.recipes.items()},
-        "versions": development.versions,
-        "derivatives": derivatives,
-    }
-    data = orjson.dumps(told, option=orjson.OPT_SORT_KEYS)
-    return Stored(file=_file(event, data, name=_name(event, "derivatives", "json"), extension="json"), data=data)
-
-
-def _derivative_id(event: ImageGenerated, made: Made, sha256: str) -> UUID:
-    digest = event.recipes[made.channel].digest if made.channel else "proxy"
-    return ids.derivative_id(event.asset_id, sha256, digest, made.rendition)
-
-
-def _file(event: ImageGenerated, data: bytes, *, name: str, extension: str) -> File:
-    sha256 = hashlib.sha256(data).hexdigest()
-    key = blob_key(event.workspace, event.asset_id, sha256, extension)
-    return File(name=name, media_type=MEDIA_TYPES[extension], bytes=len(data), sha256=sha256, key=key)
-
-
-def _name(event: ImageGenerated, rendition: str, extension: str) -> str:
-    brief: Brief = event.brief
-    return file_name(brief, asset_id=event.asset_id, rendition=rendition, extension=extension)
-
-
-def _original_subject(event: ImageGenerated, original: File, development: Development) -> Subject:
-    """The original against what inference said of it."""
-    said = event.original
-    return Subject(
-        label="the original",
-        name=original.name,
-        media_type=development.media_type,
-        width=development.width,
-        height=development.height,
-        bytes=original.bytes,
-        wanted_type=said.media_type,
-        wanted=(said.width or development.width, said.height or development.height),
-    )
-
-
-def _subject(made: Made, file: File) -> Subject:
-    return Subject(
-        label=f"{made.channel}/{made.rendition}",
-        name=file.name,
-        media_type=made.media_type,
-        width=made.width,
-        height=made.height,
-        bytes=file.bytes,
-        wanted_type=made.wanted_type,
-        wanted=made.wanted,
-        exact=made.exact,
-        max_bytes=made.max_bytes,
-    )
+    extension = event.original.key.rpartition(".")[2]
+    name = file_name(event.brief, asset_id=event.asset_id, rendition="original", extension=extension)
+    return Processed(original=event.original.model_copy(update={"name": name}))

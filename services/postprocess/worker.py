@@ -14,7 +14,8 @@ from typing import TypeVar
 import structlog
 
 from services.postprocess.children import ChildDied, Children, OutOfMemory, PictureRefused
-from services.postprocess.domain import Cancelled, Ending, Failed, Processed, Stored, complete, ended, order
+from services.postprocess.domain import Cancelled, Ending, Failed, Processed, ended
+from services.postprocess.files import Stored, complete, order
 from services.postprocess.handler import queries
 from shared.blobs import Blobs
 from shared.errors import BlobMissing, Rejected

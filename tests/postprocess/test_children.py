@@ -3,6 +3,8 @@
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -140,3 +142,9 @@ async def test_a_child_inherits_no_secret(children: Children, monkeypatch: pytes
     await children.develop(GOOD, SIMPLE)
     (pid,) = children.pids
     assert b"secret" not in Path(f"/proc/{pid}/environ").read_bytes()
+
+
+def test_the_service_itself_loads_no_imaging_library() -> None:
+    """Decoders stay out of the process that holds the keys; and an idle service is 30 MB smaller."""
+    program = "import sys, services.postprocess.app; sys.exit('PIL' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

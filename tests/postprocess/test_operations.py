@@ -122,3 +122,45 @@ def test_operations_can_follow_each_other_in_any_order() -> None:
 def test_a_parameter_that_makes_no_sense_is_refused(name: str, params: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         applied(frame_of(plain(), (10, 10)), (name, params))
+
+
+# What every operation has to hold, from inside this tree or from outside it.
+every_operation = pytest.mark.parametrize("name", sorted(operations()))
+every_shape = pytest.mark.parametrize("size", [(64, 64), (200, 10), (1, 300)])
+
+
+@every_operation
+@every_shape
+def test_an_operation_leaves_what_it_was_given_as_it_was(name: str, size: tuple[int, int]) -> None:
+    image = with_spot(*size, x=0.5, y=0.5, radius=3)
+    before = image.tobytes()
+    frame = frame_of(image, (30, 20))
+    window, focal = frame.window, frame.focal
+    applied(frame, (name, {})).pixels()
+    assert frame.picture.full.tobytes() == before
+    assert (frame.window, frame.focal) == (window, focal)
+
+
+@every_operation
+@every_shape
+def test_an_operation_gives_the_same_pixels_each_time(name: str, size: tuple[int, int]) -> None:
+    first, again = (
+        applied(frame_of(with_spot(*size, x=0.3, y=0.5, radius=3), (30, 20)), (name, {})).pixels() for _ in range(2)
+    )
+    assert first.size == again.size
+    assert first.tobytes() == again.tobytes()
+
+
+@every_operation
+@every_shape
+def test_an_operation_keeps_the_window_inside_its_picture(name: str, size: tuple[int, int]) -> None:
+    frame = applied(frame_of(plain(*size), (30, 20)), (name, {}))
+    box = frame.picture.box
+    assert frame.window.within(box) == pytest.approx(frame.window)
+    assert min(frame.size) >= 1
+
+
+@every_operation
+def test_an_operation_refuses_a_parameter_it_does_not_have(name: str) -> None:
+    with pytest.raises(ValidationError, match="nonsense"):
+        applied(frame_of(plain(), (10, 10)), (name, {"nonsense": 1}))

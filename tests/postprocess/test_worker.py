@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from services.postprocess.children import ChildDied, Children, OutOfMemory, PictureRefused
-from services.postprocess.domain import Development, Failed, Processed
+from services.postprocess.domain import Failed, Processed
+from services.postprocess.files import Development
 from services.postprocess.handler import work_of
 from services.postprocess.worker import Finished, Processor, exhausted
 from shared.blobs import FileBlobs, library_key
@@ -15,9 +16,9 @@ from shared.events import FailureReason, ImageGenerated, JobProgressed, Stage
 from shared.leases import Leased, Outcome
 from shared.library.documents import Document
 from shared.library.pinned import Library
+from tests.postprocess.development import developed, made
 from tests.postprocess.documents import recipe, rendition
 from tests.postprocess.images import RUBRIC, WORKSPACE, generated
-from tests.postprocess.test_domain import developed, made
 
 WEB = recipe(rendition("960"))
 
