@@ -1,7 +1,7 @@
 """Composition root of stage 3: the only reader of its settings."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from services.inference import handler, http
 from services.inference.backends import Backend
@@ -19,13 +19,16 @@ from shared.service import Service
 STAGE = "inference"
 
 
-async def build(service: Service) -> None:
+async def build(service: Service, *, backends: Mapping[str, Backend] | None = None) -> None:
+    """Wires the stage; `backends` by kind take the place of those the settings ask for."""
     settings = service.settings
     assert isinstance(settings, InferenceSettings)
     desk = Desk()
-    tables = RoutingTables(kinds=kinds_of(settings))
+    backends = open_backends(settings) if backends is None else backends
+    null = {"null"} if settings.null_backend else set()
+    tables = RoutingTables(kinds={*backends, *null})
     progress = Progress(service.producer, prefix=settings.topic_prefix)
-    backends = open_backends(settings)
+
     maker = Maker(backends=backends, blobs=service.blobs, desk=desk, progress=progress)
     works = "work" in service.roles
     workers = {kind: open_worker(service, kind, maker, desk) for kind in sorted(tables.kinds)} if works else {}
@@ -42,18 +45,8 @@ async def build(service: Service) -> None:
             service.add(worker)
 
 
-def kinds_of(settings: InferenceSettings) -> set[str]:
-    """The kinds of backend this deployment runs."""
-    runs = {
-        "proof": settings.proof_children > 0,
-        "diffusion": settings.diffusion_models is not None,
-        "null": settings.null_backend,
-    }
-    return {kind for kind, is_run in runs.items() if is_run}
-
-
 def open_backends(settings: InferenceSettings) -> dict[str, Backend]:
-    """Nothing is started yet: a backend starts its processes with its first image."""
+    """The kinds this deployment runs. Nothing is started yet: a backend starts its processes with its first image."""
     backends: dict[str, Backend] = {}
     if settings.proof_children:
         from services.inference.backends.proof.backend import ProofBackend  # noqa: PLC0415  # only where proofs are drawn

@@ -1,0 +1,549 @@
+"""Stage 3 on a real Kafka, a real Postgres, a real store and a real (small, random) diffusion model."""
+
+import asyncio
+import hashlib
+import json
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import asyncpg
+import httpx
+import pytest
+from aiokafka import AIOKafkaConsumer
+
+from deploy.local.servers import EmbeddedServers
+from services.inference.app import STAGE, build
+from services.inference.backends import Backend, BackendFailure, Generated, Generation, GenerationCancelled
+from services.inference.settings import InferenceSettings
+from shared import identity, ids
+from shared.events import (
+    BY_TYPE,
+    ApiKey,
+    CancelRequested,
+    Confidentiality,
+    Event,
+    FailureReason,
+    ImageGenerated,
+    JobCancelled,
+    JobFailed,
+    JobProgressed,
+    JobRetried,
+    LibraryItemChanged,
+    Priority,
+    PromptAssembled,
+    WorkspaceChanged,
+)
+from shared.kafka import create_topics, record_of
+from shared.library.documents import Routes
+from shared.postgres import migrate_all
+from shared.service import Service, open_service
+from shared.topics import IMAGES_GENERATED, JOBS_ENDED, JOBS_PROGRESSED
+from tests.inference.prompts import NOW, WORKSPACE, assembled, routes
+
+HEARD = (IMAGES_GENERATED, JOBS_ENDED, JOBS_PROGRESSED)
+KEY = identity.new_key()
+PNG = bytes.fromhex(
+    "89504e470d0a1a0a0000000d4948445200000001000000010802000000907753de0000000c4944415408d763f8ffff3f0005fe02fea7359081"
+    "0000000049454e44ae426082"
+)
+
+
+class Scripted:
+    """A backend that does what a test tells it: a fake that obeys the Protocol."""
+
+    name = "scripted"
+
+    def __init__(self) -> None:
+        self.calls: list[Generation] = []
+        self.failures: dict[UUID, list[BackendFailure]] = {}
+        self.held: set[UUID] = set()
+        self.begun = asyncio.Event()
+        self.before_return: Callable[[], Awaitable[None]] | None = None
+
+    async def generate(
+        self, work: Generation, *, progress: Callable[[int, int], None], cancelled: Callable[[], bool]
+    ) -> Generated:
+        self.calls.append(work)
+        self.begun.set()
+        if self.failures.get(work.job_id):
+            raise self.failures[work.job_id].pop(0)
+        while work.job_id in self.held:
+            if cancelled():
+                raise GenerationCancelled
+            progress(1, 2)
+            await asyncio.sleep(0.02)
+        if self.before_return is not None:
+            await self.before_return()
+        return Generated(image=PNG, width=1, height=1, manifest={"backend": "scripted"})
+
+    async def close(self) -> None:
+        pass
+
+
+class Stage:
+    """A running inference, and what it says."""
+
+    def __init__(self, service: Service, heard: AIOKafkaConsumer) -> None:
+        self.service = service
+        self.progress: list[JobProgressed] = []
+        self._heard = heard
+
+    async def send(self, *events: Event) -> None:
+        prefix = self.service.settings.topic_prefix
+        assert not await self.service.producer.deliver([record_of(event, prefix=prefix) for event in events])
+
+    async def publish(self, table: Routes) -> None:
+        await self.send(
+            LibraryItemChanged.of(
+                cause_id=str(table.version),
+                occurred_at=NOW,
+                workspace=WORKSPACE,
+                item=f"{WORKSPACE}/routes/{table.name}",
+                kind="routes",
+                name=table.name,
+                version=table.version,
+                digest=table.pin().digest,
+                state="published",
+                document=table.model_dump(mode="json"),
+            )
+        )
+        await self.until(lambda: self.value("select count(*) from library_items where version = $1", table.version))
+
+    async def outcomes(self, count: int) -> dict[UUID, Any]:
+        """The ends of so many jobs, by job; progress on the way is kept."""
+        found: dict[UUID, Any] = {}
+        while len(found) < count:
+            record = await asyncio.wait_for(self._heard.getone(), 60)
+            event: Any = BY_TYPE[dict(record.headers)["ce_type"].decode()].model_validate_json(record.value)
+            if isinstance(event, JobProgressed):
+                self.progress.append(event)
+                continue
+            if isinstance(event, JobRetried):
+                continue
+            assert event.job_id not in found, "a job ended twice"
+            found[event.job_id] = event
+        return found
+
+    async def value(self, query: str, *arguments: Any) -> Any:
+        return await self.service.database.fetchval(query, *arguments)
+
+    async def until(self, condition: Callable[[], Any]) -> None:
+        async with asyncio.timeout(30):
+            while not await condition():
+                await asyncio.sleep(0.02)
+
+    async def quiet(self) -> bool:
+        """Nothing is left to do or to send."""
+        work = await self.value("select count(*) from work where ready_at is not null")
+        return bool(work == 0 and await self.value("select count(*) from outbox") == 0)
+
+
+async def new_database(servers: EmbeddedServers) -> tuple[str, str]:
+    name = f"inference_{uuid4().hex[:12]}"
+    admin = await asyncpg.connect(servers.admin_database_url)
+    await admin.execute(f'create database "{name}"')
+    await admin.close()
+    url = f"{servers.admin_database_url.rpartition('/')[0]}/{name}"
+    await migrate_all(url, stages=[STAGE])
+    return name, url
+
+
+def settings_for(servers: EmbeddedServers, name: str, url: str, folder: Path, **settings: Any) -> InferenceSettings:
+    return InferenceSettings(
+        **{
+            "DATABASE_URL": url,
+            "kafka_bootstrap": servers.kafka_bootstrap,
+            "topic_prefix": f"{name}.",
+            "topic_partitions": 2,
+            "topic_replication": 1,
+            "blobs_url": f"file://{folder}/blobs",
+            "session_secret": "s" * 32,
+            "proof_children": 0,
+            **settings,
+        }
+    )
+
+
+@asynccontextmanager
+async def running(
+    servers: EmbeddedServers,
+    folder: Path,
+    *,
+    backends: Mapping[str, Backend] | None = None,
+    table: Routes | None = None,
+    roles: frozenset[str] = frozenset({"consume", "work"}),
+    **settings: Any,
+) -> AsyncIterator[Stage]:
+    name, url = await new_database(servers)
+    told = settings_for(servers, name, url, folder, **settings)
+    await create_topics(told)
+    topics = [told.topic_prefix + topic.name for topic in HEARD]
+    heard = AIOKafkaConsumer(*topics, bootstrap_servers=servers.kafka_bootstrap, auto_offset_reset="earliest")
+    service = await open_service(STAGE, told, roles=roles)
+    await build(service, backends=backends)
+    await service.start()
+    await heard.start()
+    stage = Stage(service, heard)
+    try:
+        if table is not None:
+            await stage.publish(table)
+        yield stage
+    finally:
+        await heard.stop()
+        await service.stop()
+
+
+@asynccontextmanager
+async def scripted(servers: EmbeddedServers, folder: Path, **settings: Any) -> AsyncIterator[tuple[Stage, Scripted]]:
+    backend = Scripted()
+    async with running(servers, folder, backends={"proof": backend}, table=routes("proof"), **settings) as stage:
+        yield stage, backend
+
+
+def cancel(event: PromptAssembled, *, job: bool = False) -> CancelRequested:
+    return CancelRequested.of(
+        cause_id=uuid4(),
+        occurred_at=NOW,
+        workspace=WORKSPACE,
+        request_id=event.request_id,
+        job_id=event.job_id if job else None,
+        by="mara",
+    )
+
+
+async def test_a_prompt_becomes_a_stored_image_with_its_manifest_and_its_cost(
+    servers: EmbeddedServers, tmp_path: Path
+) -> None:
+    async with running(
+        servers, tmp_path, backends={"proof": Scripted()}, table=routes("proof", price="0.04", currency="EUR")
+    ) as stage:
+        event = assembled()
+        await stage.send(event, event)
+        fact = (await stage.outcomes(1))[event.job_id]
+        assert isinstance(fact, ImageGenerated)
+        assert await stage.service.blobs.get(fact.original.key) == PNG
+        stored = await stage.service.blobs.get(fact.manifest.key)
+        assert hashlib.sha256(stored).hexdigest() == fact.manifest.sha256
+        manifest = json.loads(stored)
+        assert manifest["prompt"] == event.prompt
+        assert manifest["seed"] == fact.seed == 7
+        assert manifest["output"]["sha256"] == fact.original.sha256
+        assert manifest["made_by"] == {"backend": "scripted"}
+        (attempt,) = fact.attempts
+        assert (str(attempt.cost), attempt.currency, attempt.state) == ("0.04", "EUR", "succeeded")
+        assert attempt.attempt_id == ids.attempt_id(event.job_id, 1, 1)
+        assert fact.route.reason.startswith("public work of normal priority → private backend local")
+        await stage.until(stage.quiet)
+        rows = await stage.service.database.fetch(
+            "select state, cost::text, ended_at is not null as over from attempts"
+        )
+        assert [tuple(row) for row in rows] == [("succeeded", "0.04", True)], "the same event twice is one attempt"
+
+
+async def test_a_thousand_jobs_of_the_null_backend_end_once_each(servers: EmbeddedServers, tmp_path: Path) -> None:
+    async with running(servers, tmp_path, null_backend=True, table=routes("null")) as stage:
+        events = [assembled() for _ in range(1000)]
+        await stage.send(*events)
+        ends = await stage.outcomes(1000)
+        assert set(ends) == {event.job_id for event in events}
+        assert all(isinstance(end, ImageGenerated) for end in ends.values())
+        assert {str(end.attempts[0].cost) for end in ends.values()} == {"0"}
+        await stage.until(stage.quiet)
+        assert await stage.value("select count(*) from attempts where state = 'succeeded'") == 1000
+
+
+async def test_a_job_nobody_may_make_fails_at_once_and_names_what_is_missing(
+    servers: EmbeddedServers, tmp_path: Path
+) -> None:
+    async with running(servers, tmp_path, null_backend=True, table=routes("null", visibility="cloud")) as stage:
+        secret, public = assembled(confidentiality=Confidentiality.CONFIDENTIAL), assembled()
+        await stage.send(secret, public)
+        ends = await stage.outcomes(2)
+        assert isinstance(ends[public.job_id], ImageGenerated)
+        failed = ends[secret.job_id]
+        assert isinstance(failed, JobFailed)
+        assert failed.reason is FailureReason.UNROUTABLE
+        assert "confidential work never leaves private backends" in failed.detail
+        assert failed.remedy == "give rule 'confidential' a backend that may take confidential work of normal priority"
+        assert failed.attempts == []
+
+
+async def test_a_job_that_is_faster_than_its_workspace_s_first_table_waits_for_it(
+    servers: EmbeddedServers, tmp_path: Path
+) -> None:
+    async with running(servers, tmp_path, null_backend=True) as stage:
+        early = assembled()
+        await stage.send(early)
+        await stage.publish(routes("null"))
+        assert isinstance((await stage.outcomes(1))[early.job_id], ImageGenerated)
+
+
+async def test_without_a_table_work_is_unroutable_and_says_so(servers: EmbeddedServers, tmp_path: Path) -> None:
+    async with running(servers, tmp_path, null_backend=True) as stage:
+        event = assembled()
+        await stage.send(event)
+        failed = (await stage.outcomes(1))[event.job_id]
+        assert failed.reason is FailureReason.UNROUTABLE
+        assert failed.detail == "the workspace has no routing table"
+
+
+async def test_a_failed_attempt_is_tried_again_and_every_attempt_is_told(
+    servers: EmbeddedServers, tmp_path: Path
+) -> None:
+    async with scripted(servers, tmp_path) as (stage, backend):
+        event = assembled()
+        backend.failures[event.job_id] = [
+            BackendFailure(FailureReason.OUT_OF_MEMORY, "no memory", retriable=True),
+            BackendFailure(FailureReason.BACKEND_UNAVAILABLE, "gone", retriable=True),
+        ]
+        await stage.send(event)
+        fact = (await stage.outcomes(1))[event.job_id]
+        assert [(a.number, a.state, a.reason, a.cost) for a in fact.attempts] == [
+            (1, "failed", FailureReason.OUT_OF_MEMORY, None),
+            (2, "failed", FailureReason.BACKEND_UNAVAILABLE, None),
+            (3, "succeeded", None, None),
+        ]
+        assert any(
+            p.waiting_on == "retry" and "no memory; attempt 2 in 1 s" in (p.detail or "") for p in stage.progress
+        )
+
+
+async def test_three_failures_are_the_end_and_so_is_one_that_cannot_be_mended(
+    servers: EmbeddedServers, tmp_path: Path
+) -> None:
+    async with scripted(servers, tmp_path) as (stage, backend):
+        unlucky, wrong = assembled(), assembled()
+        gone = BackendFailure(FailureReason.BACKEND_UNAVAILABLE, "gone", retriable=True)
+        backend.failures[unlucky.job_id] = [gone, gone, gone]
+        backend.failures[wrong.job_id] = [BackendFailure(FailureReason.CONTENT_FILTERED, "withheld", retriable=False)]
+        await stage.send(unlucky, wrong)
+        ends = await stage.outcomes(2)
+        assert ends[unlucky.job_id].reason is FailureReason.BACKEND_UNAVAILABLE
+        assert len(ends[unlucky.job_id].attempts) == 3
+        assert ends[wrong.job_id].reason is FailureReason.CONTENT_FILTERED
+        assert ends[wrong.job_id].remedy == "change the wording and ask again"
+        assert len(ends[wrong.job_id].attempts) == 1
+
+
+async def test_an_uncertain_attempt_is_never_repeated_by_itself(servers: EmbeddedServers, tmp_path: Path) -> None:
+    async with scripted(servers, tmp_path) as (stage, backend):
+        event = assembled()
+        lost = BackendFailure(FailureReason.MODEL_TIMEOUT, "no answer after the call", retriable=True, uncertain=True)
+        backend.failures[event.job_id] = [lost]
+        await stage.send(event)
+        failed = (await stage.outcomes(1))[event.job_id]
+        assert [(a.state, a.cost) for a in failed.attempts] == [("uncertain", None)]
+        assert len(backend.calls) == 1
+
+
+async def test_an_expired_job_is_not_begun(servers: EmbeddedServers, tmp_path: Path) -> None:
+    async with scripted(servers, tmp_path) as (stage, backend):
+        event = assembled(deadline=datetime.now(UTC) - timedelta(seconds=1))
+        await stage.send(event)
+        assert (await stage.outcomes(1))[event.job_id].reason is FailureReason.EXPIRED
+        assert backend.calls == []
+
+
+async def test_a_cancel_stops_what_is_being_made_and_drops_what_waits(servers: EmbeddedServers, tmp_path: Path) -> None:
+    async with scripted(servers, tmp_path) as (stage, backend):
+        request = uuid4()
+        made, *waiting = [assembled(request=request, variant=variant) for variant in range(1, 5)]
+        other = assembled()
+        backend.held |= {made.job_id, *(event.job_id for event in waiting)}
+        await stage.send(made)
+        await backend.begun.wait()
+        await stage.send(*waiting, other)
+        await stage.until(lambda: stage.value("select count(*) = 4 from work where request_id = $1", request))
+        await stage.send(cancel(made))
+        ends = await stage.outcomes(5)
+        assert isinstance(ends[other.job_id], ImageGenerated)
+        for event in (made, *waiting):
+            end = ends[event.job_id]
+            assert isinstance(end, JobCancelled)
+            assert end.by == "mara"
+        assert [a.state for a in ends[made.job_id].attempts] == ["cancelled"]
+        assert len(backend.calls) == 2, "what waited was never begun"
+
+
+async def test_a_job_that_arrives_after_its_cancel_is_dropped(servers: EmbeddedServers, tmp_path: Path) -> None:
+    async with scripted(servers, tmp_path) as (stage, backend):
+        event = assembled()
+        await stage.send(cancel(event, job=True))
+        await stage.until(lambda: stage.value("select count(*) from tombstones"))
+        await stage.send(event)
+        assert isinstance((await stage.outcomes(1))[event.job_id], JobCancelled)
+        assert backend.calls == []
+
+
+async def test_a_cancel_heard_by_another_process_reaches_the_worker(servers: EmbeddedServers, tmp_path: Path) -> None:
+    async with scripted(servers, tmp_path) as (stage, backend):
+        event = assembled()
+        backend.held.add(event.job_id)
+        await stage.send(event)
+        await backend.begun.wait()
+        await stage.service.database.execute(
+            "insert into tombstones (request_id, workspace, cancelled_by) values ($1, $2, 'noor')",
+            event.request_id,
+            WORKSPACE,
+        )
+        end = (await stage.outcomes(1))[event.job_id]
+        assert isinstance(end, JobCancelled)
+        assert end.by == "noor"
+
+
+async def test_a_late_image_of_a_cancelled_job_is_discarded_and_its_cost_is_told(
+    servers: EmbeddedServers, tmp_path: Path
+) -> None:
+    async with running(
+        servers, tmp_path, backends={"proof": (backend := Scripted())}, table=routes("proof", price="0.04")
+    ) as stage:
+        event = assembled()
+
+        async def cancel_meanwhile() -> None:
+            await stage.service.database.execute(
+                "insert into tombstones (request_id, workspace, cancelled_by) values ($1, $2, 'late')",
+                event.request_id,
+                WORKSPACE,
+            )
+
+        backend.before_return = cancel_meanwhile
+        await stage.send(event)
+        end = (await stage.outcomes(1))[event.job_id]
+        assert isinstance(end, JobCancelled)
+        assert [(a.state, str(a.cost)) for a in end.attempts] == [("succeeded", "0.04")]
+
+
+async def test_a_fresh_start_makes_the_job_again_as_a_new_run(servers: EmbeddedServers, tmp_path: Path) -> None:
+    async with scripted(servers, tmp_path) as (stage, backend):
+        event = assembled()
+        backend.failures[event.job_id] = [BackendFailure(FailureReason.CORRUPT_OUTPUT, "grey", retriable=False)]
+        await stage.send(event)
+        assert isinstance((await stage.outcomes(1))[event.job_id], JobFailed)
+        again = JobRetried.of(
+            cause_id="retry-1",
+            occurred_at=NOW,
+            workspace=WORKSPACE,
+            request_id=event.request_id,
+            job_id=event.job_id,
+            run=2,
+            by="ops",
+        )
+        await stage.send(again, again)
+        fact = (await stage.outcomes(1))[event.job_id]
+        assert isinstance(fact, ImageGenerated)
+        assert fact.run == 2
+        assert fact.asset_id == ids.asset_id(event.job_id, 2)
+        assert [a.attempt_id for a in fact.attempts] == [ids.attempt_id(event.job_id, 2, 1)]
+        assert len(backend.calls) == 2
+
+
+async def test_work_of_a_dead_worker_is_taken_over_and_its_attempt_is_not_forgotten(
+    servers: EmbeddedServers, tmp_path: Path
+) -> None:
+    async with scripted(servers, tmp_path, lease_seconds=1.0) as (stage, backend):
+        event = assembled()
+        backend.held.add(event.job_id)
+        await stage.send(event)
+        await backend.begun.wait()
+        # As if another process had held it and died: its lease names a holder that does not renew.
+        await stage.service.database.execute("update work set holder = 'inference@dead', epoch = 1")
+        await stage.until(lambda: stage.value("select count(*) from attempts where number = 2"))
+        backend.held.clear()
+        fact = (await stage.outcomes(1))[event.job_id]
+        assert [(a.number, a.state, a.cost) for a in fact.attempts] == [(1, "failed", None), (2, "succeeded", None)]
+        await stage.until(stage.quiet)
+        assert await stage.value("select losses from work") == 1
+
+
+async def test_waiting_lanes_are_served_by_their_shares(servers: EmbeddedServers, tmp_path: Path) -> None:
+    async with scripted(servers, tmp_path) as (stage, backend):
+        first = assembled()
+        backend.held.add(first.job_id)
+        await stage.send(first)
+        await backend.begun.wait()
+        priorities = {"dedicated": Priority.HIGH, "standard": Priority.NORMAL, "bulk": Priority.LOW}
+        jobs: dict[UUID, str] = {}
+        for lane, priority in priorities.items():
+            events = [assembled(priority=priority) for _ in range(30)]
+            jobs |= {event.job_id: lane for event in events}
+            await stage.send(*events)
+        await stage.until(lambda: stage.value("select count(*) = 91 from work"))
+        backend.held.clear()
+        await stage.outcomes(91)
+        order = [jobs[call.job_id] for call in backend.calls if call.job_id in jobs]
+        assert Counter(order[:20]) == {"dedicated": 12, "standard": 6, "bulk": 2}
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models")
+    builder = Path(__file__).parents[1] / "inference/tiny_pipeline.py"
+    subprocess.run([sys.executable, str(builder), str(folder / "tiny")], check=True, capture_output=True)
+    return folder
+
+
+async def test_a_diffusion_model_makes_an_image_with_progress_and_obeys_a_cancel(
+    servers: EmbeddedServers, tmp_path: Path, models: Path
+) -> None:
+    async with running(servers, tmp_path, diffusion_models=models, table=routes("diffusion", model="tiny")) as stage:
+        first = assembled()
+        await stage.send(first)
+        fact = (await stage.outcomes(1))[first.job_id]
+        assert isinstance(fact, ImageGenerated), fact
+        assert (fact.original.width, fact.original.height) == (64, 64)
+        assert fact.source_type == "trainedAlgorithmicMedia"
+        manifest = json.loads(await stage.service.blobs.get(fact.manifest.key))
+        assert manifest["made_by"]["batch_shapes"] == [1, 1, 1, 1]
+        long = assembled(parameters=first.parameters.model_copy(update={"steps": 900}))
+        same = assembled()
+        await stage.send(long)
+        await stage.until(lambda: stage.value("select count(*) from attempts where state = 'started'"))
+        await stage.send(cancel(long), same)
+        ends = await stage.outcomes(2)
+        assert isinstance(ends[long.job_id], JobCancelled)
+        assert ends[same.job_id].original.sha256 == fact.original.sha256, "the same seed, the same bytes"
+
+
+async def test_the_queue_and_the_route_are_told_to_their_own_workspace_only(
+    servers: EmbeddedServers, tmp_path: Path
+) -> None:
+    roles = frozenset({"consume", "http"})
+    async with running(servers, tmp_path, null_backend=True, table=routes("null", price="0.04"), roles=roles) as stage:
+        stranger, other = UUID(int=5), identity.new_key()
+        await stage.send(known_workspace(WORKSPACE, KEY), known_workspace(stranger, other))
+        await stage.until(lambda: stage.value("select count(*) = 2 from api_keys"))
+        await stage.send(assembled(priority=Priority.HIGH))
+        await stage.until(lambda: stage.value("select count(*) from work"))
+        transport = httpx.ASGITransport(app=stage.service.app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://inference") as client:
+            mine = {"Authorization": f"Bearer {KEY.token}"}
+            theirs = {"Authorization": f"Bearer {other.token}"}
+            assert (await client.get("/v1/queue")).status_code == 401
+            (line,) = (await client.get("/v1/queue", headers=mine)).json()["lines"]
+            assert (line["lane"], line["kind"], line["waiting"]) == ("dedicated", "null/standard", 1)
+            assert (await client.get("/v1/queue", headers=theirs)).json()["lines"] == []
+            asked = {"confidentiality": "confidential", "priority": "high"}
+            answer = (await client.post("/v1/explain-route", headers=mine, json=asked)).json()
+            assert (answer["routable"], answer["backend"], answer["rule"]) == (True, "local", "confidential")
+            assert answer["price"] == "0.04"
+            refused = (await client.post("/v1/explain-route", headers=theirs, json=asked)).json()
+            assert refused["routable"] is False
+            assert refused["reason"] == "the workspace has no routing table"
+            wrong = await client.post("/v1/explain-route", headers=mine, json={"confidentiality": "secret"})
+            assert wrong.status_code == 422
+            assert wrong.json()["remedy"] == "one of public, internal, confidential"
+            assert (await client.post("/v1/explain-route", headers=mine, json={"lane": "bulk"})).status_code == 422
+
+
+def known_workspace(workspace: UUID, key: identity.NewKey) -> WorkspaceChanged:
+    api_key = ApiKey(key_id=key.key_id, sha256=key.sha256, principal="mara", roles=["requester"])
+    return WorkspaceChanged.of(
+        cause_id="1", occurred_at=NOW, workspace=workspace, name=str(workspace), keys=[api_key], revision=1
+    )
