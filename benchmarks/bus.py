@@ -11,7 +11,7 @@ import itertools
 import secrets
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
@@ -88,7 +88,7 @@ class Bench:
                 started, cpu = time.perf_counter(), time.process_time()
             sent = []
             for record in records:
-                event = answer(decode_event(record, PROMPTS_ASSEMBLED))
+                event = answer(cast("PromptAssembled", decode_event(record, PROMPTS_ASSEMBLED)))
                 sent.append(await producer.send(out, value=event.body(), key=event.key, headers=event.headers()))
             if previous is not None:
                 await asyncio.gather(*previous)

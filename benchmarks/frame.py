@@ -51,7 +51,7 @@ class Result:
 async def interleave(result: Result, arms: Mapping[str, Arm], *, rounds: int, warm: int = 1) -> None:
     """Runs the arms in turn, in the other order every second round; the first rounds only warm up."""
     for number in range(-warm, rounds):
-        names = list(arms) if number % 2 == 0 else list(reversed(arms))
+        names = list(arms)[:: 1 if number % 2 == 0 else -1]
         for name in names:
             figures = await arms[name]()
             if number >= 0:
@@ -92,9 +92,8 @@ def report(result: Result, ratios: dict[str, float], *, save: bool, **more: Any)
 
 def commit() -> str:
     """The commit that was measured, marked when the tree differs from it."""
-    found = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--abbrev=12"], capture_output=True, text=True, check=False
-    )
+    command = ("git", "describe", "--always", "--dirty", "--abbrev=12")
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
     return found.stdout.strip() or "unknown"
 
 

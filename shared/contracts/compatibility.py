@@ -61,7 +61,8 @@ class _Comparison:
         for before in old.get("anyOf", ()):
             attempts: list[list[str]] = [self.compare(before, after, at, seen) for after in candidates]
             if all(len(attempt) > 0 for attempt in attempts):
-                found += min(attempts, key=len)
+                shortest: list[str] = min(attempts, key=len)
+                found += shortest
         return found
 
 
