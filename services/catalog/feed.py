@@ -54,6 +54,7 @@ class Feed:
 
     async def stop(self) -> None:
         self.closed.set()
+        await self._notify()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -73,20 +74,35 @@ class Feed:
         )
         running.after_commit(lambda: self._wake(newest))
 
+    @property
+    def seen(self) -> int:
+        """The newest id this process has heard of, while somebody listens."""
+        return self._newest
+
     async def newest(self) -> int:
         """The id of the newest row: where a listener begins that has just read everything."""
         async with transaction(self._pool) as connection:
             return int(await queries.newest_news(connection))
 
-    async def moved(self, after: int, *, within: float) -> None:
-        """Returns once there is something newer than `after`, or when the time is up."""
+    async def has_forgotten(self, after: int) -> bool:
+        """Whether rows newer than `after` may have been thrown away already."""
+        async with transaction(self._pool) as connection:
+            oldest = await queries.oldest_news(connection)
+        return oldest is not None and oldest > after + 1
+
+    async def moved(self, after: int, *, within: float) -> bool:
+        """Waits until there is something newer than `after`; False when the time was up first."""
         self._listeners += 1
         try:
             async with self._moved:
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._moved.wait_for(lambda: self._newest > after), within)
+                await asyncio.wait_for(
+                    self._moved.wait_for(lambda: self._newest > after or self.closed.is_set()), within
+                )
+        except TimeoutError:
+            return False
         finally:
             self._listeners -= 1
+        return True
 
     def _wake(self, newest: int) -> None:
         if self._listeners and newest > self._newest:

@@ -22,7 +22,8 @@ select min(id) from feed;
 select id, kind, body from feed where id > :after order by id limit :many;
 
 -- name: forget_news(seconds)!
-delete from feed where told_at < clock_timestamp() - make_interval(secs => :seconds);
+-- All but the newest: an empty feed could not say what it has forgotten.
+delete from feed where told_at < clock_timestamp() - make_interval(secs => :seconds) and id < (select max(id) from feed);
 
 -- name: keep_dead_letters(ids, workspaces, topics, groups, reasons, details, origins, abouts, requests, keys, bodies, headers, times)!
 -- The id is derived from group and origin: the same refusal heard twice is one row.
@@ -71,3 +72,165 @@ returning dead_letter_id, workspace, topic, consumer_group, reason, detail, abou
 -- Of these jobs, or of all jobs of these requests: those of whose run something could still become.
 select j.job_id, j.request_id, j.workspace, j.run from jobs j
 where (j.job_id = any(:jobs::uuid[]) or j.request_id = any(:requests::uuid[])) and j.rank < :completed::int;
+
+-- name: jobs(batch, request, campaign, sku, ranks, steps, waiting, seq, variant, many)
+-- A page in the order of arrival, newest request first; the cursor is the last row's (seq, variant).
+select j.job_id, j.request_id, j.variant, j.run, j.rank, j.step, j.since, j.reason,
+       r.seq, r.batch_id, r.row_key, r.campaign, r.asset_type, r.template, r.product, r.skus, r.locale, r.headline,
+       r.priority, r.confidentiality, r.variants, r.principal, r.accepted_at,
+       p.waiting_on, p.detail, p.attempt, p.denoised, p.denoising, p.noted_at
+from requests r
+join jobs j on j.request_id = r.request_id
+left join progress p on p.job_id = j.job_id and p.run = j.run and p.step >= j.step and j.rank < 2
+where (:batch::uuid is null or r.batch_id = :batch)
+  and (:request::uuid is null or r.request_id = :request)
+  and (:campaign::text is null or r.campaign = :campaign)
+  and (:sku::text is null or r.skus @> array[:sku::text])
+  and (:ranks::int[] is null or j.rank = any(:ranks))
+  and (:steps::int[] is null or j.step = any(:steps))
+  and (:waiting::text is null or p.waiting_on = :waiting or (:waiting = 'review' and j.rank = 2))
+  and (:seq::bigint is null or r.seq < :seq or (r.seq = :seq and coalesce(j.variant, 0) > :variant::int))
+order by r.seq desc, coalesce(j.variant, 0)
+limit :many;
+
+-- name: jobs_by_id(ids)
+-- Known from its first fact on: its request may be heard of later.
+select j.job_id, j.request_id, j.variant, j.run, j.rank, j.step, j.since, j.reason,
+       r.seq, r.batch_id, r.row_key, r.campaign, r.asset_type, r.template, r.product, r.skus, r.locale, r.headline,
+       r.priority, r.confidentiality, r.variants, r.principal, r.accepted_at,
+       p.waiting_on, p.detail, p.attempt, p.denoised, p.denoising, p.noted_at
+from jobs j
+left join requests r on r.request_id = j.request_id
+left join progress p on p.job_id = j.job_id and p.run = j.run and p.step >= j.step and j.rank < 2
+where j.job_id = any(:ids::uuid[])
+order by r.seq, j.variant;
+
+-- name: counts(grouping, batch, request, campaign, sku)
+select case :grouping::text
+           when 'status' then j.rank::text
+           when 'stage' then j.step::text
+           when 'batch' then r.batch_id::text
+           when 'campaign' then r.campaign
+           when 'waiting_on' then case when j.rank = 2 then 'review' else p.waiting_on end
+       end as key, j.rank, count(*) as jobs
+from requests r
+join jobs j on j.request_id = r.request_id
+left join progress p on p.job_id = j.job_id and p.run = j.run and p.step >= j.step and j.rank < 2
+where (:batch::uuid is null or r.batch_id = :batch)
+  and (:request::uuid is null or r.request_id = :request)
+  and (:campaign::text is null or r.campaign = :campaign)
+  and (:sku::text is null or r.skus @> array[:sku::text])
+group by 1, 2 order by 1, 2;
+
+-- name: attempts(jobs)
+select job_id, attempt_id, run, number, backend, state, cost, currency, seconds from attempts
+where job_id = any(:jobs::uuid[]) order by job_id, run, number;
+
+-- name: failures_of(jobs)
+select distinct on (job_id) job_id, run, failed_at, stage, reason, detail, remedy from failures
+where job_id = any(:jobs::uuid[]) order by job_id, run desc;
+
+-- name: publications_of(requests)
+select publication_id, request_id, job_id, asset_version_id, target, state, location, detail, changed_at
+from publications where request_id = any(:requests::uuid[]) order by changed_at;
+
+-- name: assets(batch, request, campaign, sku, ranks, seq, many)
+-- A page, newest first; `review_version` is what a decision must name while the asset waits.
+select a.asset_id, a.asset_version_id, a.job_id, a.request_id, a.run, a.seq, a.event_id, a.processed_at,
+       j.rank, j.variant, r.batch_id, r.row_key, r.campaign, r.asset_type, r.template, r.product, r.skus, r.locale,
+       r.confidentiality, r.variants, w.review_version,
+       d.decision_id, d.decision, d.code, d.reason, d.principal, d.decided_at, d.undo_until, d.state as decision_state
+from assets a
+join requests r on r.request_id = a.request_id
+join jobs j on j.job_id = a.job_id
+left join awaiting_review w on w.asset_id = a.asset_id and w.asset_version_id = a.asset_version_id
+left join lateral (
+    select * from decisions d
+    where d.asset_id = a.asset_id and d.asset_version_id = a.asset_version_id and d.state <> 'undone'
+    order by d.decided_at desc limit 1
+) d on true
+where (:batch::uuid is null or r.batch_id = :batch)
+  and (:request::uuid is null or r.request_id = :request)
+  and (:campaign::text is null or r.campaign = :campaign)
+  and (:sku::text is null or r.skus @> array[:sku::text])
+  and (:ranks::int[] is null or j.rank = any(:ranks))
+  and (:seq::bigint is null or a.seq < :seq)
+order by a.seq desc
+limit :many;
+
+-- name: asset(id)^
+-- The newest version of an asset.
+select a.asset_id, a.asset_version_id, a.job_id, a.request_id, a.run, a.seq, a.event_id, a.processed_at,
+       j.rank, j.variant, r.batch_id, r.row_key, r.campaign, r.asset_type, r.template, r.product, r.skus, r.locale,
+       r.confidentiality, r.variants, w.review_version,
+       d.decision_id, d.decision, d.code, d.reason, d.principal, d.decided_at, d.undo_until, d.state as decision_state
+from assets a
+join jobs j on j.job_id = a.job_id
+left join requests r on r.request_id = a.request_id
+left join awaiting_review w on w.asset_id = a.asset_id and w.asset_version_id = a.asset_version_id
+left join lateral (
+    select * from decisions d
+    where d.asset_id = a.asset_id and d.asset_version_id = a.asset_version_id and d.state <> 'undone'
+    order by d.decided_at desc limit 1
+) d on true
+where a.asset_id = :id
+order by a.seq desc limit 1;
+
+-- name: decisions_of(asset)
+select decision_id, asset_version_id, review_version, decision, code, reason, rubric, principal, decided_at, undo_until,
+       state, ended_at, ended_by
+from decisions where asset_id = :asset order by decided_at;
+
+-- name: decisions_that_hold(assets)
+-- The newest decision of each asset that was not taken back.
+select distinct on (asset_id) asset_id, decision_id, decision, code, reason, principal, decided_at, undo_until, state
+from decisions where asset_id = any(:assets::uuid[]) and state <> 'undone' order by asset_id, decided_at desc;
+
+-- name: file(id)^
+-- The fact that describes the file; which of its files it is, the reader finds by deriving the ids again.
+select l.type, l.body from files f join ledger l on l.about = f.job_id and l.event_id = f.event_id where f.file_id = :id;
+
+-- name: find(id)^
+-- What an id names, where it names something that is looked up by it.
+select * from (
+    select 'request' as kind, request_id, null::uuid as job_id from requests where request_id = :id
+    union all select 'job', request_id, job_id from jobs where job_id = :id
+    union all select * from (select 'batch', null::uuid, null::uuid from requests where batch_id = :id limit 1) as b
+    union all select 'asset', request_id, job_id from assets where asset_id = :id
+    union all select 'file', j.request_id, j.job_id from files f join jobs j using (job_id) where f.file_id = :id
+    union all select 'publication', request_id, job_id from publications where publication_id = :id
+    union all select 'decision', request_id, job_id from decisions where decision_id = :id
+    union all select 'dead letter', request_id, about from dead_letters where dead_letter_id = :id
+    union all select * from (select 'request', about, null::uuid from ledger where about = :id limit 1) as l
+) as found limit 1;
+
+-- name: find_by_reading(id)^
+-- Ids that a person asks for now and then: found by reading an index through, not by an index each.
+select * from (
+    select 'asset version' as kind, request_id, job_id from assets where asset_version_id = :id
+    union all
+    select 'attempt', j.request_id, j.job_id from attempts a join jobs j using (job_id) where a.attempt_id = :id
+    union all
+    select 'event', request_id, nullif(about, request_id) from ledger where event_id = :id
+) as found limit 1;
+
+-- name: jobs_of_requests(requests)
+select job_id, request_id from jobs where request_id = any(:requests::uuid[]) order by request_id, variant;
+
+-- name: requests_of_batch(batch, many)
+select request_id, count(*) over () as requests from requests where batch_id = :batch order by seq limit :many;
+
+-- name: life(abouts)
+-- Every fact of these jobs and requests, in the order of time.
+select about, event_id, type, occurred_at, recorded_at, traceparent, body from ledger
+where about = any(:abouts::uuid[]) order by occurred_at, recorded_at, event_id;
+
+-- name: costs(jobs)
+-- Null where any attempt's cost is unknown, or where currencies differ: unknown is never 0.
+select job_id, case when bool_and(cost is not null) and count(distinct currency) = 1 then sum(cost) end as cost,
+       min(currency) as currency
+from attempts where job_id = any(:jobs::uuid[]) group by job_id;
+
+-- name: pictures(job)
+select type, body from ledger
+where about = :job and type in ('ImageGenerated', 'ImageProcessed') order by occurred_at;

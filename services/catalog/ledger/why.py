@@ -1,4 +1,4 @@
-"""Why a job stands where it stands: cause, owner, when it moves, the one command. The page says it in the same words."""
+"""Why a job stands where it does: cause, owner, when it moves, the one command; the page says it in the same words."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -1,5 +1,4 @@
--- The ledger, what it adds up to, and what people decide. Row-level security is put on by shared/postgres.py, for every
--- table with a workspace column.
+-- The ledger, what it adds up to, and what people decide.
 -- depends:
 
 -- migrate: apply

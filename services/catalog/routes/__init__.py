@@ -1,0 +1,1 @@
+"""The catalog's HTTP side, a file a thing: jobs, assets, files, decisions, lives, events, dead letters."""

@@ -1,0 +1,148 @@
+"""`GET /v1/assets`: the pictures, with what a decision on each must name, their files and who decided."""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+from uuid import UUID
+
+import orjson
+from fastapi import APIRouter, Depends, Query, Response
+
+from services.catalog.domain import RANKED
+from services.catalog.ledger.facts import file_id
+from services.catalog.routes.frame import Filters, Reading, answer, queries, read_cursor, write_cursor
+from services.catalog.routes.jobs import costs_of
+from shared.events import File, ImageGenerated, ImageProcessed
+from shared.http import HttpProblem
+from shared.identity import Caller, May
+
+
+def routes(reading: Reading) -> APIRouter:
+    router = APIRouter(tags=["assets"])
+    may_read = Depends(reading.gate.needs(May.READ))
+
+    @router.get("/v1/assets")
+    async def list_assets(filters: Annotated[Filters, Query()], caller: Caller = may_read) -> Response:
+        """Newest first; `status=completed` are those that wait for a decision or are inside its undo window."""
+        (seq,) = read_cursor(filters.cursor, places=1)
+        async with reading.of(caller) as connection:
+            rows = [
+                row
+                async for row in queries.assets(
+                    connection, **filters.named(), ranks=filters.ranks(), seq=seq, many=filters.many() + 1
+                )
+            ]
+        page = rows[: filters.limit]
+        more = len(rows) > len(page)
+        return answer(
+            {"assets": [asset_of(row) for row in page], "next": write_cursor(page[-1]["seq"]) if more else None}
+        )
+
+    @router.get("/v1/assets/{asset_id}")
+    async def one_asset(asset_id: UUID, caller: Caller = may_read) -> Response:
+        async with reading.of(caller) as connection:
+            row = await queries.asset(connection, id=asset_id)
+            if row is None:
+                raise HttpProblem("not_found", "there is no such asset", where=str(asset_id))
+            facts = await facts_of(connection, row["job_id"], run=row["run"])
+            decisions = [dict(d) async for d in queries.decisions_of(connection, asset=asset_id)]
+            publications = [
+                dict(p)
+                async for p in queries.publications_of(connection, requests=[row["request_id"]])
+                if p["job_id"] == row["job_id"]
+            ]
+            attempts = [dict(a) async for a in queries.attempts(connection, jobs=[row["job_id"]])]
+            costs = await costs_of(connection, [row])
+        return answer(
+            asset_of(row)
+            | costs[row["job_id"]]
+            | _described(facts, public_url=reading.public_url)
+            | {"decisions": decisions, "publications": publications, "attempts": attempts}
+        )
+
+    return router
+
+
+def asset_of(row: Mapping[str, Any]) -> dict[str, Any]:
+    """One asset as lists answer it; `decision` is the one that holds, made or already a fact."""
+    decided = row["decision_id"] is not None
+    return {
+        "asset_id": row["asset_id"],
+        "asset_version": row["asset_version_id"],
+        "review_version": row["review_version"],
+        "job_id": row["job_id"],
+        "request_id": row["request_id"],
+        "batch_id": row["batch_id"],
+        "row_key": row["row_key"],
+        "variant": row["variant"],
+        "run": row["run"],
+        "status": RANKED[row["rank"]],
+        "processed_at": row["processed_at"],
+        "decision": {
+            "decision_id": row["decision_id"],
+            "decision": row["decision"],
+            "code": row["code"],
+            "reason": row["reason"],
+            "by": row["principal"],
+            "at": row["decided_at"],
+            "undo_until": row["undo_until"],
+            "state": row["decision_state"],
+        }
+        if decided
+        else None,
+        **{
+            name: row[name]
+            for name in ("campaign", "asset_type", "template", "product", "skus", "locale", "confidentiality")
+        },
+    }
+
+
+Facts = tuple[ImageGenerated | None, ImageProcessed | None]
+
+
+async def facts_of(connection: Any, job: UUID, *, run: int) -> Facts:
+    """What inference and postprocess said of this run's picture."""
+    generated: ImageGenerated | None = None
+    processed: ImageProcessed | None = None
+    async for row in queries.pictures(connection, job=job):
+        if orjson.loads(row["body"]).get("run", 1) != run:
+            continue
+        if row["type"] == "ImageGenerated":
+            generated = ImageGenerated.model_validate_json(row["body"])
+        else:
+            processed = ImageProcessed.model_validate_json(row["body"])
+    return generated, processed
+
+
+def _described(facts: Facts, *, public_url: str) -> dict[str, Any]:
+    generated, processed = facts
+    described: dict[str, Any] = {}
+    if processed is not None:
+        described |= {
+            "files": files_in(processed.asset_id, [processed.original, *processed.files], public_url=public_url),
+            "proxies": files_in(processed.asset_id, processed.proxies, public_url=public_url),
+            "checks": [check.model_dump(mode="json") for check in processed.checks],
+            "rubric": processed.rubric.model_dump(),
+            "alt_text": processed.alt_text,
+            "caption": processed.caption,
+            "source_type": processed.source_type,
+            "brief": processed.brief.model_dump(mode="json"),
+        }
+    if generated is not None:
+        described |= {
+            "model": generated.model,
+            "seed": generated.seed,
+            "route": generated.route.model_dump(mode="json"),
+            "manifest": files_in(generated.asset_id, [generated.manifest], public_url=public_url)[0],
+        }
+    return described
+
+
+def files_in(asset: UUID, files: Sequence[File], *, public_url: str) -> list[dict[str, Any]]:
+    return [
+        {
+            "file_id": (found := file_id(asset, file)),
+            **file.model_dump(exclude={"key"}, exclude_none=True),
+            "url": f"{public_url}/v1/files/{found}",
+        }
+        for file in files
+    ]

@@ -1,0 +1,94 @@
+"""What the routes share: a caller's transaction, filters, pages, and JSON as it is answered."""
+
+import base64
+import binascii
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any
+from uuid import UUID
+
+import aiosql
+import orjson
+from fastapi import Query, Response
+from pydantic import BaseModel, ConfigDict
+
+from services.catalog.domain import RANK, STEP
+from shared.errors import Rejected
+from shared.events import JobStatus, Stage
+from shared.http import Gate
+from shared.identity import Caller
+from shared.postgres import Connection, Pool, workspace_transaction
+
+queries = aiosql.from_path(Path(__file__).parent.parent / "queries.sql", "asyncpg")
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Where routes read: each request in a transaction in which only the caller's workspace exists."""
+
+    pool: Pool
+    gate: Gate
+    public_url: str
+
+    def of(self, caller: Caller) -> AbstractAsyncContextManager[Connection]:
+        return workspace_transaction(self.pool, stage="catalog", workspace=caller.workspace)
+
+
+class Filters(BaseModel):
+    """Which jobs or assets; all that are given must hold."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    batch: UUID | None = None
+    request: UUID | None = None
+    campaign: str | None = None
+    sku: str | None = None
+    status: Annotated[list[JobStatus] | None, Query(description="Any of these")] = None
+    cursor: str | None = None
+    limit: int = 50
+
+    def named(self) -> dict[str, Any]:
+        """The filters that every list has, as its query takes them."""
+        return {"batch": self.batch, "request": self.request, "campaign": self.campaign, "sku": self.sku}
+
+    def ranks(self) -> list[int] | None:
+        return [RANK[status] for status in self.status if status in RANK] if self.status else None
+
+    def many(self) -> int:
+        if not 1 <= self.limit <= 500:
+            raise Rejected("invalid_request", "a page has 1 to 500 entries", "limit", "ask for that many")
+        return self.limit
+
+
+def steps_of(stages: list[Stage] | None) -> list[int] | None:
+    return [STEP[stage] for stage in stages if stage is not Stage.UNKNOWN] if stages else None
+
+
+def write_cursor(*place: int) -> str:
+    return base64.urlsafe_b64encode(orjson.dumps(place)).decode().rstrip("=")
+
+
+def read_cursor(cursor: str | None, *, places: int) -> list[int] | list[None]:
+    """Where the page before ended, or Nones for the first page. Raises Rejected for what we never wrote."""
+    if cursor is None:
+        return [None] * places
+    try:
+        found = orjson.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+    except (ValueError, binascii.Error):
+        found = None
+    if not isinstance(found, list) or len(found) != places or not all(type(n) is int for n in found):
+        raise Rejected("invalid_request", "this is no cursor of ours", "cursor", "take `next` of the page before")
+    return found
+
+
+def answer(body: object, *, status: int = 200) -> Response:
+    """JSON by orjson: ids, times and amounts as text; amounts keep their digits."""
+    return Response(orjson.dumps(body, default=_plain), status, media_type="application/json")
+
+
+def _plain(value: object) -> Any:
+    if isinstance(value, Decimal):
+        return str(value)
+    raise TypeError(type(value).__name__)

@@ -1,0 +1,76 @@
+"""`GET /v1/trace/{any id}` and `GET /v1/why/{any id}`: answered by the ledger, never by a trace backend."""
+
+from collections import Counter
+from typing import Any
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Response
+
+from services.catalog.domain import RANKED
+from services.catalog.ledger.lives import explain, find, life
+from services.catalog.routes.frame import Reading, answer, queries
+from services.catalog.routes.jobs import job_of
+from shared.identity import Caller, May
+
+
+def routes(reading: Reading) -> APIRouter:
+    router = APIRouter(tags=["lives"])
+    may_read = Depends(reading.gate.needs(May.READ))
+
+    @router.get("/v1/trace/{any_id}")
+    async def trace(any_id: UUID, caller: Caller = may_read) -> Response:
+        """The whole life of what the id names, causes before effects; any id of ours will do."""
+        async with reading.of(caller) as connection:
+            found = await life(connection, any_id)
+            rows = await _jobs(connection, found.found.jobs)
+            whys = await explain(connection, rows, public_url=reading.public_url)
+        return answer(
+            {
+                "id": any_id,
+                "kind": found.found.kind,
+                "batch_id": found.found.batch,
+                "requests": found.found.requests,
+                "requests_left_out": found.found.left_out,
+                "jobs": [job_of(row) | {"why": whys[row["job_id"]].sentence} for row in rows],
+                "trace_ids": found.trace_ids,
+                "facts": found.facts,
+                "dead_letters": found.dead_letters,
+            }
+        )
+
+    @router.get("/v1/why/{any_id}")
+    async def why(any_id: UUID, caller: Caller = may_read) -> Response:
+        """Per job: the cause, who owns it, when it moves, the one command. Jobs of one cause are counted together."""
+        async with reading.of(caller) as connection:
+            found = await find(connection, any_id)
+            rows = await _jobs(connection, found.jobs)
+            whys = await explain(connection, rows, public_url=reading.public_url)
+        statuses = Counter(RANKED[row["rank"]].value for row in rows)
+        return answer(
+            {
+                "id": any_id,
+                "kind": found.kind,
+                "jobs_left_out": found.left_out,
+                "statuses": statuses,
+                "jobs": [
+                    {
+                        "job_id": row["job_id"],
+                        "variant": row["variant"],
+                        "product": row["product"],
+                        "template": row["template"],
+                        "status": RANKED[row["rank"]],
+                        "cause": whys[row["job_id"]].cause,
+                        "owner": whys[row["job_id"]].owner,
+                        "moves": whys[row["job_id"]].moves,
+                        "command": whys[row["job_id"]].command,
+                    }
+                    for row in rows
+                ],
+            }
+        )
+
+    return router
+
+
+async def _jobs(connection: Any, jobs: Any) -> list[Any]:
+    return [row async for row in queries.jobs_by_id(connection, ids=list(jobs))]
