@@ -31,24 +31,24 @@ def up(
     if detach:
         _detach(data, port)
     else:
-        asyncio.run(_run(data, port))
+        with Terminal() as terminal:
+            asyncio.run(run(Supervisor(data, port=port, progress=terminal), terminal))
 
 
-async def _run(data: Path, port: int | None) -> None:
-    with Terminal() as terminal:
-        supervisor = Supervisor(data, port=port, progress=terminal)
-        told = _Told(supervisor)
-        starting = asyncio.create_task(supervisor.start())
-        try:
-            if not await told.before(starting):
-                terminal.console.print(f"\n  [bold]{supervisor.url}[/]\n\nCtrl-C stops everything.")
-                await told.wait()
-        finally:
-            terminal.step("Stopping")
-            starting.cancel()
-            await asyncio.wait({starting})
-            await supervisor.stop()
-            terminal.step("Stopped")
+async def run(supervisor: Supervisor, terminal: Terminal) -> None:
+    """Keep everything running until told to stop."""
+    told = _Told(supervisor)
+    starting = asyncio.create_task(supervisor.start())
+    if await told.lets_finish(starting):
+        terminal.console.print(f"\n  [bold]{supervisor.url}[/]\n\nCtrl-C stops everything.")
+        await told.wait()
+        terminal.step("Stopping")
+        await supervisor.stop()
+    else:
+        terminal.step("Stopping before everything had started")
+        starting.cancel()
+        await asyncio.wait({starting})
+    terminal.step("Stopped")
 
 
 class _Told:
@@ -63,14 +63,14 @@ class _Told:
     async def wait(self) -> None:
         await self._event.wait()
 
-    async def before(self, starting: "asyncio.Task[None]") -> bool:
-        """Wait for the start, and tell whether we were told to stop before it was through."""
+    async def lets_finish(self, starting: "asyncio.Task[None]") -> bool:
+        """Wait for the start; return False if we are told to stop before it is through."""
         waiting = asyncio.create_task(self.wait())
         await asyncio.wait({waiting, starting}, return_when=asyncio.FIRST_COMPLETED)
         waiting.cancel()
         if starting.done():
             starting.result()
-        return not starting.done()
+        return starting.done()
 
     def _hear(self) -> None:
         if self._event.is_set():

@@ -75,7 +75,7 @@ class Keeper:
             self._write("stopping")
             await self._child.stop()
         if self._loop is not None:
-            await self._loop
+            await asyncio.wait({self._loop})
         self._record.unlink(missing_ok=True)
 
     def kill(self) -> None:
@@ -87,36 +87,43 @@ class Keeper:
     async def _keep(self) -> None:
         failures = 0
         while True:
-            self._child = child = await Child.start(self._program())
-            if self._stopping.is_set():  # said while it started
-                await child.stop()
             began = time.monotonic()
-            self._write("starting")
-            probe = asyncio.create_task(self._probe(child.identity.pid))
-            try:
-                status = await child.wait()
-            finally:
-                probe.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await probe
-            self._ended(status)
+            end = await self._run_once()
             if self._stopping.is_set():
                 return
             failures = 1 if time.monotonic() - began > STEADY_AFTER else failures + 1
             if failures >= HOPELESS_AFTER and not self._was_ready.is_set():
                 self._gave_up = CannotStart(
-                    f"{self.name} ended {failures} times before it was ready, last with status {status}: "
-                    f"{last_lines(self.log)}",
+                    f"{self.name} {end}, {failures} times before it was ready: {last_lines(self.log)}",
                     remedy=f"Its log is {self.log}.",
                 )
                 return
             self.restarts += 1
             # Jitter, so that six services which lost the same server do not come back in step.
             pause = random.uniform(0.5, 1.0) * min(LONGEST_PAUSE, SHORTEST_PAUSE * 2**failures)  # noqa: S311 not a secret
-            self._write("restarting", detail=f"ended with status {status}, starts again in {pause:.1f} s")
+            self._write("restarting", detail=f"{end}, starts again in {pause:.1f} s")
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), pause)
                 return
+
+    async def _run_once(self) -> str:
+        """Run it to its end and return how that came."""
+        try:
+            self._child = child = await Child.start(self._program())
+        except OSError as error:
+            return f"could not be executed ({error})"
+        if self._stopping.is_set():  # said while it started
+            await child.stop()
+        self._write("starting")
+        probe = asyncio.create_task(self._probe(child.identity.pid))
+        try:
+            status = await child.wait()
+        finally:
+            probe.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await probe
+        self._ended(status)
+        return f"ended with status {status}"
 
     async def _probe(self, pid: int) -> None:
         pause = 0.02

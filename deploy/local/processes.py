@@ -72,7 +72,10 @@ class Child:
 
     def __init__(self, program: Program, process: asyncio.subprocess.Process) -> None:
         self.program = program
-        self.identity = Identity.of(process.pid)
+        try:
+            self.identity = Identity.of(process.pid)
+        except (psutil.NoSuchProcess, ProcessLookupError):  # over already, and reaped
+            self.identity = Identity(process.pid, -1.0)
         self._process = process
 
     @classmethod
@@ -172,14 +175,15 @@ async def _ended(processes: Sequence[psutil.Process], *, seconds: float) -> bool
     # Polled, because these are not our children; and not psutil.wait_procs, which waits for a zombie whose new parent
     # (a container's first process, often) never reaps.
     deadline = time.monotonic() + seconds
-    while not all(_is_over(process) for process in processes):
+    while not all(is_over(process) for process in processes):
         if time.monotonic() > deadline:
             return False
         await asyncio.sleep(0.05)
     return True
 
 
-def _is_over(process: psutil.Process) -> bool:
+def is_over(process: psutil.Process) -> bool:
+    """Tell whether a process runs no more, though nobody may have reaped it."""
     with contextlib.suppress(psutil.NoSuchProcess):
         return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
     return True

@@ -3,12 +3,14 @@
 import asyncio
 import contextlib
 import signal
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from deploy.local.accounts import server_account
 from deploy.local.data import DataFolder, cache_folder, read_json
+from deploy.local.errors import CannotStart
 from deploy.local.kafka import Kafka
 from deploy.local.keeper import Keeper
 from deploy.local.logs import keep_short
@@ -31,6 +33,7 @@ class EmbeddedServers:
         self._progress = progress or Silent()
         self._keepers: dict[str, Keeper] = {}
         self._open = contextlib.AsyncExitStack()
+        self._held = False
 
     @property
     def kafka_bootstrap(self) -> str:
@@ -47,11 +50,18 @@ class EmbeddedServers:
     async def start(self) -> None:
         """Return when both are ready; on failure nothing is left running."""
         try:
-            self._open.enter_context(self.data.held())
+            await self.hold()
             await self._start()
         except BaseException:
             await self.stop()
             raise
+
+    async def hold(self) -> None:
+        """Take the data folder, and end what a killed supervisor left running on it."""
+        if not self._held:
+            self._open.enter_context(self.data.held())
+            self._held = True
+            await stop_leftovers(self.data)
 
     async def stop(self) -> None:
         """Stop Kafka, then PostgreSQL, and let go of the folder."""
@@ -61,6 +71,7 @@ class EmbeddedServers:
                     self._progress.step("Kafka writes its start-up cache, once")
                 await keeper.stop()
         await self._open.aclose()
+        self._held = False
 
     def kill(self) -> None:
         """End both at once; they recover at the next start."""
@@ -77,7 +88,6 @@ class EmbeddedServers:
         await self.stop()
 
     async def _start(self) -> None:
-        await stop_leftovers(self.data)
         account = await asyncio.to_thread(server_account)
         self.data.let_through(account)
         cache = cache_folder(self.data, account)
@@ -98,9 +108,7 @@ class EmbeddedServers:
             starts.append(self._start_kafka(self.kafka))
         logs = asyncio.create_task(keep_short(self.data.logs))
         self._open.callback(logs.cancel)
-        async with asyncio.TaskGroup() as group:
-            for start in starts:
-                group.create_task(start)
+        await together(starts)
 
     async def _start_postgres(self, postgres: Postgres) -> None:
         if leftover := postgres.leftover():
@@ -111,7 +119,12 @@ class EmbeddedServers:
         self._progress.step(f"PostgreSQL listens on {postgres.address}")
 
     async def _start_kafka(self, kafka: Kafka) -> None:
-        await asyncio.to_thread(kafka.download, self._progress)
+        progress = _Stoppable(self._progress)
+        try:
+            await asyncio.to_thread(kafka.download, progress)
+        except asyncio.CancelledError:
+            progress.stop()  # a thread cannot be cancelled, and the process would wait for its end
+            raise
         await kafka.prepare()
         await self._keep(kafka)
         self._progress.step(f"Kafka listens on {kafka.address}")
@@ -127,6 +140,35 @@ class EmbeddedServers:
         )
         self._keepers[server.name] = keeper
         await keeper.start()
+
+
+class _Stoppable:
+    """Passes progress on until stopped, then ends whoever reports it."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._stopped = False
+
+    def stop(self) -> None:
+        self._stopped = True
+
+    def step(self, text: str) -> None:
+        self._progress.step(text)
+
+    def download(self, what: str, *, done: int, total: int) -> None:
+        if self._stopped:
+            raise CannotStart(f"Downloading {what} was stopped.", remedy="Start again.")
+        self._progress.download(what, done=done, total=total)
+
+
+async def together(starts: Sequence[Coroutine[Any, Any, None]]) -> None:
+    """Await all; if one fails, cancel the others and raise what it raised."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for start in starts:
+                group.create_task(start)
+    except BaseExceptionGroup as failures:
+        raise failures.exceptions[0] from None
 
 
 async def stop_leftovers(data: DataFolder) -> list[str]:

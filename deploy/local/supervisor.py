@@ -23,7 +23,7 @@ from deploy.local.gateway import Gateway
 from deploy.local.keeper import Keeper
 from deploy.local.processes import Program
 from deploy.local.progress import Progress, Silent
-from deploy.local.servers import EmbeddedServers
+from deploy.local.servers import EmbeddedServers, together
 from shared.errors import Unavailable
 from shared.kafka import create_topics
 from shared.postgres import STAGES_WITH_DATABASE, migrate_all
@@ -72,13 +72,16 @@ class Supervisor:
             progress=self._progress,
         )
         self._keepers: list[Keeper] = []
+        self._ports: dict[str, int] = {}
         self._gateway: Gateway | None = None
 
     async def start(self) -> None:
         """Return when everything is ready and `url` answers; on failure nothing is left running."""
         try:
+            await self._servers.hold()
+            await self._open_address()
             await self._servers.start()
-            await self._start()
+            await self._start_services()
         except BaseException:
             await self.stop()
             raise
@@ -107,19 +110,20 @@ class Supervisor:
     ) -> None:
         await self.stop()
 
-    async def _start(self) -> None:
+    async def _open_address(self) -> None:
+        """Listen before anything is waited for: a taken port is said at once."""
         port = self._asked_port or self.data.port("public", preferred=USUAL_PORT)
-        ports = {service.name: self.data.port(service.name) for service in self.services}
-        self._gateway = Gateway(port=port, stages=ports)
+        self._ports = {service.name: self.data.port(service.name) for service in self.services}
+        self._gateway = Gateway(port=port, stages=self._ports)
         await self._gateway.start()
         self.url = self._given.get("CALOTYPE_PUBLIC_URL", f"http://127.0.0.1:{port}")
+
+    async def _start_services(self) -> None:
         environment = self._environment()
         await _prepare(environment, passwords=self._database_passwords())
         self._progress.step("Schemas and topics are in place")
-        self._keepers = [self._keeper(service, ports[service.name], environment) for service in self.services]
-        async with asyncio.TaskGroup() as group:
-            for keeper in self._keepers:
-                group.create_task(keeper.start())
+        self._keepers = [self._keeper(service, self._ports[service.name], environment) for service in self.services]
+        await together([keeper.start() for keeper in self._keepers])
         self.data.announce(self.url)
         self._progress.step(f"{len(self.services)} services are ready")
 
