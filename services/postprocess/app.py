@@ -46,7 +46,7 @@ async def build(service: Service) -> None:
     wire(service.bus, worker=worker, proxies=settings.review_proxies)
     wire_current(service.bus, stage=STAGE)
     if "work" in service.roles:
-        service.add(ChildrenOf(children))
+        service.add(children)  # added first, so they go last
         service.add(worker)
 
 
@@ -65,16 +65,3 @@ def progress_of(service: Service) -> Progress:
             task.add_done_callback(sending.discard)
 
     return progress
-
-
-class ChildrenOf:
-    """Lets the children go when the worker has stopped."""
-
-    def __init__(self, children: Children) -> None:
-        self._children = children
-
-    async def start(self) -> None:
-        """They start when there is work."""
-
-    async def stop(self) -> None:
-        await self._children.close()

@@ -74,7 +74,10 @@ class Children:
         """Of the children that wait for work."""
         return [child.pid for child in self._idle if child.alive]
 
-    async def close(self) -> None:
+    async def start(self) -> None:
+        """A child starts when there is work for it."""
+
+    async def stop(self) -> None:
         """Ends the idle children; those at work end with the call that uses them."""
         while self._idle:
             await self._idle.pop().end()

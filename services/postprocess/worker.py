@@ -60,30 +60,22 @@ class Processor:
 
     async def run(self, lease: Leased) -> Outcome:
         """Raises Unavailable while the store is away; that costs the work nothing."""
-        event = image_of(lease)
+        event, started_ns = image_of(lease), time.time_ns()
         with log_context(workspace=event.workspace, request=event.request_id, job=event.job_id):
-            if not is_sampled(lease.traceparent):
-                return await self._run(lease, event)
-            span = start_span("develop", parent=lease.traceparent, attributes={"calotype.attempt": lease.epoch})
+            self.progress(_started(event, lease))
             try:
-                return await self._run(lease, event.model_copy(update={"traceparent": traceparent_of(span)}))
-            finally:
-                span.end()
-
-    async def _run(self, lease: Leased, event: ImageGenerated) -> Outcome:
-        started = time.monotonic()
-        self.progress(_started(event, lease))
-        try:
-            ending: Ending = await self._process(event)
-        except GivenUp as given_up:
-            ending = given_up.failed
-        except (ChildDied, OutOfMemory) as error:
-            if lease.failures + 1 < MAX_FAILURES:
+                ending: Ending = await self._process(event)
+            except GivenUp as given_up:
+                ending = given_up.failed
+            except (ChildDied, OutOfMemory) as error:
                 log.warning("image.attempt_failed", cause=str(error), attempt=lease.failures + 1)
-                return Outcome.again(str(error), delay=2.0**lease.failures, failed=True)
-            ending = _broken(error)
-        log.info("image.ended", ending=type(ending).__name__.lower(), seconds=round(time.monotonic() - started, 3))
-        return _finished(event, ending)
+                if lease.failures + 1 < MAX_FAILURES:
+                    return Outcome.again(str(error), delay=2.0**lease.failures, failed=True)
+                ending = _broken(error)
+            seconds = (time.time_ns() - started_ns) / 1e9
+            log.info("image.ended", ending=_name(ending), seconds=round(seconds, 3))
+        traceparent = _span(lease, ending, started_ns=started_ns)
+        return _finished(event.model_copy(update={"traceparent": traceparent}), ending)
 
     async def _process(self, event: ImageGenerated) -> Processed:
         recipes, rubric = await self._documents(event)
@@ -153,9 +145,23 @@ def image_of(lease: Leased) -> ImageGenerated:
     return event.model_copy(update={"traceparent": lease.traceparent})
 
 
+def _name(ending: Ending) -> str:
+    return type(ending).__name__.lower()
+
+
+def _span(lease: Leased, ending: Ending, *, started_ns: int) -> str | None:
+    """One span, made when the work is over: none stays open over a lease. What it causes hangs below."""
+    if not is_sampled(lease.traceparent):
+        return lease.traceparent
+    attributes = {"calotype.job": str(lease.job_id), "calotype.attempt": lease.epoch, "calotype.ending": _name(ending)}
+    span = start_span("process image", parent=lease.traceparent, started_ns=started_ns, attributes=attributes)
+    span.end()
+    return traceparent_of(span)
+
+
 def _finished(event: ImageGenerated, ending: Ending) -> Outcome:
     detail = ending.detail if isinstance(ending, Failed) else None
-    return Outcome(name=type(ending).__name__.lower(), record=Finished(event, ending), detail=detail)
+    return Outcome(name=_name(ending), record=Finished(event, ending), detail=detail)
 
 
 def _started(event: ImageGenerated, lease: Leased) -> JobProgressed:

@@ -30,7 +30,7 @@ SIMPLE = order(rendition())
 async def children() -> AsyncIterator[Children]:
     opened = Children(count=2)
     yield opened
-    await opened.close()
+    await opened.stop()
 
 
 async def test_a_child_hands_back_files_and_what_they_are(children: Children) -> None:
@@ -105,7 +105,7 @@ async def test_a_child_that_takes_too_long_is_ended() -> None:
     children = Children(count=1, seconds=0.05)
     with pytest.raises(ChildDied, match=r"longer than 0.05 s"):
         await children.develop(GOOD, SIMPLE)
-    await children.close()
+    await children.stop()
 
 
 async def test_a_picture_that_needs_too_much_memory_is_named_and_ends_nothing() -> None:
@@ -114,7 +114,7 @@ async def test_a_picture_that_needs_too_much_memory_is_named_and_ends_nothing() 
     with pytest.raises(OutOfMemory):
         await children.develop(large, SIMPLE)
     assert (await children.develop(GOOD, SIMPLE)).made
-    await children.close()
+    await children.stop()
 
 
 async def test_a_caller_that_gives_up_leaves_no_child_with_a_stale_answer(children: Children) -> None:

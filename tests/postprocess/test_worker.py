@@ -110,6 +110,17 @@ async def test_the_child_is_given_the_original_and_the_pinned_recipes(tmp_path: 
     assert order["proxies"] == [320]
 
 
+async def test_what_is_made_continues_the_trace_it_was_asked_in(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, developed(made()))
+    trace = "0af7651916cd43dd8448eb211c80319c"
+    event = generated(b"original", WEB, traceparent=f"00-{trace}-b7ad6b7169203331-01")
+    await bench.hold(event, b"original", WEB)
+    outcome = await bench.run(event)
+    assert isinstance(outcome.record, Finished)
+    version, continued, _, sampled = (outcome.record.event.traceparent or "").split("-")
+    assert (version, continued, sampled) == ("00", trace, "01")
+
+
 @pytest.mark.parametrize(
     ("code", "reason"),
     [("corrupt", FailureReason.CORRUPT_OUTPUT), ("recipe", FailureReason.INVALID_REQUEST)],
