@@ -11,7 +11,7 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
@@ -68,19 +68,9 @@ class FolderTarget:
     async def deliver(self, delivery: Delivery, *, read: Callable[[PublicFile], Awaitable[bytes]]) -> None:
         _check_names(delivery)
         self._present()
-        incoming = self._folder / INCOMING / f"{delivery.publication_id}.{uuid4().hex}"
+        files = {file.name: await read(file) for file in delivery.asset.files}
         with _away():
-            try:
-                await asyncio.to_thread(_make, incoming)
-                for file in delivery.asset.files:
-                    await asyncio.to_thread(_write, incoming / file.name, await read(file))
-                await asyncio.to_thread(_write, incoming / _sidecar_name(delivery), delivery.sidecar)
-                await asyncio.to_thread(self._put_in_place, incoming, delivery)
-            except FileNotFoundError:
-                if not await self.look_up(delivery):  # else another writer was first, and swept ours away
-                    raise
-            finally:
-                await asyncio.to_thread(shutil.rmtree, incoming, ignore_errors=True)
+            await asyncio.to_thread(self._write, files | {_sidecar_name(delivery): delivery.sidecar}, delivery)
 
     async def read_back(self, delivery: Delivery) -> Delivered:
         place = self.place(delivery)
@@ -99,16 +89,23 @@ class FolderTarget:
         if not self._root.is_dir():
             raise Unavailable("publish folder", f"{self._root} is not there")
 
-    def _put_in_place(self, incoming: Path, delivery: Delivery) -> None:
+    def _write(self, files: Mapping[str, bytes], delivery: Delivery) -> None:
         place = self.place(delivery)
-        _flush(incoming)
-        _make(place.parent)
+        incoming = self._folder / INCOMING / f"{delivery.publication_id}.{uuid4().hex}"
         try:
+            _make(incoming)
+            for name, data in files.items():
+                _write(incoming / name, data)
+            _flush(incoming)
+            _make(place.parent)
             incoming.rename(place)
         except OSError as error:
-            if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
+            first = error.errno in {errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT} and place.is_dir()
+            if not first:
                 raise
-            # Another writer was first. Whether what stands there is this set, reading back will tell.
+            # Another writer was, and may have swept ours away. Whether its set is this one, reading back will tell.
+        finally:
+            shutil.rmtree(incoming, ignore_errors=True)
         _flush(place.parent)
         for leftover in incoming.parent.glob(f"{delivery.publication_id}.*"):  # of writers that were killed
             shutil.rmtree(leftover, ignore_errors=True)
