@@ -25,11 +25,12 @@ TRANSITIONS: dict[PublicationState, frozenset[PublicationState]] = {
     PublicationState.PENDING: frozenset(
         {PublicationState.DELIVERED, PublicationState.FAILED, PublicationState.UNCERTAIN}
     ),
-    PublicationState.UNCERTAIN: frozenset({PublicationState.DELIVERED, PublicationState.FAILED}),
+    PublicationState.UNCERTAIN: frozenset({PublicationState.PENDING}),
     PublicationState.FAILED: frozenset({PublicationState.PENDING}),
     PublicationState.DELIVERED: frozenset({PublicationState.SUPERSEDED, PublicationState.WITHDRAWN}),
     PublicationState.SUPERSEDED: frozenset({PublicationState.WITHDRAWN}),
 }
+RETRIABLE = frozenset(state for state, following in TRANSITIONS.items() if PublicationState.PENDING in following)
 # A model drew these, alone or with a person's photo. Everything else, and what a newer release may call it, is a proof.
 DRAWN_BY_A_MODEL = frozenset({SourceType.TRAINED, SourceType.COMPOSITE})
 
@@ -50,7 +51,13 @@ class Delivery:
     publication_id: UUID
     target: str
     asset: AssetApproved
+    run: int = 1
     traceparent: str | None = None
+
+    @property
+    def cause(self) -> UUID | str:
+        """The approval; for a fresh start by a person the approval and which start, for its end is another fact."""
+        return self.asset.event_id if self.run == 1 else f"{self.asset.event_id}/{self.run}"
 
     @property
     def sidecar(self) -> bytes:
@@ -146,7 +153,7 @@ def failed(delivery: Delivery, refusal: Refusal, *, now: datetime, uncertain: bo
 def _about(delivery: Delivery) -> dict[str, Any]:
     asset = delivery.asset
     return {
-        "cause_id": asset.event_id,
+        "cause_id": delivery.cause,
         "workspace": asset.workspace,
         "client_reference": asset.client_reference,
         "traceparent": delivery.traceparent,

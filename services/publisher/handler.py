@@ -33,6 +33,10 @@ class Order(BaseModel):
     asset: AssetApproved
 
 
+def payload_of(asset: AssetApproved, *, target: str) -> str:
+    return Order(target=target, asset=asset).model_dump_json(exclude_none=True)
+
+
 Planned = tuple[Delivery, Refusal | None]
 
 
@@ -160,7 +164,6 @@ def _work(delivery: Delivery) -> NewWork:
         workspace=asset.workspace,
         request_id=asset.request_id,
         job_id=asset.job_id,
-        run=asset.run,
         traceparent=delivery.traceparent,
-        payload=Order(target=delivery.target, asset=asset).model_dump_json(exclude_none=True),
+        payload=payload_of(asset, target=delivery.target),
     )

@@ -1,4 +1,4 @@
-"""What was published where, and what waits: read only."""
+"""What was published where, what waits, and a fresh start for what failed."""
 
 import base64
 import binascii
@@ -8,20 +8,24 @@ from typing import Annotated, Any
 from uuid import UUID
 
 import orjson
+import structlog
 from fastapi import Depends, FastAPI, Query
 from pydantic import BaseModel, ConfigDict
 
-from services.publisher.handler import queries
+from services.publisher.domain import RETRIABLE
+from services.publisher.handler import KIND, payload_of, queries
 from shared.errors import Rejected
-from shared.events import Confidentiality, PublicationState, Receipt
+from shared.events import AssetApproved, Confidentiality, PublicationState, Receipt
 from shared.http import Gate, HttpProblem
 from shared.identity import Caller, May
 from shared.library.documents import TargetDocument
 from shared.postgres import Pool, workspace_transaction
 
+log = structlog.get_logger()
+
 
 class Publication(BaseModel):
-    """One asset version at one target. `attempts` counts every time a worker took it up."""
+    """One asset version at one target. `run` counts fresh starts by people, `attempts` every time a worker took it up."""
 
     publication_id: UUID
     request_id: UUID
@@ -31,6 +35,7 @@ class Publication(BaseModel):
     target: str
     confidentiality: Confidentiality
     state: PublicationState
+    run: int
     running: bool
     attempts: int
     next_attempt_at: datetime | None
@@ -116,9 +121,38 @@ def wire(app: FastAPI, *, pool: Pool, gate: Gate) -> None:
     async def show_publication(publication_id: UUID, caller: Annotated[Caller, reader]) -> Publication:
         async with workspace_transaction(pool, stage="publisher", workspace=caller.workspace) as connection:
             row = await queries.show_publication(connection, id=publication_id)
-        if row is None:
-            raise HttpProblem("not_found", "this workspace has no such publication", where="publication_id")
-        return _publication(row)
+        return _found(row)
+
+    @app.post("/v1/publications/{publication_id}/retry", status_code=202)
+    async def retry_publication(
+        publication_id: UUID, caller: Annotated[Caller, Depends(gate.needs(May.OPERATE))]
+    ) -> Publication:
+        """A fresh start of one that failed or is uncertain; it is looked up before it is sent again."""
+        async with workspace_transaction(pool, stage="publisher", workspace=caller.workspace) as connection:
+            started = await queries.restart(connection, id=publication_id, states=list(RETRIABLE))
+            if started is not None:
+                await queries.work_again(
+                    connection,
+                    id=publication_id,
+                    kind=KIND,
+                    workspace=started["workspace"],
+                    request=started["request_id"],
+                    job=started["job_id"],
+                    run=started["run"],
+                    traceparent=started["traceparent"],
+                    payload=payload_of(AssetApproved.model_validate_json(started["event"]), target=started["target"]),
+                )
+            row = await queries.show_publication(connection, id=publication_id)
+        publication = _found(row)
+        if started is None:
+            raise HttpProblem(
+                "conflict",
+                f"this publication is {publication.state}",
+                where="publication_id",
+                remedy=f"only these can be retried: {', '.join(sorted(RETRIABLE))}",
+            )
+        log.info("publication.retried", publication=str(publication_id), by=caller.principal, run=publication.run)
+        return publication
 
     @app.get("/v1/targets")
     async def list_targets(caller: Annotated[Caller, reader]) -> Targets:
@@ -140,6 +174,12 @@ def read_cursor(cursor: str) -> tuple[datetime, UUID]:
         raise Rejected(
             "invalid_request", "this is no cursor of ours", "cursor", "take `next` of the page before"
         ) from error
+
+
+def _found(row: Mapping[str, Any] | None) -> Publication:
+    if row is None:
+        raise HttpProblem("not_found", "this workspace has no such publication", where="publication_id")
+    return _publication(row)
 
 
 def _publication(row: Mapping[str, Any]) -> Publication:

@@ -91,6 +91,22 @@ select p.*, w.holder is not null as running, w.epoch as attempts, w.ready_at as 
 from publications p left join work w on w.work_id = p.publication_id
 where p.publication_id = :id;
 
+-- name: restart(id, states)^
+-- A fresh start, of one that ended without a delivery only. What was approved comes with it.
+update publications p set state = 'pending', run = p.run + 1, code = null, detail = null, remedy = null, settled_at = null
+from assets a
+where p.publication_id = :id and p.state = any(:states::text[]) and a.asset_version_id = p.asset_version_id
+returning p.run, p.target, p.workspace, p.request_id, p.job_id, a.event, a.traceparent;
+
+-- name: work_again(id, kind, workspace, request, job, run, traceparent, payload)!
+-- One that was refused at once never had a row; the row of another is taken up again.
+insert into work as w (work_id, kind, workspace, request_id, job_id, run, ready_at, traceparent, payload)
+values (:id, :kind, :workspace, :request, :job, :run, clock_timestamp(), :traceparent, :payload)
+on conflict (work_id) do update set
+    run = excluded.run, ready_at = excluded.ready_at, holder = null, failures = 0, losses = 0,
+    outcome = null, detail = null, finished_at = null
+where w.ready_at is null;
+
 -- name: list_targets()
 -- Each target with what became of its publications.
 select t.name, t.version, t.state, t.document, t.since, t.changed_at,

@@ -163,7 +163,7 @@ def exhausted(lease: Leased, why: str) -> Outcome:
 
 def _delivery(lease: Leased) -> Delivery:
     order = Order.model_validate_json(lease.payload)
-    return replace(delivery_of(order.asset, target=order.target), traceparent=lease.traceparent)
+    return replace(delivery_of(order.asset, target=order.target), run=lease.run, traceparent=lease.traceparent)
 
 
 def _uncertain(delivery: Delivery, why: object) -> Outcome:

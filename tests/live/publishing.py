@@ -92,10 +92,16 @@ def target_changed(
     )
 
 
-def workspace_changed(workspace: UUID, key: NewKey, *, roles: tuple[str, ...] = ("reader",)) -> WorkspaceChanged:
-    held = ApiKey(key_id=key.key_id, sha256=key.sha256, principal="ada", roles=list(roles))
+def workspace_changed(workspace: UUID, keys: list[tuple[UUID, NewKey, tuple[str, ...]]]) -> WorkspaceChanged:
     return WorkspaceChanged.of(
-        cause_id=key.key_id, occurred_at=APPROVED_AT, workspace=workspace, name="Salt & Linden", keys=[held], revision=1
+        cause_id=f"key {len(keys)}",
+        occurred_at=APPROVED_AT,
+        workspace=workspace,
+        name="Salt & Linden",
+        revision=len(keys),
+        keys=[
+            ApiKey(key_id=key.key_id, sha256=key.sha256, principal="ada", roles=list(roles)) for _, key, roles in keys
+        ],
     )
 
 
@@ -113,6 +119,7 @@ class Publishing:
         self.service = service
         self.folder = folder
         self._heard = heard
+        self._keys: list[tuple[UUID, NewKey, tuple[str, ...]]] = []
 
     async def send(self, *events: Event) -> None:
         prefix = self.service.settings.topic_prefix
@@ -127,10 +134,13 @@ class Publishing:
         return found
 
     @asynccontextmanager
-    async def member(self, workspace: UUID = WORKSPACE) -> AsyncIterator[httpx.AsyncClient]:
+    async def member(
+        self, workspace: UUID = WORKSPACE, *, roles: tuple[str, ...] = ("reader",)
+    ) -> AsyncIterator[httpx.AsyncClient]:
         """Somebody of the workspace, once the publisher has heard of their key."""
         key = new_key()
-        await self.send(workspace_changed(workspace, key))
+        self._keys.append((workspace, key, roles))
+        await self.send(workspace_changed(workspace, [held for held in self._keys if held[0] == workspace]))
         async with httpx.AsyncClient(
             transport=httpx.ASGITransport(app=self.service.app),
             base_url="http://publisher",

@@ -90,6 +90,45 @@ async def test_what_a_target_may_not_take_fails_by_name_and_nothing_is_written(
             assert {row["asset_id"]: row["code"] for row in rows} == {str(a): code for a, code in codes.items()}
 
 
+async def test_what_failed_is_published_after_it_was_mended_and_retried(
+    servers: EmbeddedServers, tmp_path: Path
+) -> None:
+    async with publisher(servers, tmp_path) as running:
+        lost, secret = approved("a"), approved("b", confidentiality=Confidentiality.CONFIDENTIAL)
+        await hold(running.service.blobs, secret)
+        await running.send(target_changed(target_document()), lost, secret)
+        first = {event.asset_id: event for event in await running.ended(2)}
+        assert {type(event) for event in first.values()} == {PublicationFailed}
+        async with running.member() as reader, running.member(roles=("operator",)) as operator:
+            addresses = {
+                asset.asset_id: f"/v1/publications/{first[asset.asset_id].publication_id}" for asset in (lost, secret)
+            }
+            refused = await reader.post(f"{addresses[lost.asset_id]}/retry")
+            assert (refused.status_code, refused.json()["title"]) == (403, "forbidden")
+            for _ in range(2):  # retried too early, it fails again, and that is another fact
+                answer = await operator.post(f"{addresses[lost.asset_id]}/retry")
+                assert (answer.status_code, answer.json()["state"]) == (202, "pending")
+                (again,) = await running.ended(1)
+                assert isinstance(again, PublicationFailed)
+                assert again.event_id not in {event.event_id for event in first.values()}
+            await hold(running.service.blobs, lost)
+            raised = target_document(version=2, ceiling=Confidentiality.CONFIDENTIAL)
+            await running.send(target_changed(raised))
+
+            async def heard() -> bool:
+                return bool((await reader.get("/v1/targets")).json()["targets"][0]["version"] == 2)
+
+            await until(heard)
+            for asset in (lost, secret):
+                assert (await operator.post(f"{addresses[asset.asset_id]}/retry")).status_code == 202
+            assert {type(event) for event in await running.ended(2)} == {AssetPublished}
+            late = await operator.post(f"{addresses[lost.asset_id]}/retry")
+            assert (late.status_code, late.json()["detail"]) == (409, "this publication is delivered")
+            stranger = await operator.post(f"/v1/publications/{uuid4()}/retry")
+            assert stranger.status_code == 404
+            assert (await reader.get(addresses[lost.asset_id])).json()["run"] == 4
+
+
 async def test_a_target_that_is_away_delays_nobody_and_its_backlog_is_published_once_on_return(
     servers: EmbeddedServers, tmp_path: Path
 ) -> None:

@@ -26,7 +26,8 @@ create table targets (
     primary key (workspace, name)
 );
 
--- One asset version at one target. The work row of the same id carries the lease while it is pending.
+-- One asset version at one target. The work row of the same id carries the lease while it is pending; `run` counts a
+-- person's fresh starts.
 create table publications (
     publication_id uuid primary key,
     workspace uuid not null,
@@ -37,6 +38,7 @@ create table publications (
     target text not null,
     confidentiality text not null,
     state text not null,
+    run integer not null default 1,
     code text,
     detail text,
     remedy text,
