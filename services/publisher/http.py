@@ -25,7 +25,7 @@ log = structlog.get_logger()
 
 
 class Publication(BaseModel):
-    """One asset version at one target. `run` counts fresh starts by people, `attempts` every time a worker took it up."""
+    """One asset version at one target. `run` counts fresh starts by people, `attempts` each taking up by a worker."""
 
     publication_id: UUID
     request_id: UUID

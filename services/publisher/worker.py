@@ -4,6 +4,7 @@ The leased row is the intent: it was committed before anything is sent, and whoe
 a worker killed between any two steps leaves nothing at the target or the whole set, and the next finds out which.
 """
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -59,25 +60,12 @@ class Publisher:
 
     async def run(self, lease: Leased) -> Outcome:
         """Raises Unavailable while target, store or database is away: the lease is given back at no cost."""
+        started_ns = time.time_ns()
         delivery = _delivery(lease)
         asset = delivery.asset
         with log_context(workspace=asset.workspace, request=asset.request_id, job=asset.job_id):
-            if not is_sampled(lease.traceparent):
-                return await self._publish(lease, delivery)
-            span = start_span(
-                f"publish to {delivery.target}",
-                parent=lease.traceparent,
-                kind=SpanKind.CLIENT,
-                attributes={
-                    "calotype.publication": str(delivery.publication_id),
-                    "calotype.target": delivery.target,
-                    "calotype.attempt": lease.epoch,
-                },
-            )
-            try:
-                return await self._publish(lease, replace(delivery, traceparent=traceparent_of(span)))
-            finally:
-                span.end()
+            outcome = await self._publish(lease, delivery)
+        return _traced(lease, outcome, started_ns=started_ns)
 
     async def _publish(self, lease: Leased, delivery: Delivery) -> Outcome:
         document = await self._target_now(lease.workspace, delivery.target)
@@ -159,6 +147,30 @@ class Publisher:
 def exhausted(lease: Leased, why: str) -> Outcome:
     """A publication that failed or was lost too often: it may stand at the target, and that is what is said."""
     return _uncertain(_delivery(lease), why)
+
+
+def _traced(lease: Leased, outcome: Outcome, *, started_ns: int) -> Outcome:
+    """One span, made when the work is over: none stays open over a lease. The fact it ends in hangs below."""
+    settled = outcome.record
+    if not isinstance(settled, Settled) or not is_sampled(lease.traceparent):
+        return outcome
+    span = start_span(
+        "publish asset",
+        parent=lease.traceparent,
+        kind=SpanKind.CLIENT,
+        started_ns=started_ns,
+        attributes={
+            "calotype.job": str(lease.job_id),
+            "calotype.publication": str(lease.work_id),
+            "calotype.target": settled.delivery.target,
+            "calotype.attempt": lease.epoch,
+            "calotype.ending": settled.state,
+        },
+    )
+    span.end()
+    return replace(
+        outcome, record=replace(settled, delivery=replace(settled.delivery, traceparent=traceparent_of(span)))
+    )
 
 
 def _delivery(lease: Leased) -> Delivery:
