@@ -265,7 +265,7 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
             if item.span is not None:
                 item.span.end()
         for partition, number in good.items():
-            self._window(partition).extend(repeat(False, number))
+            self._window(partition).extend(repeat(False, number))  # noqa: FBT003  # a deque of yes and no
             EVENTS_HANDLED.labels(self.group, self.bus.topics_by_name[partition.topic].name).inc(number)
         self.finished.update(last)
         if self.stop is not None:

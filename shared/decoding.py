@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+import orjson
 from aiokafka import ConsumerRecord
 from pydantic import ValidationError
 
@@ -65,7 +66,7 @@ def decode_event(record: Any, topic: Topic) -> Event:
     if event_class is None or event_class not in topic.events:
         raise SetAside("unknown_type", f"{name!r} does not travel on {topic.name}")
     body = record.value or b""
-    if b"\\u0000" in body:
+    if b"\\u0000" in body and _holds_nul(body):
         raise SetAside("bad_body", "U+0000 cannot be stored as text")
     try:
         event = event_class.model_validate_json(body)
@@ -76,6 +77,22 @@ def decode_event(record: Any, topic: Topic) -> Event:
     if traceparent:
         event.__dict__["traceparent"] = traceparent  # set once here, before anybody sees the frozen event
     return event
+
+
+def _holds_nul(body: bytes) -> bool:
+    """Whether a string really holds U+0000: the same six characters after a backslash are only text."""
+
+    def holds(value: Any) -> bool:
+        if isinstance(value, str):
+            return "\x00" in value
+        if isinstance(value, dict):
+            return any(holds(part) for pair in value.items() for part in pair)
+        return isinstance(value, list) and any(holds(part) for part in value)
+
+    try:
+        return holds(orjson.loads(body))
+    except orjson.JSONDecodeError:
+        return False  # what is not JSON is refused as that
 
 
 def _horizon(topic: Topic) -> float:

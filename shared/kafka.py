@@ -21,7 +21,7 @@ from shared.topics import DEAD_LETTER_RETENTION, TOPIC_OF, TOPICS
 log = structlog.get_logger()
 
 ACKNOWLEDGED_WITHIN = 30.0  # seconds; with idempotence on, a batch never expires by itself
-MAX_REQUEST_BYTES = 1024 * 1024
+MAX_REQUEST_BYTES = 2 * 1024 * 1024  # of which a broker takes 1 MiB by default, but on dead-letter topics
 
 
 @dataclass(slots=True)
@@ -83,7 +83,12 @@ def _all_topics(settings: KafkaSettings) -> list[NewTopic]:
     for topic in TOPICS:
         name = settings.topic_prefix + topic.name
         made.append(NewTopic(name, settings.topic_partitions, settings.topic_replication, topic_configs=topic.config))
-        dead = {"retention.ms": milliseconds, "message.timestamp.type": "LogAppendTime"}
+        # Room for the largest record the broker takes plus the headers that say why it is here.
+        dead = {
+            "retention.ms": milliseconds,
+            "message.timestamp.type": "LogAppendTime",
+            "max.message.bytes": str(MAX_REQUEST_BYTES),
+        }
         made.append(NewTopic(f"{name}.dlq", 1, settings.topic_replication, topic_configs=dead))
     return made
 

@@ -414,6 +414,9 @@ class Worker:
             group = [await self._settling.get()]
             deadline = time.monotonic() + GROUP_SECONDS
             while len(group) < self._group_rows() and (left := deadline - time.monotonic()) > 0:
+                if not self._settling.empty():
+                    group.append(self._settling.get_nowait())  # a wait_for makes a task, which costs more than the row
+                    continue
                 try:
                     group.append(await asyncio.wait_for(self._settling.get(), left))
                 except TimeoutError:

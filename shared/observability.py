@@ -111,9 +111,7 @@ def start_span(
     context = context_of(parent)
     return tracer().start_span(
         name,
-        context=trace.set_span_in_context(NonRecordingSpan(context))
-        if context
-        else trace.set_span_in_context(trace.INVALID_SPAN),
+        context=trace.set_span_in_context(NonRecordingSpan(context) if context else trace.INVALID_SPAN),
         kind=kind,
         links=[Link(link)] if link else None,
         attributes=dict(attributes or {}),

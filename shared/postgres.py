@@ -69,7 +69,10 @@ def is_passing(error: BaseException) -> bool:
     """Whether the failure is Postgres's state of the moment and not what was asked of it."""
     if isinstance(error, asyncpg.PostgresError):
         return (getattr(error, "sqlstate", None) or "").startswith(PASSING_SQLSTATES)
-    return isinstance(error, (OSError, TimeoutError, asyncpg.InterfaceError))
+    if isinstance(error, asyncpg.InterfaceError):
+        # Also what asyncpg raises for a value it cannot encode or a wrong call: those never pass.
+        return "clos" in str(error)
+    return isinstance(error, (OSError, TimeoutError))
 
 
 @asynccontextmanager
@@ -116,6 +119,8 @@ async def migrate_all(
     connection = await asyncpg.connect(admin_url, timeout=30)
     try:
         await connection.execute("select pg_advisory_lock($1)", MIGRATION_LOCK)
+        # What waits behind a long transaction makes everybody else wait behind it: better to fail and try again.
+        await connection.execute("set lock_timeout to '10s'")
         for stage in stages:
             await _migrate(connection, stage, password=(passwords or {}).get(stage))
     finally:

@@ -1,4 +1,4 @@
-"""The product's three typefaces, Latin, as woff2: the pages serve the same files that the proof renderer sets labels in.
+"""The product's three typefaces, Latin, as woff2: the pages serve the files that the proof renderer sets labels in.
 
 Instrument Sans (variable weight), Instrument Serif and IBM Plex Mono, each under the SIL Open Font License beside it.
 """

@@ -31,30 +31,47 @@ def suggest(wrong: str, known: Iterable[str]) -> str:
 
 
 def problems_of(error: ValidationError, model: type[BaseModel]) -> list[tuple[Loc, Problem]]:
-    """One problem per fault, with the path to it (for a line number)."""
-    return [_problem(details, model) for details in error.errors(include_url=False)]
+    """One problem per place, with the path to it (for a line number)."""
+    found: dict[Loc, Problem] = {}
+    for details in error.errors(include_url=False):
+        loc, in_union = _written(details)
+        if in_union and loc in found:  # each branch of a union has its own complaint; together they say one thing
+            what = "is neither text, a number, nor true or false"
+            found[loc] = Problem(code="wrong_type", what=what, where=place(loc), remedy="write a single value")
+        else:
+            found.setdefault(loc, _problem(details, loc, model))
+    return list(found.items())
 
 
-def _problem(details: ErrorDetails, model: type[BaseModel]) -> tuple[Loc, Problem]:
-    # A union adds the name of the branch it tried to the path; only what the writer wrote is of use.
-    loc = tuple(step for step in details["loc"] if isinstance(step, int) or step not in _BRANCHES)
+def _written(details: ErrorDetails) -> tuple[Loc, bool]:
+    """The path as the writer wrote it, without the union branch or the `[key]` that pydantic adds at its end."""
+    loc = tuple(details["loc"])
+    if details["type"] in {"extra_forbidden", "missing"} or len(loc) < 2:
+        return loc, False
+    if loc[-1] == "[key]":
+        return loc[:-1], False
+    return (loc[:-1], True) if loc[-1] in _BRANCHES else (loc, False)
+
+
+_BRANCHES = frozenset(("str", "int", "float", "bool"))
+
+
+def _problem(details: ErrorDetails, loc: Loc, model: type[BaseModel]) -> Problem:
     kind, context = details["type"], details.get("ctx", {})
     where = place(loc)
     if kind == "extra_forbidden":
         name = str(loc[-1])
         remedy = suggest(name, fields_at(model, loc[:-1]))
-        return loc, Problem(code="unknown_field", what=f"unknown field {name!r}", where=where, remedy=remedy)
+        return Problem(code="unknown_field", what=f"unknown field {name!r}", where=where, remedy=remedy)
     if kind == "missing":
-        return loc, Problem(code="missing_field", what=f"{loc[-1]!r} is missing", where=where, remedy="give it a value")
+        return Problem(code="missing_field", what=f"{loc[-1]!r} is missing", where=where, remedy="give it a value")
     if kind in _SENTENCES:
         code, say = _SENTENCES[kind]
         what, remedy = say(context)
-        return loc, Problem(code=code, what=what, where=where, remedy=remedy)
+        return Problem(code=code, what=what, where=where, remedy=remedy)
     what = details["msg"].removeprefix("Value error, ")
-    return loc, Problem(code="malformed", what=what, where=where, remedy="correct the value")
+    return Problem(code="malformed", what=what, where=where, remedy="correct the value")
 
-
-_BRANCHES = frozenset(("str", "int", "float", "bool", "function-after", "constrained-str"))
 
 _WHEN = ("is not a point in time", "write it like 2030-12-31T18:00:00Z")
 _Say = Callable[[dict[str, Any]], tuple[str, str]]

@@ -14,7 +14,7 @@ from deploy.local.servers import EmbeddedServers
 from shared.bus import UnsafeSubscriber
 from shared.errors import Unavailable
 from shared.events import CancelRequested, JobCancelled
-from shared.kafka import MAX_REQUEST_BYTES, Record
+from shared.kafka import Record
 from shared.leases import Leased, NewWork, Outcome, Worker, enqueue
 from shared.outbox import EventTooLarge, Transaction
 from shared.postgres import STAGES_WITH_DATABASE, transaction, workspace_transaction
@@ -22,6 +22,7 @@ from shared.topics import CANCELS_REQUESTED, JOBS_ENDED
 from tests.live.stage import TestStage, eventually, open_stage
 
 NOW = datetime.now(UTC)
+TOO_LARGE = 1_200_000  # bytes: more than the broker takes (1 MiB), less than our client refuses
 
 
 def cancel(by: str = "mara", *, at: datetime = NOW, request: uuid.UUID | None = None) -> CancelRequested:
@@ -83,6 +84,7 @@ async def test_a_record_that_cannot_be_read_is_kept_verbatim_and_its_neighbours_
             Record(topic, b"k", [("ce_type", b"calotype.CancelRequested")], b"{not json"),
             Record(topic, b"k", [], None),
             Record(topic, b"k", cancel().headers(), cancel("a\x00b").body()),
+            Record(topic, b"k", [("ce_type", b"calotype.Unheard")], b"x" * 1_040_000),  # as large as the broker takes
         ]
         await stage.producer.deliver(bad)
         await stage.publish(*(cancel() for _ in range(10)))
@@ -90,10 +92,10 @@ async def test_a_record_that_cannot_be_read_is_kept_verbatim_and_its_neighbours_
         await stage.start_bus()
         await eventually(lambda: _is(count(stage), 10))
         letters = await eventually(
-            lambda: _when(stage.records(CANCELS_REQUESTED.dead_letters), lambda found: len(found) == 5)
+            lambda: _when(stage.records(CANCELS_REQUESTED.dead_letters), lambda found: len(found) == 6)
         )
         reasons = sorted(dict(letter.headers)["calotype-reason"].decode() for letter in letters)
-        assert reasons == ["bad_body", "bad_body", "bad_header", "bad_header", "unknown_type"]
+        assert reasons == ["bad_body", "bad_body", "bad_header", "bad_header", "unknown_type", "unknown_type"]
         assert {letter.value for letter in letters} == {record.body for record in bad}
 
 
@@ -125,7 +127,7 @@ async def test_a_partition_with_too_many_bad_records_stops_its_consumer_until_to
 async def test_the_producer_is_renewed_after_a_refusal_and_what_follows_leaves(servers: EmbeddedServers) -> None:
     async with open_stage(servers) as stage:
         topic = stage.prefix + CANCELS_REQUESTED.name
-        big = Record(topic, b"k", [], b"x" * (MAX_REQUEST_BYTES + 1))
+        big = Record(topic, b"k", [], b"x" * TOO_LARGE)
         good = [Record(topic, b"k", event.headers(), event.body()) for event in (cancel(), cancel(), cancel())]
         refused = await stage.producer.deliver([good[0], big, good[1]])
         assert list(refused) == [1] and isinstance(refused[1], MessageSizeTooLargeError)
@@ -142,7 +144,7 @@ async def test_a_row_the_broker_refuses_is_set_aside_and_the_others_leave(server
                 "insert into outbox (topic, key, headers, body, created_at) "
                 "values ($1, 'k', '[]', $2, now() - interval '1 minute')",
                 stage.prefix + JOBS_ENDED.name,
-                "x" * (MAX_REQUEST_BYTES + 1),
+                "x" * TOO_LARGE,
             )
             running.emit(cancelled(uuid.uuid4()))
         await eventually(lambda: stage.pool.fetchval("select refused from outbox where refused is not null"))
