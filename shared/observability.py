@@ -107,7 +107,7 @@ def start_span(
     attributes: Mapping[str, Any] | None = None,
     started_ns: int | None = None,
 ) -> Span:
-    """A span under `parent`; without a valid parent it roots a trace of its own. `started_ns`: when it began, if not now."""
+    """A span under `parent`; without a valid parent it roots a trace of its own. `started_ns`: when it began."""
     context = context_of(parent)
     return tracer().start_span(
         name,
