@@ -8,12 +8,14 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import asyncpg
@@ -51,7 +53,7 @@ class Up:
 
     folder: DataFolder
     command: Sequence[str] = field(default_factory=lambda: STAND_INS)
-    environment: Mapping[str, str] = field(default_factory=dict)
+    environment: dict[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
 
     def start(self, *options: str) -> float:
@@ -184,7 +186,7 @@ def test_a_child_that_dies_is_started_again_and_its_workers_are_not_left_behind(
     for name in ("prompt", "kafka", "postgres"):
         workers = before[name].session()
         os.kill(before[name].pid, signal.SIGKILL)
-        wait_for(lambda name=name: up.records[name] != before[name] and _state(up, name) == "ready")
+        wait_for(partial(_is_new_and_ready, up, name, before[name]))
         assert read_json(up.folder.run / f"{name}.json")["restarts"] == 1
         assert all(is_over(worker) for worker in workers)
     assert httpx.get(f"{up.address}/v1/stages/prompt/readyz").status_code == 200
@@ -309,12 +311,13 @@ def test_root_may_keep_its_data_where_only_root_may_go() -> None:
         shutil.rmtree(closed)
 
 
-def _state(up: Up, name: str) -> str:
-    return str(read_json(up.folder.run / f"{name}.json")["state"])
+def _is_new_and_ready(up: Up, name: str, before: Identity) -> bool:
+    return up.records[name] != before and read_json(up.folder.run / f"{name}.json")["state"] == "ready"
 
 
 def _listens(port: int) -> bool:
-    return any(c.laddr.port == port and c.status == psutil.CONN_LISTEN for c in psutil.net_connections("tcp4"))
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def _addresses(up: Up) -> tuple[str, str]:

@@ -1,0 +1,57 @@
+# `make` lists what can be made. A fresh machine needs Python 3.11 or newer and make, nothing else.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3
+BIN := .venv/bin
+# uv stands beside the environment and not in it, so that syncing to a lock does not remove it.
+UV_VERSION := 0.13.9
+UV := .venv/uv/bin/uv
+export UV_PYTHON := $(BIN)/python
+
+# The demo needs no torch; where the developers' environment is already there, it has all that the demo needs.
+ENVIRONMENT := $(if $(wildcard .venv/dev.stamp),.venv/dev.stamp,.venv/local.stamp)
+
+.PHONY: help demo test lint lock promises
+
+help: ## List what can be made
+	@sed -nE 's/^([a-z%-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+
+demo: $(ENVIRONMENT) ## Run a campaign from its file to published pictures, leave the page open (ONCE=1: decide all, exit)
+	@$(BIN)/calotype demo $(if $(ONCE),--once)
+
+test: .venv/dev.stamp ## Run every test: the fast ones, lint, then those on real servers
+	@$(BIN)/python -m tests.run
+
+lint: .venv/dev.stamp ## Check style, types, imports between rooms, migrations
+	@$(BIN)/python -m tests.run lint
+
+promises: .venv/dev.stamp ## Say which promises of docs/promises.md nothing shows
+	@$(BIN)/python -m tests.promises
+
+bench-%: .venv/dev.stamp ## Run one benchmark: bus, pipeline
+	@$(BIN)/python -m benchmarks.$*
+
+COMPILE := $(UV) pip compile --universal --generate-hashes --python-version 3.11 --quiet --no-header
+KAFKA := org.apache.kafka:kafka_2.13:4.3.1 org.apache.logging.log4j:log4j-slf4j-impl:2.25.4!
+
+lock: .venv/dev.stamp ## Pin what pyproject.toml asks for, and Kafka's archives
+	$(COMPILE) --group dev --output-file deploy/locks/dev.txt
+	$(COMPILE) --group local --constraints deploy/locks/dev.txt --output-file deploy/locks/local.txt
+	$(BIN)/python -m deploy.local.jars $(KAFKA) > deploy/locks/kafka.jars.new
+	mv deploy/locks/kafka.jars.new deploy/locks/kafka.jars
+
+# Quick when warm: a lock that has not changed since is not looked at again.
+.venv/%.stamp: deploy/locks/%.txt pyproject.toml | $(UV)
+	@echo "Installing what deploy/locks/$*.txt pins"
+	@$(UV) pip sync --quiet --compile-bytecode $<
+	@$(UV) pip install --quiet --no-deps --editable .
+	@touch $@
+
+$(UV):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Calotype needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1 || echo missing)." \
+	    "Name another with: make PYTHON=/path/to/python3.12 ..." >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
+	  { echo "$(PYTHON) cannot make virtual environments: install its venv module (Debian: apt-get install python3-venv)." >&2; exit 1; }
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --target .venv/uv uv==$(UV_VERSION)

@@ -1,0 +1,105 @@
+"""`make test`: the fast tier, lint, the live tier, each whatever the others said, and one count at the end."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+ROOT = Path(__file__).resolve().parent.parent
+OUT = ROOT / "out"
+LINT = (
+    ("ruff", "check", "."),
+    ("ruff", "format", "--check", "--quiet", "."),
+    ("mypy",),
+    ("lint-imports", "--no-logo"),
+    ("squawk", "--reporter", "gcc"),
+)
+NOT_RUN = OUT / "not-run.txt"
+
+
+@dataclass
+class Count:
+    """How many of each; a linter counts as one."""
+
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+
+    def __add__(self, other: "Count") -> "Count":
+        return Count(self.passed + other.passed, self.failed + other.failed, self.skipped + other.skipped)
+
+    def __str__(self) -> str:
+        return f"{self.passed} passed, {self.failed} failed" + (f", {self.skipped} skipped" if self.skipped else "")
+
+
+def main(names: list[str]) -> int:
+    OUT.mkdir(exist_ok=True)
+    NOT_RUN.unlink(missing_ok=True)
+    steps: dict[str, Callable[[], Count]] = {
+        "fast": lambda: tests("fast", "-n", "2", "tests", "--ignore=tests/live"),
+        "lint": lint,
+        "live": lambda: tests("live", "tests/live"),
+    }
+    counts = {}
+    for name in names or steps:
+        began = time.monotonic()
+        say(f"\n== {name}")
+        counts[name] = steps[name]()
+        say(f"== {name}: {counts[name]} in {time.monotonic() - began:.0f} s")
+    total = sum(counts.values(), Count())
+    missed = NOT_RUN.read_text().splitlines() if NOT_RUN.exists() else []
+    for line in missed:
+        say(f"NOT RUN {line}")
+    if missed and os.environ.get("CI") == "true":
+        say("With CI=true every test has to run.")
+        total.failed += len(missed)
+    say(f"{total}")
+    return 1 if total.failed else 0
+
+
+def tests(name: str, *arguments: str) -> Count:
+    report = OUT / f"{name}.xml"
+    report.unlink(missing_ok=True)
+    command = [sys.executable, "-m", "pytest", "-q", f"--junitxml={report}", *arguments]
+    status = subprocess.run(command, cwd=ROOT, check=False).returncode
+    if not report.exists():
+        return Count(failed=1)
+    suites = ET.parse(report).getroot().iter("testsuite")
+    found = sum((_count(suite) for suite in suites), Count())
+    if status and not found.failed:  # it failed by something that is no test's: a broken plugin, an interrupt
+        found.failed = 1
+    return found
+
+
+def _count(suite: ET.Element) -> Count:
+    number = {name: int(suite.get(name, 0)) for name in ("tests", "errors", "failures", "skipped")}
+    failed = number["errors"] + number["failures"]
+    return Count(number["tests"] - failed - number["skipped"], failed, number["skipped"])
+
+
+def lint() -> Count:
+    count = Count()
+    for tool, *arguments in LINT:
+        paths = [str(path) for path in migrations()] if tool == "squawk" else []
+        command = [str(Path(sys.executable).parent / tool), *arguments, *paths]
+        status = subprocess.run(command, cwd=ROOT, check=False).returncode
+        say(f"{tool} {' '.join(arguments)}: {'failed' if status else 'passed'}")
+        count += Count(failed=1) if status else Count(passed=1)
+    return count
+
+
+def migrations() -> Iterator[Path]:
+    yield from ROOT.glob("s*/**/migrations/*.sql")
+
+
+def say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
