@@ -10,7 +10,7 @@ from services.inference.backends.proof.camera import COARSE, COS, SIN, SWEEP, Ar
 from services.inference.backends.proof.light import KEY
 from services.inference.backends.proof.scene import Colour, Scene, mix
 from services.inference.backends.proof.shade import Room
-from services.inference.backends.proof.shadow import open_sky, sunlit
+from services.inference.backends.proof.shadow import MARGIN, open_sky, sunlit
 
 LINEN = (0.79, 0.755, 0.70)
 WARM = (1.0, 0.56, 0.22)
@@ -42,11 +42,11 @@ def table_colour(scene: Scene) -> Colour:
     return mix(LINEN, scene.wall, 0.20) if scene.layout == "lifestyle" else scene.wall
 
 
-def draw(scene: Scene, room: Room, shape: Shape | None, *, flame: tuple[float, float, float] | None) -> Array:
+def draw(scene: Scene, room: Room, shape: Shape, *, flame: tuple[float, float, float] | None) -> Array:
     """(3, height, width) of linear light."""
     camera = room.camera
     x, y, z = camera.coarse()
-    direct, sky = _fields(scene, room, x, y, z)
+    direct, sky = _fields(room, x, y, z)
     fields = [enlarge(field, camera.width, camera.height) for field in (direct, sky)]
     glow = _glow(camera, flame, x, y, z) if flame else None
     rows = (np.arange(camera.height, dtype=np.float32) + 0.5 - camera.line) / camera.unit
@@ -59,8 +59,7 @@ def draw(scene: Scene, room: Room, shape: Shape | None, *, flame: tuple[float, f
         if glow is not None:
             planes[plane] += WARM[plane] * glow
         planes[plane] *= albedo
-    if shape:
-        _stand_up(scene, room, shape, planes, glow)
+    _stand_up(scene, room, shape, planes, glow)
     return planes
 
 
@@ -73,25 +72,25 @@ def enlarge(field: Array, width: int, height: int) -> Array:
     return np.asarray(large)[:height, :width]
 
 
-def silhouette(camera: Camera, shape: Shape, margin: int) -> Array:
-    """Coverage on the coarse grid, with a margin."""
+def silhouette(camera: Camera, shape: Shape) -> Array:
+    """Coverage on the coarse grid, with its margin."""
     rows, columns = -(-camera.height // COARSE), -(-camera.width // COARSE)
-    at_column = (np.arange(-margin, columns + margin) + 0.5) * COARSE
-    at_row = (np.arange(-margin, rows + margin) + 0.5) * COARSE
+    at_column = (np.arange(-MARGIN, columns + MARGIN) + 0.5) * COARSE
+    at_row = (np.arange(-MARGIN, rows + MARGIN) + 0.5) * COARSE
     x, y = _plane(camera, shape.z, at_column[None, :], at_row[:, None])
     return np.clip(0.5 - shape.distance(x, y) * camera.unit / COARSE, 0, 1)
 
 
-def _fields(scene: Scene, room: Room, x: Array, y: Array, z: Array) -> tuple[Array, Array]:
+def _fields(room: Room, x: Array, y: Array, z: Array) -> tuple[Array, Array]:
     """Key and fill light on the coarse grid."""
     side = room.light.side
     towards = np.tanh(1.1 * side * x)
     on_table = np.clip(z / 0.05, 0, 1)
     facing = 0.96 + 0.04 * on_table
-    direct = room.light.pattern(x, y, z) * sunlit(room.camera, side, list(room.casters), x, y, z) * facing
+    direct = room.light.pattern(x, y, z) * sunlit(room.camera, side, room.casters, x, y, z) * facing
     fold = 1 - 0.10 * np.exp(-((y / 0.07) ** 2) - (z / 0.30) ** 2)
     sky = (1 + 0.17 * towards) * (1 - 0.10 * np.clip(y - 0.15, 0, 1)) * fold * (1 + 0.05 * on_table)
-    sky = sky * open_sky(list(room.contacts), x, y, z)
+    sky = sky * open_sky(room.contacts, x, y, z)
     return (SUN * direct).astype(np.float32), (FILL * sky).astype(np.float32)
 
 
@@ -121,11 +120,9 @@ def _stand_up(scene: Scene, room: Room, shape: Shape, planes: Array, glow: Array
     edge = np.clip(0.5 - shape.distance(back_x, back_y) * camera.unit, 0, 1)
     face = np.clip(0.5 - shape.distance(front_x, front_y) * camera.unit, 0, 1)
 
-    coarse_x, coarse_y = _plane(
-        camera, shape.z, columns[:, COARSE // 2 :: COARSE], rows[COARSE // 2 :: COARSE]
-    )
+    coarse_x, coarse_y = _plane(camera, shape.z, columns[:, COARSE // 2 :: COARSE], rows[COARSE // 2 :: COARSE])
     bare = Room(camera=camera, light=room.light, casters=tuple(c for c in room.casters if c.z > shape.z + 0.01))
-    direct, sky = _fields(scene, bare, coarse_x, coarse_y, np.full_like(coarse_y, shape.z))
+    direct, sky = _fields(bare, coarse_x, coarse_y, np.full_like(coarse_y, shape.z))
     foot = 1 - 0.22 * np.exp(-np.maximum(coarse_y, 0) / 0.035) if shape.kind == "arch" else np.ones_like(coarse_y)
     direct, sky = (
         enlarge(np.broadcast_to(field, (coarse_y.shape[0], coarse_x.shape[1])), x1 - x0, y1 - y0)

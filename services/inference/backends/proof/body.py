@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from services.inference.backends.proof.label import Label
 from services.inference.backends.proof.matcap import Material
 from services.inference.backends.proof.scene import Product
+from services.inference.backends.proof.shadow import Contact
 from services.inference.backends.proof.surface import Surface
 
 # Share of light kept at a height, interpolated between: (height, red, green, blue).
@@ -15,8 +16,9 @@ Tones = tuple[tuple[float, float, float, float], ...]
 class Piece:
     """One solid: `up` and `across` place its foot, `materials` go by face; the rest is how light is kept on it.
 
-    `bands` are ribs round a lathe, `grain` an even unevenness, `specks` a stone's (`spread` texels to a unit across), `veins` a leaf's. `ember` is the height of a
-    flame inside it; a `flat` piece has no height of its own (its `h` runs along it).
+    `bands` are ribs round a lathe, `grain` the fibres of turned wood, `specks` a stone's or a card's (`spread` texels
+    to a unit across), `veins` a leaf's. `ember` is the height of a flame inside it. A `flat` piece lies: its `h` runs
+    along it and is no height.
     """
 
     surface: Surface
@@ -45,3 +47,8 @@ class Body:
     height: float
     size: float = 1.0
     product: Product | None = None
+
+    @property
+    def contact(self) -> Contact:
+        x, y, z = self.at
+        return Contact(x=x, y=y, z=z, wide=self.wide, deep=self.deep, height=self.height)

@@ -69,33 +69,39 @@ FILLS, CLOSE = 0.74, (1.12, 1.6)
 
 
 def stand(scene: Scene) -> Stand:
+    """Each layout's place; a headline's space pushes it aside, a reversed scene moves it."""
     away = {"left": 1.0, "right": -1.0}.get(scene.space, 0.0)
     if scene.layout == "tile":
-        return Stand(x=0.15 * away or (0.105 * scene.side if scene.reversed else 0.0), z=0.93, size=1.0, plinth=(0.215, 0.072))
+        x = 0.15 * away or (0.105 * scene.side if scene.reversed else 0.0)
+        return Stand(x=x, z=0.93, size=1.0, plinth=(0.215, 0.072))
     if scene.layout == "lifestyle":
-        x = 0.24 * away if away else (-0.11 if scene.reversed else 0.11)
+        x = 0.24 * away or (-0.11 if scene.reversed else 0.11)
         return Stand(x=x, z=0.80, size=1.16, plinth=None)
-    # Reversed, the product steps to the outer side of its disc and down from its plinth.
-    x = 0.5 * away + (0.12 * (away or 1.0) if scene.reversed else 0.0)
-    return Stand(x=x, z=0.92, size=1.1, plinth=None if scene.reversed else (0.30, 0.05))
+    if scene.reversed:  # to the outer side of its disc, and down from its plinth
+        return Stand(x=0.5 * away + 0.12 * (away or 1.0), z=0.92, size=1.1, plinth=None)
+    return Stand(x=0.5 * away, z=0.92, size=1.1, plinth=(0.30, 0.05))
 
 
 def frame(scene: Scene, *, width: int, height: int, tall: float) -> Camera:
     """The camera of a scene whose product is `tall` high."""
     unit = min(height, width / ASPECT[scene.layout])
-    line = 0.64 * height
-    if scene.space == "top":
-        unit, line = unit * 0.84, 0.70 * height
-    centre = width / 2
     if scene.close:
-        place = stand(scene)
-        base = place.z * SIN - (place.plinth[1] * COS if place.plinth else 0)
-        unit *= min(CLOSE[1], max(CLOSE[0], FILLS / (tall * place.size)))
-        # The product's foot stays near the lower edge, and its axis moves a little off the middle, away from the light.
-        line = (0.875 if scene.layout != "hero" else 0.9) * height - base * unit
-        centre = width * (0.5 - 0.045 * scene.side if scene.space in ("none", "top") else _third(scene)) - place.x * unit
-    return Camera(width=width, height=height, unit=unit, centre=centre, line=line)
+        return _close(scene, width, height, unit, tall)
+    if scene.space == "top":
+        return Camera(width=width, height=height, unit=0.84 * unit, centre=width / 2, line=0.70 * height)
+    return Camera(width=width, height=height, unit=unit, centre=width / 2, line=0.64 * height)
 
 
-def _third(scene: Scene) -> float:
-    return 0.72 if scene.space == "left" else 0.28
+def _close(scene: Scene, width: int, height: int, unit: float, tall: float) -> Camera:
+    """The product's foot near the lower edge, its axis a little off the middle (or on the third that is not kept)."""
+    place = stand(scene)
+    unit *= min(CLOSE[1], max(CLOSE[0], FILLS / (tall * place.size)))
+    axis = {"left": 0.72, "right": 0.28}.get(scene.space, 0.5 - 0.045 * scene.side)
+    foot = place.z * SIN - (place.plinth[1] * COS if place.plinth else 0)
+    return Camera(
+        width=width,
+        height=height,
+        unit=unit,
+        centre=width * axis - place.x * unit,
+        line=(0.9 if scene.layout == "hero" else 0.875) * height - foot * unit,
+    )

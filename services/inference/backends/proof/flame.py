@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from services.inference.backends.proof.camera import Array, Camera
 from services.inference.backends.proof.backdrop import WARM
+from services.inference.backends.proof.camera import Array, Camera
 
 
 def burn(planes: Array, camera: Camera, at: tuple[float, float, float], size: float) -> None:

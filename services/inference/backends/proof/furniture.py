@@ -32,9 +32,7 @@ def _strip(strip: Array, scene: Scene, edge: int, *, seed: int | None) -> None:
     strip[:] = np.asarray(Image.alpha_composite(image.convert("RGBA"), over).convert("RGB"))
 
 
-def _corners(
-    pen: ImageDraw.ImageDraw, width: int, height: int, edge: int, ink: tuple[int, ...], *, top: bool
-) -> None:
+def _corners(pen: ImageDraw.ImageDraw, width: int, height: int, edge: int, ink: tuple[int, ...], *, top: bool) -> None:
     inset, long, hair = round(edge * 0.42), round(edge * 0.40), max(1, round(edge / 36))
     y = inset if top else height - 1 - inset
     for x, way in ((inset, 1), (width - 1 - inset, -1)):
@@ -51,7 +49,9 @@ def _line(
     for swatch in scene.swatches:
         pen.rectangle((x, round(middle - side / 2), x + side - 1, round(middle - side / 2) + side - 1), fill=swatch)
         x += side
-    words = "   ".join(word for word in (scene.template, f"seed {seed}", scene.product.sku or scene.product.name) if word)
+    words = "   ".join(
+        word for word in (scene.template, f"seed {seed}", scene.product.sku or scene.product.name) if word
+    )
     right = width - edge * 1.15
     proof = face.getlength("PROOF")
     room = right - proof - edge - (x + edge * 0.4)

@@ -73,9 +73,7 @@ class Light:
         row = (0.5 - ((u - left) * s + (v - top) * c) / 0.95) * BRANCH_PX
         texture = branch(self.season)
         edge = BRANCH_PX - 1
-        shadow: Array = texture[
-            np.clip(row, 0, edge).astype(np.int32), np.clip(column, 0, edge).astype(np.int32)
-        ]
+        shadow: Array = texture[np.clip(row, 0, edge).astype(np.int32), np.clip(column, 0, edge).astype(np.int32)]
         return shadow
 
 
@@ -150,7 +148,9 @@ def _blade(x: float, y: float, angle: float, length: float, width: float) -> lis
         t = index / 12 if index <= 12 else (24 - index) / 12
         across = width / 2 * math.sin(math.pi * t**0.8) * (1 if index <= 12 else -1)
         outline.append(
-            (x + t * length * math.cos(angle) - across * math.sin(angle),
-             y + t * length * math.sin(angle) + across * math.cos(angle))
+            (
+                x + t * length * math.cos(angle) - across * math.sin(angle),
+                y + t * length * math.sin(angle) + across * math.cos(angle),
+            )
         )
     return outline

@@ -30,7 +30,7 @@ class Material:
 
 @dataclass(frozen=True, slots=True)
 class Normals:
-    """The table's own grid: normals (seen, and in the world, mirrored so that the light stands left) and reflections."""
+    """The table's own grid: normals, seen and in the world (mirrored: the light stands left), and reflections."""
 
     seen_x: Array
     seen_z: Array
@@ -40,7 +40,7 @@ class Normals:
 
 
 @lru_cache(maxsize=24)
-def opaque(rough: float, shine: float, metal: bool, side: int) -> Array:
+def opaque(rough: float, shine: float, side: int, *, metal: bool) -> Array:
     """(3, SIZE·SIZE): fill is colour × the first + the second, key is colour × the third."""
     grid = _normals(side)
     mirrored = room(*grid.ray, rough)
@@ -82,7 +82,7 @@ def _normals(side: int) -> Normals:
 
 
 def room(x: Array, y: Array, z: Array, rough: float) -> Array:
-    """Radiance from a direction: a window with bars to the left front, a pale strip right, ceiling, floor, dark room."""
+    """Radiance from a direction: a barred window left, a pale strip right, ceiling, floor, dark room."""
     around = np.degrees(np.arctan2(x, z))
     above = np.degrees(np.arcsin(np.clip(y, -1, 1)))
     soft = 2.2 + 34 * rough

@@ -25,7 +25,7 @@ def encode(pixels: Array) -> bytes:
             b"\x89PNG\r\n\x1a\n",
             _chunk(b"IHDR", header),
             _chunk(b"sRGB", b"\x00"),
-            _chunk(b"IDAT", zlib.compress(filtered, 1)),
+            _chunk(b"IDAT", zlib.compress(filtered.data, 1)),
             _chunk(b"IEND", b""),
         )
     )

@@ -4,6 +4,7 @@ A body casts as a flat silhouette standing at its own depth: exact for what is f
 meet, its contact darkening hides the difference. Silhouettes live on the coarse grid, blurred by distance.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,20 +12,24 @@ from PIL import Image, ImageFilter
 
 from services.inference.backends.proof.camera import COARSE, COS, SIN, Array, Camera
 from services.inference.backends.proof.light import KEY
+from services.inference.backends.proof.texture import sample
 
 # Blur of the silhouette in world units, at these distances along the ray.
 BLURS = ((0.0, 0.003), (0.25, 0.014), (0.8, 0.045))
 DENSITY = 0.94
+# What stands beside the frame still casts into it: silhouettes are this many coarse cells larger on every side.
+MARGIN = 48
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caster:
-    """A silhouette at depth `z`; `levels` are coarse pictures of the frame, ever more blurred;
-    `reach` is where they hold anything (top, bottom, left, right)."""
+    """A silhouette at depth `z`: coarse pictures of the frame, ever more blurred.
+
+    `reach` is where they hold anything: top, bottom, left, right.
+    """
 
     z: float
     levels: tuple[Array, ...]
-    margin: int
     reach: tuple[int, int, int, int]
 
 
@@ -40,14 +45,14 @@ class Contact:
     height: float
 
 
-def caster(camera: Camera, silhouette: Array, *, z: float, margin: int) -> Caster:
-    """From coverage on the coarse grid of the frame, with `margin` coarse cells more on every side."""
+def caster(camera: Camera, silhouette: Array, *, z: float) -> Caster:
+    """From coverage on the coarse grid of the frame, with its margin."""
     image = Image.fromarray((np.clip(silhouette, 0, 1) * 255).astype(np.uint8))
     levels = []
     for _, blur in BLURS:
         blurred = image.filter(ImageFilter.GaussianBlur(blur * camera.unit / COARSE))
         levels.append(np.asarray(blurred, dtype=np.float32) / 255)
-    return Caster(z=z, levels=tuple(levels), margin=margin, reach=_bounds(levels[-1]))
+    return Caster(z=z, levels=tuple(levels), reach=_bounds(levels[-1]))
 
 
 def _bounds(softest: Array) -> tuple[int, int, int, int]:
@@ -59,7 +64,7 @@ def _bounds(softest: Array) -> tuple[int, int, int, int]:
     return max(rows[0] - 1, 0), min(rows[-1] + 1, height - 2), max(columns[0] - 1, 0), min(columns[-1] + 1, width - 2)
 
 
-def sunlit(camera: Camera, side: int, casters: list[Caster], x: Array, y: Array, z: Array) -> Array:
+def sunlit(camera: Camera, side: int, casters: Sequence[Caster], x: Array, y: Array, z: Array) -> Array:
     """Share of the key light that reaches each point, 0..1."""
     lit: Array = np.ones(np.broadcast_shapes(x.shape, y.shape, z.shape), dtype=np.float32)
     for one in casters:
@@ -69,15 +74,15 @@ def sunlit(camera: Camera, side: int, casters: list[Caster], x: Array, y: Array,
 
 def _shade(camera: Camera, side: int, caster: Caster, x: Array, y: Array, z: Array) -> Array:
     travel = (caster.z - z) / KEY[2]
-    column = (camera.centre + (x + travel * KEY[0] * -side) * camera.unit) / COARSE - 0.5 + caster.margin
-    row = (camera.line + (caster.z * SIN - (y + travel * KEY[1]) * COS) * camera.unit) / COARSE - 0.5 + caster.margin
+    column = (camera.centre + (x + travel * KEY[0] * -side) * camera.unit) / COARSE - 0.5 + MARGIN
+    row = (camera.line + (caster.z * SIN - (y + travel * KEY[1]) * COS) * camera.unit) / COARSE - 0.5 + MARGIN
     top, bottom, left, right = caster.reach
     inside = (travel > 0) & (column > left) & (column < right) & (row > top) & (row < bottom)
     at = np.nonzero(inside)
     travel, column, row = (np.broadcast_to(part, inside.shape)[at] for part in (travel, column, row))
     dark: Array = np.zeros(len(travel), dtype=np.float32)
     for level, (far, _) in enumerate(BLURS):
-        dark += _weight(travel, level, far) * _bilinear(caster.levels[level], row, column)
+        dark += _weight(travel, level, far) * sample(caster.levels[level], row, column)
     shade: Array = np.zeros(inside.shape, dtype=np.float32)
     # Light that has travelled far past an edge is filled from the rest of the room.
     shade[at] = dark * np.clip(1.12 - 0.30 * travel, 0.25, 1)
@@ -93,18 +98,7 @@ def _weight(travel: Array, level: int, far: float) -> Array:
     return weight
 
 
-def _bilinear(image: Array, row: Array, column: Array) -> Array:
-    r, c = row.astype(np.int32), column.astype(np.int32)
-    fr, fc = row - r, column - c
-    width = image.shape[1]
-    flat, at = image.ravel(), r * width + c
-    above = flat[at] * (1 - fc) + flat[at + 1] * fc
-    below = flat[at + width] * (1 - fc) + flat[at + width + 1] * fc
-    value: Array = above * (1 - fr) + below * fr
-    return value
-
-
-def open_sky(contacts: list[Contact], x: Array, y: Array, z: Array) -> Array:
+def open_sky(contacts: Sequence[Contact], x: Array, y: Array, z: Array) -> Array:
     """Share of the fill light that reaches each point past the bodies standing there, 0..1."""
     seen: Array = np.ones(np.broadcast_shapes(x.shape, y.shape, z.shape), dtype=np.float32)
     for foot in contacts:

@@ -1,5 +1,6 @@
 """The solids that are not lathes: boxes, rods, pebbles and leaves, as surfaces like theirs."""
 
+import itertools
 import math
 from functools import lru_cache
 
@@ -74,7 +75,7 @@ def rod(points: Points, radius: float, unit: float) -> Surface:
     x, up = _grid(left, top, right, bottom, scale)
     best = np.full((bottom - top, right - left), 1e9, dtype=np.float32)
     dx, dy = np.zeros_like(best), np.zeros_like(best)
-    for (x0, y0), (x1, y1) in zip(points, points[1:], strict=False):
+    for (x0, y0), (x1, y1) in itertools.pairwise(points):
         ax, ay = x1 - x0, y1 - y0
         share = np.clip(((x - x0) * ax + (up - y0) * ay) / max(ax * ax + ay * ay, 1e-12), 0, 1)
         ox, oy = x - x0 - share * ax, up - y0 - share * ay
@@ -176,14 +177,35 @@ def _grid(left: int, top: int, right: int, bottom: int, scale: float) -> tuple[A
 
 
 def _surface(
-    left: int, top: int, cover: Array, nx: Array, ny: Array, *, u: Array, h: Array, depth: Array, face: Array, fine: int = FINE
+    left: int,
+    top: int,
+    cover: Array,
+    nx: Array,
+    ny: Array,
+    *,
+    u: Array,
+    h: Array,
+    depth: Array,
+    face: Array,
+    fine: int = FINE,
 ) -> Surface:
-    whole = [part.astype(np.float32, copy=False) for part in (cover, nx, ny, u, h, depth)]
-    faces = face.astype(np.uint8, copy=False)
-    for part in (*whole, faces):
-        part.setflags(write=False)
-    cover, nx, ny, u, h, depth = whole
-    return Surface(left=left, top=top, cover=cover, nx=nx, ny=ny, u=u, h=h, depth=depth, face=faces, fine=fine)
+    def kept(part: Array, kind: type = np.float32) -> Array:
+        part = part.astype(kind, copy=False)
+        part.setflags(write=False)  # shared by every comp that shows this solid
+        return part
+
+    return Surface(
+        left=left,
+        top=top,
+        cover=kept(cover),
+        nx=kept(nx),
+        ny=kept(ny),
+        u=kept(u),
+        h=kept(h),
+        depth=kept(depth),
+        face=kept(face, np.uint8),
+        fine=fine,
+    )
 
 
 def _hull(points: list[tuple[float, float]]) -> list[tuple[float, float]]:

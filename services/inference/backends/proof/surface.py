@@ -5,7 +5,6 @@ foot, columns grow to the right, rows downwards.
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 

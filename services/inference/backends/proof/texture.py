@@ -18,9 +18,9 @@ def tile() -> Array:
     for size, weight in ((0, 0.5), (1, 0.8), (3, 1.0), (9, 0.9)):
         smooth = noise
         for axis in (0, 1):
-            smooth = sum(np.roll(smooth, shift, axis) for shift in range(-size, size + 1)) / (2 * size + 1)
+            smooth = np.mean([np.roll(smooth, shift, axis) for shift in range(-size, size + 1)], axis=0)
         whole += weight * smooth / smooth.std()
-    texture = (whole / (2.2 * whole.std())).astype(np.float32)
+    texture: Array = (whole / (2.2 * whole.std())).astype(np.float32)
     texture.setflags(write=False)
     return texture
 
@@ -35,4 +35,17 @@ def at(row: Array, column: Array) -> Array:
     value: Array = (flat[low + left] * (1 - fc) + flat[low + right] * fc) * (1 - fr) + (
         flat[high + left] * (1 - fc) + flat[high + right] * fc
     ) * fr
+    return value
+
+
+def sample(texture: Array, row: Array, column: Array) -> Array:
+    """Bilinear, held at the edges."""
+    height, width = texture.shape
+    row, column = np.clip(row, 0, height - 1.001), np.clip(column, 0, width - 1.001)
+    r, c = row.astype(np.int32), column.astype(np.int32)
+    fr, fc = row - r, column - c
+    flat, at = texture.ravel(), r * width + c
+    above = flat[at] * (1 - fc) + flat[at + 1] * fc
+    below = flat[at + width] * (1 - fc) + flat[at + width + 1] * fc
+    value: Array = above * (1 - fr) + below * fr
     return value

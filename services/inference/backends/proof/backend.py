@@ -1,0 +1,184 @@
+"""Backend `proof`: comps drawn in child processes, so that neither the loop nor a lease waits for a picture."""
+
+import asyncio
+import json
+import os
+import sys
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections.abc import Callable
+from contextlib import suppress
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from services.inference.backends import BackendFailure, Generated, Generation, GenerationCancelled
+from services.inference.backends.proof.child import LENGTH
+from shared.events import FailureReason
+
+ROOT = Path(__file__).resolve().parents[4]
+# A step at 4096 px on a busy machine takes a fraction of this; a child that is silent for longer hangs.
+SILENCE_SECONDS = 120.0
+# A child that nobody asked for this long gives its memory (100–300 MB of caches) back.
+IDLE_SECONDS = 60.0
+# All a child inherits: how to find programs and libraries, none of the service's secrets.
+INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "PYTHONDONTWRITEBYTECODE")
+
+
+class ProofBackend:
+    """Draws up to `children` comps at once; further calls wait. A child starts when needed and leaves when idle."""
+
+    name = "proof"
+
+    def __init__(self, *, children: int = 1, idle_seconds: float = IDLE_SECONDS) -> None:
+        self._places = asyncio.Semaphore(children)
+        self._idle: list[Child] = []
+        self._idle_seconds = idle_seconds
+
+    async def generate(
+        self, work: Generation, *, progress: Callable[[int, int], None], cancelled: Callable[[], bool]
+    ) -> Generated:
+        async with self._places:
+            if cancelled():
+                raise GenerationCancelled
+            child = await self._wake()
+            try:
+                return await child.draw(work, progress=progress, cancelled=cancelled)
+            except (GenerationCancelled, BackendFailure):
+                raise
+            except BaseException:
+                child.kill()  # it stands in the middle of a comp that nobody waits for
+                raise
+            finally:
+                self._rest(child)
+
+    async def close(self) -> None:
+        idle, self._idle = self._idle, []
+        await asyncio.gather(*(child.close() for child in idle))
+
+    async def _wake(self) -> "Child":
+        while self._idle:
+            child = self._idle.pop()
+            if child.alive:
+                child.stay()
+                return child
+        return await Child.start()
+
+    def _rest(self, child: "Child") -> None:
+        if child.alive:
+            child.leave_after(self._idle_seconds)
+            self._idle.append(child)
+
+
+class Child:
+    """The worker's end of one drawing process."""
+
+    def __init__(self, process: Process) -> None:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        self._process = process
+        self._asked, self._told = process.stdin, process.stdout
+        self._killed = False
+        self._leaving: asyncio.TimerHandle | None = None
+
+    @classmethod
+    async def start(cls) -> "Child":
+        inherited = {name: value for name, value in os.environ.items() if name in INHERITED}
+        # numpy's linear algebra is not used: its threads would only take memory.
+        path = os.pathsep.join([str(ROOT), *filter(None, sys.path)])
+        return cls(
+            await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", f"{__package__}.child"),
+                env=inherited | {"PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1"},
+                stdin=PIPE,
+                stdout=PIPE,
+                stderr=DEVNULL,
+                start_new_session=True,  # Ctrl-C in a terminal is the worker's to answer
+            )
+        )
+
+    @property
+    def alive(self) -> bool:
+        return not self._killed and self._process.returncode is None
+
+    async def draw(
+        self, work: Generation, *, progress: Callable[[int, int], None], cancelled: Callable[[], bool]
+    ) -> Generated:
+        scene = {"template": work.label, **work.scene}
+        await self._send({"scene": scene, "seed": work.seed, "width": work.width, "height": work.height})
+        while True:
+            head, bodies = await self._receive()
+            if head["is"] == "step":
+                progress(head["step"], head["steps"])
+                await self._send({"go": not cancelled()})
+            elif head["is"] == "stopped":
+                raise GenerationCancelled
+            elif head["is"] == "failed":
+                reason = FailureReason.OUT_OF_MEMORY if head["memory"] else FailureReason.INTERNAL
+                raise BackendFailure(reason, f"the proof renderer: {head['detail']}", retriable=head["memory"])
+            else:
+                return _generated(work, head, bodies)
+
+    def leave_after(self, seconds: float) -> None:
+        self._leaving = asyncio.get_running_loop().call_later(seconds, self.kill)
+
+    def stay(self) -> None:
+        if self._leaving is not None:
+            self._leaving.cancel()
+
+    def kill(self) -> None:
+        self._killed = True
+        with suppress(ProcessLookupError):
+            self._process.kill()
+
+    async def close(self) -> None:
+        """It leaves at the end of its input; one that is busy is ended."""
+        self.stay()
+        self._asked.close()
+        try:
+            await asyncio.wait_for(self._process.wait(), 1.0)
+        except TimeoutError:
+            self.kill()
+            await self._process.wait()
+
+    async def _send(self, head: dict[str, Any]) -> None:
+        encoded = json.dumps(head).encode()
+        try:
+            self._asked.write(LENGTH.pack(len(encoded)) + encoded)
+            await self._asked.drain()
+        except ConnectionError:
+            raise await self._gone() from None
+
+    async def _receive(self) -> tuple[dict[str, Any], list[bytes]]:
+        try:
+            async with asyncio.timeout(SILENCE_SECONDS):
+                (length,) = LENGTH.unpack(await self._told.readexactly(LENGTH.size))
+                head = json.loads(await self._told.readexactly(length))
+                return head, [await self._told.readexactly(size) for size in head["bytes"]]
+        except TimeoutError:
+            self.kill()
+            detail = f"the proof renderer was silent for {SILENCE_SECONDS:.0f} s and was ended"
+            raise BackendFailure(FailureReason.MODEL_TIMEOUT, detail, retriable=True) from None
+        except (asyncio.IncompleteReadError, ConnectionError):
+            raise await self._gone() from None
+
+    async def _gone(self) -> BackendFailure:
+        self.kill()
+        code = await self._process.wait()
+        detail = f"the drawing process ended with {code} in the middle of a comp"
+        return BackendFailure(FailureReason.BACKEND_UNAVAILABLE, detail, retriable=True)
+
+
+def _generated(work: Generation, head: dict[str, Any], bodies: list[bytes]) -> Generated:
+    image, mask = bodies
+    left, top, right, bottom = head["live_area"]
+    x, y = head["focal"]
+    return Generated(
+        image=image,
+        width=work.width,
+        height=work.height,
+        manifest=head["manifest"],
+        mask=mask,
+        focal=(x, y),
+        live_area=(left, top, right, bottom),
+        cost=Decimal(0),
+    )
