@@ -12,6 +12,7 @@ import random
 import secrets
 import socket
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -332,10 +333,11 @@ class Worker:
     def _begin(self, leases: Sequence[Leased]) -> None:
         if not leases:
             return
+        for kind, many in Counter(lease.kind for lease in leases).items():
+            WORK_CLAIMED.labels(self.stage, kind).inc(many)
         ready = []
         for lease in leases:
             self.held[lease.work_id] = lease
-            WORK_CLAIMED.labels(self.stage, lease.kind).inc()
             why = _exhaustion(lease)
             if why is None:
                 ready.append(lease)
@@ -449,12 +451,13 @@ class Worker:
                     return
                 lease.failures += 1
                 group = [(lease, self.exhausted(lease, "its settlement was refused; see the log"))]
-        for lease, outcome in group:
+        for lease, _ in group:
             self.held.pop(lease.work_id, None)
-            if lease.work_id in settled:
-                WORK_SETTLED.labels(self.stage, lease.kind, outcome.name).inc()
-            else:
+            if lease.work_id not in settled:
                 log.warning("settlement.fenced", stage=self.stage, work=str(lease.work_id), epoch=lease.epoch)
+        ended = Counter((lease.kind, outcome.name) for lease, outcome in group if lease.work_id in settled)
+        for (kind, name), many in ended.items():
+            WORK_SETTLED.labels(self.stage, kind, name).inc(many)
         self._wake.set()
 
     async def _settle_once(self, group: Sequence[tuple[Leased, Outcome]]) -> set[UUID]:
