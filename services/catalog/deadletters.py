@@ -7,16 +7,15 @@ job was waiting for ends that job as failed: nothing is left in between for ever
 import base64
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID
 
-import aiosql
 import asyncpg
 import orjson
 
 from services.catalog.domain import COMPLETED
 from services.catalog.ledger.writing import Writing
+from services.catalog.sql import arrays, queries
 from shared import ids
 from shared.decoding import REPLAY_HEADER
 from shared.errors import Rejected
@@ -25,8 +24,6 @@ from shared.kafka import Producer, Record
 from shared.outbox import Transaction
 from shared.postgres import Pool, transaction
 from shared.topics import IMAGES_GENERATED, IMAGES_PROCESSED, PROMPTS_ASSEMBLED, REQUESTS_ACCEPTED, Topic
-
-queries = aiosql.from_path(Path(__file__).parent / "queries.sql", "asyncpg")
 
 # Where a job waits for exactly this record: dropped, it would wait for ever.
 CARRIES_JOBS = {
@@ -80,7 +77,7 @@ def read_dead_letter(record: Any, topic: Topic) -> DeadLetter:
 
 
 async def keep_dead_letters(running: Transaction, letters: Sequence[DeadLetter]) -> None:
-    await queries.keep_dead_letters(running.connection, *(list(column) for column in zip(*letters, strict=True)))
+    await queries.keep_dead_letters(running.connection, **arrays(queries.keep_dead_letters, letters))
 
 
 def shown(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,20 +7,18 @@ can pass one that commits late. A row holds all of one transaction's news for on
 import asyncio
 import contextlib
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID
 
-import aiosql
 import orjson
 import structlog
 
+from services.catalog.sql import queries
 from shared.errors import Unavailable
 from shared.outbox import Transaction
 from shared.postgres import Pool, transaction
 
 log = structlog.get_logger()
-queries = aiosql.from_path(Path(__file__).parent / "queries.sql", "asyncpg")
 
 POLL_SECONDS = 0.5  # news of other processes; this one's own wake listeners at once
 KEPT_SECONDS = 600.0
@@ -70,7 +68,7 @@ class Feed:
             running.connection,
             workspaces=[workspace for workspace, _ in rows],
             kinds=[kind for _, kind in rows],
-            bodies=[orjson.dumps(what).decode() for what in rows.values()],
+            bodies=[orjson.dumps(what, default=str).decode() for what in rows.values()],
         )
         running.after_commit(lambda: self._wake(newest))
 

@@ -1,6 +1,6 @@
 """From facts to rows: what each fact adds to which table. No I/O; a batch's rows are merged here, before any SQL."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -284,8 +284,3 @@ ADD: dict[type[Event], Callable[[Batch, Any], None]] = {
     AssetSuperseded: _publication,
     CancelRequested: _cancel,
 }
-
-
-def columns(rows: Sequence[Row]) -> list[list[Any]]:
-    """Rows as the arrays that `unnest` takes."""
-    return [list(column) for column in zip(*rows, strict=True)]

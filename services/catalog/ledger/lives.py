@@ -2,23 +2,20 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-import aiosql
 import asyncpg
 import orjson
 
 from services.catalog.domain import RANKED, STEPS
 from services.catalog.ledger.why import Note, Placed, Refusal, Ruled, Situation, Why, why
 from services.catalog.ledger.words import stage_of, words
+from services.catalog.sql import queries
 from shared import ids
 from shared.errors import Rejected
 from shared.events import JobStatus, WaitingOn
 from shared.postgres import Connection
-
-queries = aiosql.from_path(Path(__file__).parent.parent / "queries.sql", "asyncpg")
 
 REQUESTS_SHOWN = 50  # of a batch: a life is for reading, and every request can be asked for by itself
 HIDDEN = frozenset({"WorkspaceChanged"})  # names the hashes of keys

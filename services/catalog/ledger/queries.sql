@@ -103,12 +103,12 @@ on conflict (publication_id) do update set
     changed_at = excluded.changed_at
 where (excluded.rank, excluded.changed_at) > (p.rank, p.changed_at);
 
--- name: share_cancels$
+-- name: share_cancels()$
 -- Taken before tombstones are read, and against `hold_cancels`: of an asset that arrives and a cancel that is heard at
 -- the same time, whichever commits second sees the other.
 select pg_advisory_xact_lock_shared(hashtext('calotype.catalog.cancels'));
 
--- name: hold_cancels$
+-- name: hold_cancels()$
 select pg_advisory_xact_lock(hashtext('calotype.catalog.cancels'));
 
 -- name: await_review(assets, versions, workspaces, requests, jobs, runs, review_versions)

@@ -16,7 +16,8 @@ import asyncpg
 
 from services.catalog.domain import COMPLETED, ENDED, RANKED
 from services.catalog.feed import Feed, News
-from services.catalog.ledger.facts import Batch, Heard, columns, gather, heard
+from services.catalog.ledger.facts import Batch, Heard, gather, heard
+from services.catalog.sql import arrays
 from shared import ids, leases
 from shared.events import (
     CancelRequested,
@@ -78,31 +79,29 @@ class Writing:
         connection = self.connection
         changed: dict[UUID, asyncpg.Record] = {}
         if batch.facts:
-            await queries.write_facts(connection, *columns(batch.facts))
+            await queries.write_facts(connection, **arrays(queries.write_facts, batch.facts))
         if batch.requests:
-            await queries.write_requests(connection, *columns(batch.requests))
+            await queries.write_requests(connection, **arrays(queries.write_requests, batch.requests))
         if batch.standings:
             changed = await self._fold(batch)
         if batch.progress:
-            await queries.note_progress(connection, *columns(list(batch.progress.values())))
+            await queries.note_progress(connection, **arrays(queries.note_progress, list(batch.progress.values())))
         if batch.failures:
-            await queries.write_failures(connection, *columns(batch.failures))
+            await queries.write_failures(connection, **arrays(queries.write_failures, batch.failures))
         if batch.attempts:
-            await queries.write_attempts(connection, *columns(list(batch.attempts.values())))
+            await queries.write_attempts(connection, **arrays(queries.write_attempts, list(batch.attempts.values())))
         if batch.files:
-            await queries.write_files(connection, *columns(batch.files))
+            await queries.write_files(connection, **arrays(queries.write_files, batch.files))
         if batch.publications:
-            await queries.write_publications(connection, *columns(list(batch.publications.values())))
+            await queries.write_publications(
+                connection, **arrays(queries.write_publications, list(batch.publications.values()))
+            )
         if batch.retried:
             await queries.reopen_requests(connection, requests=list(batch.retried))
         return changed
 
     async def _fold(self, batch: Batch) -> dict[UUID, asyncpg.Record]:
-        arrays = columns(batch.standings)
-        jobs, requests, workspaces, sinces = arrays[0], arrays[1], arrays[2], arrays[6]
-        rows = queries.fold_jobs(
-            self.connection, jobs, requests, workspaces, arrays[3], arrays[4], arrays[5], sinces, arrays[7], arrays[8]
-        )
+        rows = queries.fold_jobs(self.connection, **arrays(queries.fold_jobs, batch.standings))
         changed = {row["job_id"]: row async for row in rows}
         for row in changed.values():
             self.news.append(News(row["workspace"], "job", {"job_id": row["job_id"], "status": RANKED[row["rank"]]}))
@@ -121,24 +120,11 @@ class Writing:
     # -- an asset has arrived: a person can decide, unless somebody cancelled meanwhile
 
     async def _arrive(self, batch: Batch, changed: Mapping[UUID, asyncpg.Record]) -> list[Event]:
-        found = queries.write_assets(
-            self.connection,
-            *columns(
-                [
-                    (
-                        a.asset_id,
-                        a.asset_version_id,
-                        a.workspace,
-                        a.request_id,
-                        a.job_id,
-                        a.run,
-                        a.event_id,
-                        a.occurred_at,
-                    )
-                    for a in batch.assets
-                ]
-            ),
-        )
+        rows = [
+            (a.asset_id, a.asset_version_id, a.workspace, a.request_id, a.job_id, a.run, a.event_id, a.occurred_at)
+            for a in batch.assets
+        ]
+        found = queries.write_assets(self.connection, **arrays(queries.write_assets, rows))
         new = {row["asset_version_id"] async for row in found}
         waiting = [a for a in batch.assets if a.asset_version_id in new and _is_completed(changed.get(a.job_id), a.run)]
         if not waiting:
@@ -165,7 +151,9 @@ class Writing:
             (a.asset_id, a.asset_version_id, a.workspace, a.request_id, a.job_id, a.run, version)
             for a, version in assets
         ]
-        new = {row["asset_id"] async for row in queries.await_review(self.connection, *columns(rows))}
+        new = {
+            row["asset_id"] async for row in queries.await_review(self.connection, **arrays(queries.await_review, rows))
+        }
         self.news += [
             News(a.workspace, "asset", {"asset_id": a.asset_id, "status": JobStatus.COMPLETED})
             for a, _ in assets

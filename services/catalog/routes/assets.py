@@ -9,8 +9,9 @@ from fastapi import APIRouter, Depends, Query, Response
 
 from services.catalog.domain import RANKED
 from services.catalog.ledger.facts import file_id
-from services.catalog.routes.frame import Filters, Reading, answer, queries, read_cursor, write_cursor
+from services.catalog.routes.frame import Filters, Reading, answer, read_cursor, write_cursor
 from services.catalog.routes.jobs import costs_of
+from services.catalog.sql import queries
 from shared.events import File, ImageGenerated, ImageProcessed
 from shared.http import HttpProblem
 from shared.identity import Caller, May

@@ -6,10 +6,11 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Query, Response
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from services.catalog.deadletters import drop, queries, replay, shown
+from services.catalog.deadletters import drop, replay, shown
 from services.catalog.feed import Feed
 from services.catalog.ledger.writing import Writing
 from services.catalog.routes.frame import Reading, answer, read_cursor, write_cursor
+from services.catalog.sql import queries
 from shared import identity
 from shared.http import HttpProblem
 from shared.identity import Caller, May

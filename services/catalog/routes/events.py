@@ -8,7 +8,8 @@ from fastapi import APIRouter, Depends, Header, Query
 from fastapi.responses import StreamingResponse
 
 from services.catalog.feed import Feed
-from services.catalog.routes.frame import Reading, queries
+from services.catalog.routes.frame import Reading
+from services.catalog.sql import queries
 from shared.errors import Unavailable
 from shared.identity import Caller, May
 

@@ -8,7 +8,8 @@ from fastapi import APIRouter, Depends, Response
 from fastapi.responses import FileResponse, RedirectResponse
 
 from services.catalog.ledger.facts import files_of
-from services.catalog.routes.frame import Reading, queries
+from services.catalog.routes.frame import Reading
+from services.catalog.sql import queries
 from shared.blobs import MEDIA_TYPES, Blobs, FileBlobs, content_disposition, verify_address
 from shared.errors import BlobMissing
 from shared.events import BY_TYPE, File

@@ -5,11 +5,9 @@ import binascii
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from decimal import Decimal
-from pathlib import Path
 from typing import Annotated, Any
 from uuid import UUID
 
-import aiosql
 import orjson
 from fastapi import Query, Response
 from pydantic import BaseModel, ConfigDict
@@ -20,8 +18,6 @@ from shared.events import JobStatus, Stage
 from shared.http import Gate
 from shared.identity import Caller
 from shared.postgres import Connection, Pool, workspace_transaction
-
-queries = aiosql.from_path(Path(__file__).parent.parent / "queries.sql", "asyncpg")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +85,6 @@ def answer(body: object, *, status: int = 200) -> Response:
 
 
 def _plain(value: object) -> Any:
-    if isinstance(value, Decimal):
+    if isinstance(value, Decimal | UUID):  # asyncpg's UUID is a class of its own, which orjson does not know
         return str(value)
     raise TypeError(type(value).__name__)

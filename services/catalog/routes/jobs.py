@@ -8,7 +8,8 @@ from fastapi import APIRouter, Depends, Query, Response
 
 from services.catalog.domain import COMPLETED, RANKED, STEPS
 from services.catalog.ledger.lives import explain
-from services.catalog.routes.frame import Filters, Reading, answer, queries, read_cursor, steps_of, write_cursor
+from services.catalog.routes.frame import Filters, Reading, answer, read_cursor, steps_of, write_cursor
+from services.catalog.sql import queries
 from shared import ids
 from shared.events import Stage, WaitingOn
 from shared.http import HttpProblem

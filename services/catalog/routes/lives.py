@@ -8,8 +8,9 @@ from fastapi import APIRouter, Depends, Response
 
 from services.catalog.domain import RANKED
 from services.catalog.ledger.lives import explain, find, life
-from services.catalog.routes.frame import Reading, answer, queries
+from services.catalog.routes.frame import Reading, answer
 from services.catalog.routes.jobs import job_of
+from services.catalog.sql import queries
 from shared.identity import Caller, May
 
 

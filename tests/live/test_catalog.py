@@ -1,0 +1,173 @@
+"""Stage 5 on a real Kafka and a real Postgres: one ledger row per fact, one standing per job, whatever the order."""
+
+import random
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from deploy.local.servers import EmbeddedServers
+from services.catalog.domain import Standing, fold, standings
+from services.catalog.feed import Feed
+from services.catalog.ledger.facts import heard
+from services.catalog.ledger.writing import Writing
+from shared.events import Event, JobStatus, ReviewNeeded, WaitingOn
+from shared.postgres import workspace_transaction
+from tests.catalog.facts import Job, Request
+from tests.live.cataloguing import catalog
+from tests.live.stage import eventually
+
+
+def all_facts(request: Request) -> list[Event]:
+    """Facts that disagree: the jobs of the request end in every way there is, one of them twice."""
+    good, failed, cancelled, retried = request.jobs
+    again = retried.again()
+    return [
+        request.accepted(),
+        *good.life(),
+        good.progressed(status=JobStatus.PENDING, waiting_on=WaitingOn.RATE),
+        good.progressed(after=3),
+        good.published(),
+        good.publication_failed(),
+        failed.assembled(),
+        failed.failed(),
+        cancelled.assembled(),
+        cancelled.cancelled(),
+        retried.assembled(),
+        retried.failed(),
+        again.retried(),
+        *again.life(),
+    ]
+
+
+async def test_a_life_is_kept_once_and_told_from_any_id(servers: EmbeddedServers, tmp_path: Path) -> None:
+    async with catalog(servers, tmp_path) as running:
+        request = Request(name="whole", variants=2, batch="winter")
+        job, other = request.jobs
+        await running.hear(*request.life(), job.published())
+        await running.hear(*request.life())  # again: nothing is written twice
+
+        facts = await running.rows("select event_id, count(*) from ledger group by event_id")
+        assert {row["count"] for row in facts} == {1}
+        needed = [e for e in await running.said("reviews-recorded.v1") if isinstance(e, ReviewNeeded)]
+        assert sorted(e.job_id for e in needed) == sorted([job.job_id, other.job_id])
+
+        for asked, kind in (
+            (request.request_id, "request"),
+            (request.batch_id, "batch"),
+            (job.job_id, "job"),
+            (job.asset_id, "asset"),
+            (job.asset_version_id, "asset version"),
+            (job.attempt_id, "attempt"),
+            (job.generated().event_id, "event"),
+            (job.published().publication_id, "publication"),
+        ):
+            answer = await running.ada.get(f"/v1/trace/{asked}")
+            assert answer.status_code == 200, f"{kind}: {answer.text}"
+            told = answer.json()
+            assert told["kind"] == kind
+            types = [fact["type"] for fact in told["facts"] if fact["job_id"] in {None, str(job.job_id)}]
+            assert types == [
+                "RequestAccepted",
+                "PromptAssembled",
+                "ImageGenerated",
+                "ImageProcessed",
+                "ReviewNeeded",
+                "AssetPublished",
+            ]
+        missing = await running.ada.get(f"/v1/trace/{uuid4()}")
+        assert missing.status_code == 404
+        assert missing.json()["type"] == "urn:calotype:problem:not_found"
+
+
+async def test_files_lead_to_the_life_they_belong_to(servers: EmbeddedServers, tmp_path: Path) -> None:
+    async with catalog(servers, tmp_path) as running:
+        request = Request(name="files")
+        (job,) = request.jobs
+        await running.hear(*request.life())
+        asset = (await running.ada.get(f"/v1/assets/{job.asset_id}")).json()
+        assert [file["name"] for file in asset["files"]] == ["original", "web-wide"]
+        for file in (*asset["files"], *asset["proxies"], asset["manifest"]):
+            assert (await running.ada.get(f"/v1/trace/{file['file_id']}")).json()["kind"] == "file"
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_the_upsert_folds_as_the_domain_does(servers: EmbeddedServers, tmp_path: Path, seed: int) -> None:
+    """Postgres and `later` agree on every job, however the facts are shuffled, repeated and cut into batches."""
+    chance = random.Random(seed)
+    async with catalog(servers, tmp_path) as running:
+        request = Request(name=f"shuffled {seed}", variants=4)
+        facts = all_facts(request)
+        told = [fact for fact in facts for _ in range(chance.randint(1, 3))]
+        chance.shuffle(told)
+        feed = Feed(running.service.database)
+        while told:
+            many = chance.randint(1, 6)
+            batch, told = told[:many], told[many:]
+            async with running.service.facts.transaction() as transaction:
+                writing = Writing(transaction, feed)
+                await writing.keep(map(heard, batch))
+                await writing.close()
+        expected: dict[object, Standing] = {s.job_id: s for s in fold(s for fact in facts for s in standings(fact))}
+        rows = await running.rows("select * from jobs where request_id = $1", request.request_id)
+        found = {row["job_id"]: Standing(**row) for row in rows}
+        assert found == expected
+        await _projection_is_the_same(running, request)
+
+
+async def _projection_is_the_same(running: object, request: Request) -> None:
+    sql = running.sql  # type: ignore[attr-defined]
+    good, _, _, retried = request.jobs
+    again: Job = retried.again()
+    waiting = "select array_agg(asset_id order by asset_id) from awaiting_review where request_id = $1"
+    assert await sql(waiting, request.request_id) == sorted([good.asset_id, again.asset_id])
+    assert await sql("select state from publications where job_id = $1", good.job_id) == "delivered"
+    assert await sql("select count(*) from failures where request_id = $1", request.request_id) == 2
+    assert await sql("select count(*) from attempts where job_id = $1", again.job_id) == 2
+    assert await sql("select completed_at is null from requests where request_id = $1", request.request_id)
+
+
+async def test_a_workspace_sees_nothing_of_another(servers: EmbeddedServers, tmp_path: Path) -> None:
+    async with catalog(servers, tmp_path) as running:
+        stranger = uuid4()
+        mine, theirs = Request(name="mine"), Request(name="theirs", workspace=stranger)
+        await running.hear(*mine.life(), *theirs.life())
+        listed = (await running.ada.get("/v1/jobs")).json()["jobs"]
+        assert [job["request_id"] for job in listed] == [str(mine.request_id)]
+        (job,) = theirs.jobs
+        for path in (f"/v1/jobs/{job.job_id}", f"/v1/assets/{job.asset_id}", f"/v1/trace/{job.job_id}"):
+            assert (await running.ada.get(path)).status_code == 404
+        tables = await running.rows(
+            "select c.relname, c.relforcerowsecurity from pg_class c join pg_attribute a on a.attrelid = c.oid "
+            "where c.relnamespace = 'catalog'::regnamespace and c.relkind = 'r' and a.attname = 'workspace'"
+        )
+        assert {"ledger", "jobs", "assets", "decisions"} <= {table["relname"] for table in tables}
+        async with workspace_transaction(running.service.database, stage="catalog", workspace=stranger) as connection:
+            for table in tables:
+                assert table["relforcerowsecurity"], table["relname"]
+                foreign = await connection.fetchval(
+                    f"select count(*) from {table['relname']} where workspace <> $1", stranger
+                )
+                assert foreign == 0, table["relname"]
+            assert await connection.fetchval("select count(*) from ledger") > 0
+
+
+async def test_a_cancel_drops_what_waits_for_a_person(servers: EmbeddedServers, tmp_path: Path) -> None:
+    async with catalog(servers, tmp_path) as running:
+        request = Request(name="cancelled", variants=2)
+        job, other = request.jobs
+        early, late = request.life()[:-3], other.life()
+        await running.hear(*early)
+        await running.hear(request.cancel())
+
+        async def ended() -> list[str]:
+            answer = (await running.ada.get("/v1/jobs", params={"status": "cancelled"})).json()
+            return [found["job_id"] for found in answer["jobs"]]
+
+        assert await eventually(ended) == [str(job.job_id)]
+        await running.hear(*late)  # it arrives after its cancel
+        assert set(await eventually(ended)) == {str(job.job_id), str(other.job_id)}
+        assert await running.assets(status="completed") == []
+        completed = (await running.ada.get(f"/v1/trace/{request.request_id}")).json()["facts"][-1]
+        assert completed["type"] == "RequestCompleted"
+        assert completed["body"]["jobs"] == {"cancelled": 2}
