@@ -1,0 +1,484 @@
+"""What a request may ask for: one validation for Kafka, HTTP, CSV and JSONL. No I/O, no clock."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from pydantic import ValidationError
+
+from shared import ids
+from shared.events import (
+    Brief,
+    Confidentiality,
+    ImageRequested,
+    Pin,
+    Problem,
+    RequestAccepted,
+)
+from shared.library.documents import (
+    Brand,
+    BrandProduct,
+    Campaign,
+    Policy,
+    Recipe,
+    Rubric,
+    Scalar,
+    Template,
+    Variable,
+)
+from shared.library.problems import problems_of, suggest
+from shared.library.rendering import TemplateFault
+from shared.library.shelf import Shelf
+from shared.library.terms import find
+from shared.library.values import names_of, product_of
+
+MAX_JOBS = 100  # of one request; more are more requests
+# Postgres stores no U+0000, and U+001F separates the fields of derived ids; tab and line ends alone are text.
+CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_CONTROL_IN_JSON = re.compile(r"\\u00[01]|\\[bf]|\x7f")  # quick, and sometimes wrong: an escaped backslash looks alike
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Where an ask came from, and the ids that follow from it."""
+
+    request_id: UUID
+    workspace: UUID
+    principal: str
+    cause: UUID | str
+    kind: str
+    id: str | None = None
+    batch_id: UUID | None = None
+    row_key: str | None = None
+    supersedes: UUID | None = None
+    traceparent: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """What a campaign makes of one asset type: every document found, and pinned."""
+
+    asset_type: str
+    campaign: Campaign
+    template: Template
+    brand: Brand
+    policy: Policy
+    rubric: Rubric
+    recipes: dict[str, Recipe]
+    pins: dict[str, Pin]
+    recipe_pins: dict[str, Pin]
+    catalogue: dict[str, BrandProduct]
+    shows_a_product: bool
+
+
+class Offers:
+    """The offers of one shelf, each put together once: a file of 100,000 rows asks for the same three."""
+
+    def __init__(self, shelf: Shelf) -> None:
+        self.shelf = shelf
+        self._known: dict[tuple[str, str, str], Offer | None] = {}
+
+    def find(self, campaign: Campaign, asset_type: str, template: str) -> Offer | None:
+        """None where something the campaign names is not published (any more)."""
+        key = (campaign.label, asset_type, template)
+        if key not in self._known:
+            self._known[key] = self._put_together(campaign, asset_type, template)
+        return self._known[key]
+
+    def _put_together(self, campaign: Campaign, asset_type: str, reference: str) -> Offer | None:
+        made = campaign.asset_types[asset_type]
+        template = self.shelf.find(Template, reference)
+        brand = self.shelf.find(Brand, campaign.brand)
+        rubric = self.shelf.find(Rubric, made.rubric)
+        policy = self.shelf.find(Policy, template.policy) if template else None
+        found = {channel: self.shelf.find(Recipe, name) for channel, name in made.recipes.items()}
+        recipes = {channel: recipe for channel, recipe in found.items() if recipe is not None}
+        if template is None or brand is None or rubric is None or policy is None or len(recipes) < len(found):
+            return None
+        documents = {"template": template, "brand": brand, "policy": policy, "rubric": rubric, "campaign": campaign}
+        return Offer(
+            asset_type=asset_type,
+            campaign=campaign,
+            template=template,
+            brand=brand,
+            policy=policy,
+            rubric=rubric,
+            recipes=recipes,
+            pins={name: document.pin() for name, document in documents.items()},
+            recipe_pins={channel: recipe.pin() for channel, recipe in recipes.items()},
+            catalogue={product.sku: product for product in brand.products},
+            shows_a_product=_shows_a_product(template),
+        )
+
+
+def _shows_a_product(template: Template) -> bool:
+    try:
+        return "product" in names_of(template)
+    except TemplateFault:
+        return False  # the prompt stage says what is wrong with it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolved:
+    """A valid ask, and the offer that answers it."""
+
+    asked: ImageRequested
+    offer: Offer
+    channels: list[str]
+    products: list[BrandProduct]
+    variables: dict[str, Scalar]
+
+    @property
+    def confidentiality(self) -> Confidentiality:
+        """The strictest of what was asked and what the products are: an unreleased product is never public."""
+        levels = [self.asked.confidentiality, *(product.confidentiality for product in self.products)]
+        return max(levels, key=lambda level: level.rank)
+
+
+def read(value: bytes | str | Mapping[str, Any]) -> ImageRequested | list[Problem]:
+    """The ask in a JSON object, or in the cells of a row; or all that is wrong with its form."""
+    try:
+        if isinstance(value, bytes | str):
+            asked = ImageRequested.model_validate_json(value)
+        else:
+            asked = ImageRequested.model_validate(value)
+    except ValidationError as error:
+        return [_form(problem) for _, problem in problems_of(error, ImageRequested)]
+    problems = [
+        Problem(
+            code="unknown_value", what="is not one of the known values", where=name, remedy=f"use {', '.join(known)}"
+        )
+        for name, known in _WORDS.items()
+        if getattr(asked, name).value == "unknown"
+    ]
+    if _CONTROL_IN_JSON.search(asked.model_dump_json()):
+        problems += _controls(asked)
+    return problems or asked
+
+
+_WORDS = {
+    "priority": ("low", "normal", "high"),
+    "confidentiality": ("public", "internal", "confidential"),
+}
+
+
+def _form(problem: Problem) -> Problem:
+    if problem.where == "variants" and problem.code == "out_of_range" and "more" in problem.what:
+        remedy = f"ask for at most {MAX_JOBS}, and send the rest as further requests"
+        what = f"a request makes at most {MAX_JOBS} jobs"
+        return Problem(code="too_many_permutations", what=what, where="variants", remedy=remedy)
+    return problem
+
+
+def _controls(asked: ImageRequested) -> Iterable[Problem]:
+    for where, text in _strings(asked.model_dump(mode="json"), ""):
+        if found := CONTROL.search(text):
+            what = f"contains U+{ord(found[0]):04X}, which is not text"
+            yield Problem(code="control_character", what=what, where=where, remedy="remove the character")
+
+
+def _strings(value: Any, where: str) -> Iterable[tuple[str, str]]:
+    if isinstance(value, str):
+        yield where, value
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _strings(inner, f"{where}.{key}" if where else str(key))
+            yield f"{where} (a name)", str(key)
+    elif isinstance(value, list):
+        for place, inner in enumerate(value):
+            yield from _strings(inner, f"{where}[{place}]")
+
+
+@dataclass(slots=True)
+class _Findings:
+    problems: list[Problem] = field(default_factory=list)
+
+    def add(self, code: str, what: str, where: str, remedy: str) -> None:
+        self.problems.append(Problem(code=code, what=what, where=where, remedy=remedy))
+
+
+def resolve(asked: ImageRequested, offers: Offers) -> Resolved | list[Problem]:
+    """Everything the ask names, found; or every reason why it cannot be."""
+    found = _Findings()
+    campaign = _campaign(asked, offers.shelf, found)
+    asset_type = _asset_type(asked, campaign, offers.shelf, found) if campaign else None
+    if campaign is None or asset_type is None:
+        return found.problems
+    reference = _template_reference(asked, campaign.asset_types[asset_type].template, found)
+    offer = offers.find(campaign, asset_type, reference)
+    if offer is None:
+        _say_what_is_missing(asked, campaign, offers.shelf, reference, found)
+        return found.problems
+    channels = _channels(asked, offer, found)
+    products = _products(asked, offer, found)
+    variables = _variables(asked, offer.template, offer.policy, found)
+    if asked.aspect is not None and asked.aspect != offer.template.aspect:
+        what = f"{offer.template.label} is {offer.template.aspect}"
+        found.add("locked", what, "aspect", "leave it out, or name a template of that aspect")
+    if found.problems:
+        return found.problems
+    return Resolved(asked=asked, offer=offer, channels=channels, products=products, variables=variables)
+
+
+def _say_what_is_missing(
+    asked: ImageRequested, campaign: Campaign, shelf: Shelf, reference: str, found: _Findings
+) -> None:
+    if asked.template is not None and shelf.find(Template, reference) is None:
+        what = f"there is no template {reference!r}"
+        found.add("unknown_template", what, "template", suggest(reference, shelf.references(Template)))
+    else:
+        # Publishing refuses such a campaign; only a document that was retired since leads here.
+        remedy = "publish what it names, or a new version of the campaign"
+        found.add("unknown_reference", f"{campaign.label} names what is not published", "campaign", remedy)
+
+
+def late(asked: ImageRequested, now: datetime) -> Problem | None:
+    """Judged where the request is written, by the database's clock."""
+    if asked.deadline is None or asked.deadline > now:
+        return None
+    what = f"{asked.deadline.isoformat()} is past"
+    return Problem(code="out_of_range", what=what, where="deadline", remedy="give a later time, or none")
+
+
+def _campaign(asked: ImageRequested, shelf: Shelf, found: _Findings) -> Campaign | None:
+    names = shelf.references(Campaign)
+    if asked.campaign is None:
+        what = "a campaign chooses template, recipes and rubric"
+        found.add("missing_field", what, "campaign", suggest("", names))
+        return None
+    campaign = shelf.find(Campaign, asked.campaign) if _is_reference(asked.campaign) else None
+    if campaign is None:
+        what = f"there is no campaign {asked.campaign!r}"
+        found.add("unknown_campaign", what, "campaign", suggest(asked.campaign, names))
+    return campaign
+
+
+def _asset_type(asked: ImageRequested, campaign: Campaign, shelf: Shelf, found: _Findings) -> str | None:
+    """The one that is named, or the only one that uses the template that is named."""
+    types = campaign.asset_types
+    if asked.asset_type is not None:
+        if asked.asset_type in types:
+            return asked.asset_type
+        what = f"{campaign.label} makes no {asked.asset_type!r}"
+        found.add("unknown_asset_type", what, "asset_type", suggest(asked.asset_type, types))
+        return None
+    if asked.template is None:
+        found.add("missing_field", "asset type or template is missing", "asset_type", suggest("", types))
+        return None
+    name = _name(asked.template)
+    using = [key for key, made in types.items() if _name(made.template) == name]
+    if len(using) == 1:
+        return using[0]
+    if using:
+        what = f"several asset types of {campaign.label} use {name!r}"
+        found.add("ambiguous", what, "asset_type", suggest("", using))
+    elif _is_reference(asked.template) and shelf.find(Template, asked.template):
+        what = f"{campaign.label} does not use {name!r}"
+        found.add(
+            "outside_campaign", what, "template", suggest(name, [_name(made.template) for made in types.values()])
+        )
+    else:
+        what = f"there is no template {asked.template!r}"
+        found.add("unknown_template", what, "template", suggest(asked.template, shelf.references(Template)))
+    return None
+
+
+def _template_reference(asked: ImageRequested, reference: str, found: _Findings) -> str:
+    """What the campaign says; a request may pin the version the campaign leaves open, nothing more."""
+    if asked.template is None or asked.template in {reference, _name(reference)}:
+        return reference
+    if "@" in reference or _name(asked.template) != reference or not _is_reference(asked.template):
+        found.add("outside_campaign", f"the campaign uses {reference!r}", "template", "leave it out, or name that one")
+        return reference
+    return asked.template
+
+
+def _name(reference: str) -> str:
+    return reference.partition("@")[0]
+
+
+def _is_reference(text: str) -> bool:
+    _, at, version = text.partition("@")
+    return not at or (version.isascii() and version.isdigit())
+
+
+def _channels(asked: ImageRequested, offer: Offer, found: _Findings) -> list[str]:
+    """Those asked for, once each; all the campaign has if none is."""
+    for place, channel in enumerate(asked.channels):
+        if channel not in offer.recipes:
+            what = f"there is no channel {channel!r} for {offer.asset_type}"
+            found.add("unknown_channel", what, f"channels[{place}]", suggest(channel, offer.recipes))
+    return list(dict.fromkeys(asked.channels)) or list(offer.recipes)
+
+
+def _products(asked: ImageRequested, offer: Offer, found: _Findings) -> list[BrandProduct]:
+    products = []
+    for place, sku in enumerate(asked.skus):
+        if sku in offer.catalogue:
+            products.append(offer.catalogue[sku])
+        else:
+            what = f"{offer.brand.label} has no product {sku!r}"
+            found.add("unknown_sku", what, f"skus[{place}]", suggest(sku, offer.catalogue))
+    if not asked.skus and offer.shows_a_product:
+        what = f"{offer.template.label} shows a product"
+        found.add("missing_field", what, "skus", suggest("", offer.catalogue))
+    return products
+
+
+def _variables(asked: ImageRequested, template: Template, policy: Policy, found: _Findings) -> dict[str, Scalar]:
+    values: dict[str, Scalar] = {}
+    for name, value in asked.variables.items():
+        variable = template.variables.get(name)
+        if variable is None:
+            what = f"{template.label} has no variable {name!r}"
+            found.add("unknown_variable", what, f"variables.{name}", suggest(name, template.variables))
+        elif (typed := _typed(name, value, variable, found)) is not None:
+            values[name] = typed
+            if isinstance(typed, str) and variable.type == "text" and (hit := find(policy, typed)):
+                what = f"says {hit.term!r}, which rule {hit.rule.id!r} of {policy.label} forbids: {hit.rule.why}"
+                found.add("policy_refused", what, f"variables.{name}", hit.rule.remedy)
+    for name, variable in template.variables.items():
+        if name in asked.variables:
+            continue
+        if variable.default is not None:
+            values[name] = variable.default
+        elif variable.required:
+            remedy = f"use one of: {', '.join(variable.values)}" if variable.values else "give it a value"
+            found.add("missing_variable", f"{template.label} needs {name!r}", f"variables.{name}", remedy)
+    return values
+
+
+def _typed(name: str, value: Scalar, variable: Variable, found: _Findings) -> Scalar | None:
+    """The value in the variable's type: text from a file's cell is read as what the template declares."""
+    where = f"variables.{name}"
+    match variable.type:
+        case "choice":
+            if str(value) in variable.values:
+                return str(value)
+            found.add("value_not_allowed", f"{value!r} is not allowed", where, suggest(str(value), variable.values))
+        case "text":
+            if len(str(value)) <= variable.max_length:
+                return str(value)
+            what = f"is longer than {variable.max_length} characters"
+            found.add("too_long", what, where, f"shorten it by {len(str(value)) - variable.max_length}")
+        case "boolean":
+            if (truth := _TRUTHS.get(str(value).lower())) is not None:
+                return truth
+            found.add("wrong_type", f"{value!r} is neither true nor false", where, "use true or false")
+        case "integer" | "number":
+            return _number(where, value, variable, found)
+    return None
+
+
+_TRUTHS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+_NUMBER = re.compile(r"-?\d{1,15}(\.\d{1,15})?")
+
+
+def _number(where: str, value: Scalar, variable: Variable, found: _Findings) -> Scalar | None:
+    text = str(value)
+    whole = variable.type == "integer"
+    if isinstance(value, bool) or not _NUMBER.fullmatch(text) or (whole and not float(text).is_integer()):
+        found.add("wrong_type", f"{value!r} is not a {'whole ' if whole else ''}number", where, "write digits")
+        return None
+    number = int(float(text)) if whole else float(text)
+    if variable.minimum is not None and number < variable.minimum:
+        found.add("out_of_range", f"{number} is too small", where, f"use {variable.minimum:g} or more")
+    elif variable.maximum is not None and number > variable.maximum:
+        found.add("out_of_range", f"{number} is too large", where, f"use {variable.maximum:g} or less")
+    else:
+        return number
+    return None
+
+
+def accepted(resolved: Resolved, origin: Origin, *, now: datetime) -> RequestAccepted:
+    """The fact, with everything pinned."""
+    asked, offer = resolved.asked, resolved.offer
+    headline = resolved.variables.get("headline")
+    brief = Brief(
+        campaign=offer.campaign.name,
+        asset_type=offer.asset_type,
+        template=offer.template.label,
+        brand=offer.brand.title,
+        skus=[product.sku for product in resolved.products],
+        product=", ".join(product.name for product in resolved.products) or None,
+        locale=asked.locale,
+        headline=str(headline) if headline else None,
+        channels=resolved.channels,
+        licence=offer.brand.licence,
+        batch_id=origin.batch_id,
+        row_key=origin.row_key,
+        variants=asked.variants,
+    )
+    return RequestAccepted.of(
+        cause_id=origin.cause,
+        occurred_at=now,
+        workspace=origin.workspace,
+        client_reference=asked.client_reference,
+        traceparent=origin.traceparent,
+        request_id=origin.request_id,
+        principal=origin.principal,
+        brief=brief,
+        **offer.pins,
+        recipes={channel: offer.recipe_pins[channel] for channel in resolved.channels},
+        products=[product_of(product) for product in resolved.products],
+        variables=resolved.variables,
+        variants=asked.variants,
+        audience=asked.audience,
+        intended_use=asked.intended_use,
+        priority=asked.priority,
+        confidentiality=resolved.confidentiality,
+        deadline=asked.deadline,
+        seed=asked.seed,
+        supersedes=origin.supersedes,
+    )
+
+
+def answer(event: RequestAccepted) -> dict[str, Any]:
+    """What the sender is told, now and whenever it asks again."""
+    return {
+        "request_id": str(event.request_id),
+        "jobs": [str(ids.job_id(event.request_id, variant)) for variant in range(1, event.variants + 1)],
+        "campaign": event.campaign.label if event.campaign else None,
+        "asset_type": event.brief.asset_type,
+        "template": event.template.label,
+        "channels": event.brief.channels,
+        "variants": event.variants,
+        "priority": event.priority,
+        "confidentiality": event.confidentiality,
+        "supersedes": str(event.supersedes) if event.supersedes else None,
+        "client_reference": event.client_reference,
+    }
+
+
+@dataclass(slots=True)
+class Group:
+    """One kind of fault, and the lines it was found on."""
+
+    problem: Problem
+    lines: list[int] = field(default_factory=list)
+    count: int = 0
+
+
+Groups = dict[tuple[str, str, str | None], Group]
+SHOWN_LINES = 10
+MAX_GROUPS = 1000  # a file where every row is wrong in its own way has as many kinds as rows
+
+
+def collect(groups: Groups, line: int, problems: Iterable[Problem]) -> None:
+    """Counts the problems of one line among their kind."""
+    for problem in problems:
+        key = (problem.code, problem.what, problem.where)
+        if key not in groups and len(groups) >= MAX_GROUPS:
+            key = (problem.code, "", None)
+            problem = Problem(code=problem.code, what="many more of this kind", remedy="see errors.csv")  # noqa: PLW2901
+        group = groups.setdefault(key, Group(problem))
+        group.count += 1
+        if len(group.lines) < SHOWN_LINES:
+            group.lines.append(line)
+
+
+def most_frequent(groups: Groups) -> list[Group]:
+    return sorted(groups.values(), key=lambda group: (-group.count, group.lines[0]))

@@ -1,0 +1,106 @@
+"""The Kafka edges: image-requests → requests-accepted, requests-rejected; and what the later stages settle."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from services.intake.acceptance import Ask, queries, take
+from services.intake.domain import Offers, resolve
+from services.intake.foreign import Foreign, decode_foreign
+from services.intake.shelves import Shelves
+from shared.bus import Bus, Transaction
+from shared.events import Attempt, AttemptSettled, ImageGenerated, JobCancelled, JobFailed, JobRetried
+from shared.topics import ATTEMPTS_SETTLED, IMAGE_REQUESTS, IMAGES_GENERATED, JOBS_ENDED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """What one event says about a job's quota. `ended`: the run is over, `released`: without costing an attempt."""
+
+    workspace: UUID
+    request_id: UUID
+    job_id: UUID
+    run: int
+    ended: bool
+    attempts: Sequence[Attempt]
+
+    @property
+    def released(self) -> bool:
+        return not self.attempts
+
+
+def wire(bus: Bus, *, shelves: Shelves) -> None:
+    async def accept(transaction: Transaction, asks: Sequence[Foreign]) -> None:
+        await take_foreign(transaction, asks, shelves=shelves)
+
+    @bus.project(IMAGE_REQUESTS, group="intake", apply=accept, decode=decode_foreign)
+    def on_image_requested(event: Foreign) -> Foreign:
+        return event
+
+    @bus.project(IMAGES_GENERATED, JOBS_ENDED, ATTEMPTS_SETTLED, group="intake-quotas", apply=settle)
+    def on_outcome(event: ImageGenerated | JobFailed | JobCancelled | JobRetried | AttemptSettled) -> Settled | None:
+        match event:
+            case AttemptSettled():
+                ended, attempts = False, [event.attempt]
+            case ImageGenerated() | JobFailed() | JobCancelled():
+                ended, attempts = True, event.attempts
+            case _:
+                return None
+        return Settled(
+            workspace=event.workspace,
+            request_id=event.request_id,
+            job_id=event.job_id,
+            run=event.run,
+            ended=ended,
+            attempts=attempts,
+        )
+
+
+async def take_foreign(transaction: Transaction, asks: Sequence[Foreign], *, shelves: Shelves) -> None:
+    """Every event that could be read is answered, once: as an accepted request or as a rejected one."""
+    by_workspace: dict[UUID, list[Ask]] = defaultdict(list)
+    for foreign in asks:
+        workspace = foreign.origin.workspace
+        offers = await shelves.of(transaction.connection, workspace)
+        by_workspace[workspace].append(_ask(foreign, offers))
+    for workspace in sorted(by_workspace):  # in one order everywhere, so that two instances never wait for each other
+        taken = await take(transaction.connection, workspace, by_workspace[workspace], remember_refused=True)
+        transaction.emit(*taken.events)
+
+
+def _ask(foreign: Foreign, offers: Offers) -> Ask:
+    if foreign.asked is None:
+        return Ask(origin=foreign.current_origin(), digest="", problems=foreign.problems)
+    resolved = resolve(foreign.asked, offers)
+    if isinstance(resolved, list):
+        return Ask(origin=foreign.current_origin(), digest="", problems=resolved)
+    return Ask(origin=foreign.current_origin(), digest="", resolved=resolved)
+
+
+async def settle(transaction: Transaction, rows: Sequence[Settled]) -> None:
+    """Charges attempts and frees what was reserved; each attempt and each end counts once, however often it is told."""
+    connection: Any = transaction.connection
+    attempts = [(row, attempt) for row in rows for attempt in row.attempts]
+    if attempts:
+        await queries.settle_attempts(
+            connection,
+            ids=[attempt.attempt_id for _, attempt in attempts],
+            workspaces=[row.workspace for row, _ in attempts],
+            jobs=[row.job_id for row, _ in attempts],
+            backends=[attempt.backend for _, attempt in attempts],
+            states=[attempt.state for _, attempt in attempts],
+            costs=[attempt.cost for _, attempt in attempts],
+            currencies=[attempt.currency for _, attempt in attempts],
+        )
+    ended = [row for row in rows if row.ended]
+    if ended:
+        await queries.end_jobs(
+            connection,
+            jobs=[row.job_id for row in ended],
+            runs=[row.run for row in ended],
+            workspaces=[row.workspace for row in ended],
+            requests=[row.request_id for row in ended],
+            released=[row.released for row in ended],
+        )

@@ -1,0 +1,222 @@
+-- name: now()$
+-- The database's clock; host clocks only measure durations.
+select clock_timestamp();
+
+-- name: look(workspace, ids)
+-- Always one row at least: the database's clock, which decides deadlines, the workspace, and what is known of these ids.
+select clock_timestamp() as now, w.state as workspace_state, w.limits, r.request_id, r.state, r.digest, r.answer
+from (select 1) one left join workspaces w on w.workspace = :workspace
+left join requests r on r.request_id = any(:ids::uuid[]);
+
+-- name: lock_quota(workspace)^
+-- Only for workspaces with limits: until the commit nobody else reserves there, so what is counted here still holds then.
+with locked as (
+    insert into quotas as q (workspace, day) values (:workspace, (clock_timestamp() at time zone 'utc')::date)
+    on conflict (workspace, day) do update set jobs = q.jobs
+    returning day, jobs - released as today
+)
+select today, (select coalesce(sum(jobs - ended), 0)::bigint from quotas where workspace = :workspace) as open,
+       (select coalesce(max(cost), 0) from spending s where s.workspace = :workspace and s.day = locked.day) as spent
+from locked;
+
+-- name: take(workspace, now, ids, principals, states, jobs, digests, answers, batches, row_keys)
+-- The inbox and the reservation in one statement: only rows that come back are new, and only they are counted.
+with new as (
+    insert into requests (request_id, workspace, principal, state, jobs, digest, answer, batch_id, row_key, accepted_at, day)
+    select id, :workspace::uuid, principal, state, jobs, digest, answer, batch, row_key, :now::timestamptz,
+           (:now::timestamptz at time zone 'utc')::date
+    from unnest(:ids::uuid[], :principals::text[], :states::text[], :jobs::int[], :digests::text[], :answers::text[],
+                :batches::uuid[], :row_keys::text[]) as t(id, principal, state, jobs, digest, answer, batch, row_key)
+    on conflict (request_id) do nothing
+    returning request_id, jobs, day
+), reserved as (
+    insert into quotas as q (workspace, day, jobs)
+    select :workspace::uuid, day, sum(jobs) from new group by day having sum(jobs) > 0
+    on conflict (workspace, day) do update set jobs = q.jobs + excluded.jobs
+)
+select request_id from new;
+
+-- name: settle_attempts(ids, workspaces, jobs, backends, states, costs, currencies)!
+-- An attempt is charged once; one whose cost becomes known later is charged then.
+with before as (
+    select attempt_id from attempts where attempt_id = any(:ids::uuid[])
+), charged as (
+    insert into attempts as a (attempt_id, workspace, job_id, backend, state, cost, currency)
+    select distinct on (id) * from unnest(:ids::uuid[], :workspaces::uuid[], :jobs::uuid[], :backends::text[], :states::text[],
+        :costs::numeric[], :currencies::text[]) as t(id, workspace, job, backend, state, cost, currency)
+    order by id, cost nulls last
+    on conflict (attempt_id) do update set cost = excluded.cost, currency = excluded.currency, state = excluded.state
+    where a.cost is null and excluded.cost is not null
+    returning a.attempt_id, a.workspace, (a.settled_at at time zone 'utc')::date as day, a.currency, a.cost
+)
+insert into spending as s (workspace, day, currency, cost, attempts, unpriced)
+select workspace, day, currency, coalesce(sum(cost), 0), count(*) filter (where before.attempt_id is null),
+       count(*) filter (where cost is null) - count(*) filter (where before.attempt_id is not null)
+from charged left join before using (attempt_id)
+group by workspace, day, currency order by workspace, day, currency
+on conflict (workspace, day, currency) do update set
+    cost = s.cost + excluded.cost, attempts = s.attempts + excluded.attempts, unpriced = s.unpriced + excluded.unpriced;
+
+-- name: end_jobs(jobs, runs, workspaces, requests, released)!
+-- The first report of an end counts; the day is the one the job was reserved on.
+with ended as (
+    insert into job_ends (job_id, run, workspace, request_id, released)
+    select distinct on (job, run) job, run, workspace, request, released
+    from unnest(:jobs::uuid[], :runs::int[], :workspaces::uuid[], :requests::uuid[], :released::bool[])
+         as t(job, run, workspace, request, released)
+    order by job, run, released
+    on conflict (job_id, run) do nothing
+    returning workspace, request_id, run, released
+), per_day as (
+    select r.workspace, r.day, count(*) as ended, count(*) filter (where e.released) as released
+    from ended e join requests r using (request_id) where e.run = 1 group by r.workspace, r.day
+)
+update quotas q set ended = q.ended + p.ended, released = q.released + p.released
+from per_day p where q.workspace = p.workspace and q.day = p.day;
+
+-- name: request(request_id)^
+select r.request_id, r.state, r.jobs, r.answer, r.batch_id, r.row_key, r.accepted_at,
+       (select count(*) from job_ends e where e.request_id = r.request_id and e.run = 1) as ended,
+       exists (select 1 from tombstones t where t.request_id = r.request_id) as cancel_requested
+from requests r where r.request_id = :request_id;
+
+-- name: cancel(requests, jobs, workspace, by, reason)
+-- The row is what makes it said once: only what comes back becomes an event. Nil job: the whole request.
+insert into tombstones (request_id, job_id, workspace, cancelled_by, reason)
+select request, job, :workspace::uuid, :by, :reason from unnest(:requests::uuid[], :jobs::uuid[]) as t(request, job)
+on conflict do nothing
+returning request_id, job_id, created_at;
+
+-- name: requests_to_cancel(batch_id, many)
+-- Requests of the batch that still have a job to end and were not told yet.
+select r.request_id from requests r
+where r.batch_id = :batch_id and r.state = 'accepted'
+  and not exists (select 1 from tombstones t where t.request_id = r.request_id
+                  and t.job_id = '00000000-0000-0000-0000-000000000000')
+  and r.jobs > (select count(*) from job_ends e where e.request_id = r.request_id and e.run = 1)
+order by r.request_id limit :many;
+
+-- name: batch(batch_id)^
+select * from batches where batch_id = :batch_id;
+
+-- name: lock_batch(batch_id)^
+select state, upload from batches where batch_id = :batch_id for update;
+
+-- name: batches_of(workspace, many)
+select batch_id, name, state, upload, rows, accepted, unchanged, refused, jobs, created_at, updated_at
+from batches where workspace = :workspace order by created_at desc limit :many;
+
+-- name: send_batch(batch_id, workspace, name, principal, format, encoding, delimiter, header, defaults, parts, rows, traceparent)^
+-- A new file for a batch of this name; none comes back while the one before is still being read.
+insert into batches as b (batch_id, workspace, name, principal, state, upload, format, encoding, delimiter, header, defaults,
+                          parts, next_part, rows, traceparent)
+values (:batch_id, :workspace, :name, :principal, 'expanding', 1, :format, :encoding, :delimiter, :header, :defaults, :parts, 0,
+        :rows, :traceparent)
+on conflict (batch_id) do update set
+    principal = excluded.principal, state = 'expanding', upload = b.upload + 1, format = excluded.format,
+    encoding = excluded.encoding, delimiter = excluded.delimiter, header = excluded.header, defaults = excluded.defaults,
+    parts = excluded.parts, next_part = 0, rows = excluded.rows, accepted = 0, unchanged = 0, refused = 0, jobs = 0,
+    traceparent = excluded.traceparent, detail = null, updated_at = clock_timestamp()
+where b.state not in ('expanding', 'cancelling')
+returning batch_id, upload;
+
+-- name: forget_faults(batch_id, upload)!
+delete from batch_faults where batch_id = :batch_id and upload < :upload;
+
+-- name: advance_batch(batch_id, next_part, accepted, unchanged, refused, jobs, state)!
+update batches set next_part = :next_part, accepted = accepted + :accepted, unchanged = unchanged + :unchanged,
+    refused = refused + :refused, jobs = jobs + :jobs, state = :state, updated_at = clock_timestamp()
+where batch_id = :batch_id;
+
+-- name: end_batch(batch_id, state, detail)!
+update batches set state = :state, detail = :detail, updated_at = clock_timestamp() where batch_id = :batch_id;
+
+-- name: rows_known(batch_id, keys)
+select row_key, digest, request_id, upload, line from batch_rows
+where batch_id = :batch_id and row_key = any(:keys::text[]);
+
+-- name: keep_rows(batch_id, workspace, upload, keys, digests, requests, lines, changed)!
+insert into batch_rows (batch_id, row_key, workspace, digest, request_id, upload, line, changed)
+select :batch_id::uuid, key, :workspace::uuid, digest, request, :upload::int, line, changed
+from unnest(:keys::text[], :digests::text[], :requests::uuid[], :lines::int[], :changed::bool[])
+     as t(key, digest, request, line, changed)
+on conflict (batch_id, row_key) do update set
+    digest = excluded.digest, request_id = excluded.request_id, upload = excluded.upload, line = excluded.line,
+    changed = excluded.changed;
+
+-- name: keep_faults(batch_id, workspace, upload, lines, keys, cells, problems)!
+insert into batch_faults (batch_id, upload, line, workspace, row_key, cells, problems)
+select :batch_id::uuid, :upload::int, line, :workspace::uuid, key, cells, problems
+from unnest(:lines::int[], :keys::text[], :cells::text[], :problems::text[]) as t(line, key, cells, problems)
+on conflict do nothing;
+
+-- name: rows_after(batch_id, upload, line, many)
+-- Accepted and refused rows of the current file, in the order of their lines.
+select line, row_key, case when changed then 'accepted' else 'unchanged' end as state, request_id, null as problems
+from batch_rows where batch_id = :batch_id and upload = :upload and line > :line
+union all
+select line, row_key, 'refused', null, problems
+from batch_faults where batch_id = :batch_id and upload = :upload and line > :line
+order by line limit :many;
+
+-- name: faults_after(batch_id, upload, line, many)
+select line, cells, problems from batch_faults
+where batch_id = :batch_id and upload = :upload and line > :line order by line limit :many;
+
+-- name: shelf(workspace)
+select document from library_items where workspace = :workspace and state = 'published' and document is not null;
+
+-- name: revision(workspace)$
+select revision from library_revisions where workspace = :workspace;
+
+-- name: lock_library(workspace)$
+-- Two who publish at once are checked one after the other, each against what the other made.
+insert into library_revisions as r (workspace, revision) values (:workspace, 1)
+on conflict (workspace) do update set revision = r.revision + 1 returning revision;
+
+-- name: items(workspace, kind)
+select kind, name, version, digest, state, owner from library_items
+where workspace = :workspace and (:kind::text is null or kind = :kind) order by kind, name, version;
+
+-- name: item(workspace, kind, name, version)^
+select kind, name, version, digest, state, owner, document from library_items
+where workspace = :workspace and kind = :kind and name = :name and (:version::int is null or version = :version)
+order by version desc limit 1;
+
+-- name: workspace(workspace)^
+select workspace, name, state, limits, undo_seconds, revision from workspaces where workspace = :workspace;
+
+-- name: lock_workspace(workspace)^
+-- Its newest state travels whole, so whoever changes a part of it goes alone.
+select workspace, name, state, limits, undo_seconds, revision from workspaces where workspace = :workspace for update;
+
+-- name: workspace_named(name)$
+select workspace from workspaces where name = :name;
+
+-- name: workspaces()
+select workspace, name, state, limits, undo_seconds from workspaces order by name;
+
+-- name: guard_names()^
+-- Names are unique among all workspaces, which no row of one workspace can guard.
+select pg_advisory_xact_lock(hashtext('calotype.intake.workspace-names'));
+
+-- name: keys_of(workspace)
+select key_id, workspace, sha256, principal, roles, active from api_keys where workspace = :workspace order by key_id;
+
+-- name: add_link(sha256, workspace, key_id, seconds)!
+insert into links (sha256, workspace, key_id, expires_at)
+values (:sha256, :workspace, :key_id, clock_timestamp() + make_interval(secs => :seconds));
+
+-- name: use_link(sha256)^
+-- Whoever comes first; the second finds nothing, and neither does anybody after the time.
+update links set used_at = clock_timestamp()
+where sha256 = :sha256 and used_at is null and expires_at > clock_timestamp()
+returning workspace, key_id;
+
+-- name: usage(workspace, days)
+select day, jobs, ended, released from quotas
+where workspace = :workspace and day > (clock_timestamp() at time zone 'utc')::date - :days::int order by day desc;
+
+-- name: usage_spent(workspace, days)
+select day, currency, cost, attempts, unpriced from spending
+where workspace = :workspace and day > (clock_timestamp() at time zone 'utc')::date - :days::int order by day desc, currency;

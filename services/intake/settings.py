@@ -1,0 +1,9 @@
+"""Intake's environment."""
+
+from pydantic import Field
+
+from shared.settings import Settings
+
+
+class IntakeSettings(Settings):
+    expand_concurrency: int = Field(default=2, ge=1, le=64, description="Batch files read at once")
