@@ -35,7 +35,7 @@ class FakePages:
     batch: view.Batch | None = None
     away: str | None = None
     silent: bool = False
-    _listeners: list[asyncio.Queue[str]] = field(default_factory=list)
+    _listeners: list[asyncio.Queue[str | None]] = field(default_factory=list)
     _told: int = 0
 
     # What happens ------------------------------------------------------------------------------------------------
@@ -45,13 +45,19 @@ class FakePages:
         for listener in self._listeners:
             listener.put_nowait(f"id: {self._told}\nevent: {event}\ndata: {json.dumps(data)}\n\n")
 
+    def hang_up(self) -> None:
+        """Ends every stream, and answers no new one until `silent` is taken back."""
+        self.silent = True
+        for listener in self._listeners:
+            listener.put_nowait(None)
+
     async def events(self) -> AsyncIterator[str]:
-        queue: asyncio.Queue[str] = asyncio.Queue()
+        queue: asyncio.Queue[str | None] = asyncio.Queue()
         self._listeners.append(queue)
         try:
-            yield "event: heartbeat\ndata: {}\n\n"
-            while True:
-                yield await queue.get()
+            yield "retry: 100\nevent: heartbeat\ndata: {}\n\n"
+            while (told := await queue.get()) is not None:
+                yield told
         finally:
             self._listeners.remove(queue)
 

@@ -27,6 +27,8 @@ def preview(fake: FakePages, viewer: Viewer | None = VIEWER, *, detail: int = 32
 
     @app.get("/v1/events")
     async def events() -> Response:
+        if fake.silent:
+            return Response(status_code=503)
         return StreamingResponse(fake.events(), media_type="text/event-stream")
 
     return app

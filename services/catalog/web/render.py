@@ -78,7 +78,7 @@ def count(number: int) -> str:
 
 def lasting(seconds: float) -> str:
     """A duration as a person says it: `0.4 s`, `41 s`, `9 min`, `3 h 12 min`, `2 d 4 h`."""
-    if seconds < 10:
+    if seconds < 9.95:
         return f"{seconds:.1f} s" if seconds >= 0.095 else f"{seconds * 1000:.0f} ms"
     if seconds < 90:
         return f"{seconds:.0f} s"

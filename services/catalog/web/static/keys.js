@@ -2,10 +2,7 @@
 (() => {
   let deciding = false;
 
-  const named = (event) => {
-    if (event.key === " ") return "Space";
-    return event.key.length === 1 ? event.key.toLowerCase() : event.key;
-  };
+  const named = ({ key }) => (key === " " ? "Space" : key.length === 1 ? key.toLowerCase() : key);
 
   // With a sheet open (codes, all keys) only the sheet answers, and the button that opened it.
   const answering = (key) => {
@@ -18,11 +15,10 @@
     );
   };
 
-  const native = (event, key) => {
-    const at = event.target;
-    if (at.matches("input:not([type=checkbox]),textarea,select")) return true;
+  const native = ({ target }, key) => {
+    if (target.matches("input:not([type=checkbox])")) return true;
     // A person who tabs onto a control means that control; one who clicked it did so with a pointer.
-    return ["Enter", "Space"].includes(key) && at !== document.body && at.matches(":focus-visible");
+    return ["Enter", "Space"].includes(key) && target !== document.body && target.matches(":focus-visible");
   };
 
   document.addEventListener("keydown", (event) => {
@@ -32,10 +28,11 @@
     const element = answering(key);
     if (!element) return;
     event.preventDefault();
-    // Holding a key walks the strip; it never decides twice, and never decides on a picture not yet seen.
-    if (event.repeat && !key.startsWith("Arrow") && !"hjkl".includes(key)) return;
+    // Holding a key walks the strip; it never decides twice, and never approves a picture not yet seen.
+    if (deciding || (event.repeat && !/^(Arrow|[hjkl]$)/.test(key))) return;
     if (key === "Enter" && document.getElementById("picture")?.complete === false) return;
-    if (!deciding) element.dataset.hold ? element.dispatchEvent(new Event("hold", { bubbles: true })) : element.click();
+    if (element.dataset.hold) document.dispatchEvent(new Event("hold"));
+    else element.click();
   });
 
   // While a decision is on its way nothing else leaves: a second request would abort or double it.
@@ -43,7 +40,7 @@
     if (deciding) event.preventDefault();
     else deciding = event.detail.ctx.request.method === "POST";
   });
-  document.addEventListener("htmx:finally:request", () => {
-    deciding = false;
+  document.addEventListener("htmx:finally:request", (event) => {
+    if (event.detail.ctx.request.method === "POST") deciding = false;
   });
 })();
