@@ -43,7 +43,7 @@ lock: .venv/dev.stamp ## Pin what pyproject.toml asks for, and Kafka's archives
 # Quick when warm: a lock that has not changed since is not looked at again.
 .venv/%.stamp: deploy/locks/%.txt pyproject.toml | $(UV)
 	@echo "Installing what deploy/locks/$*.txt pins"
-	@$(UV) pip sync --quiet --compile-bytecode $<
+	@if [ -t 2 ]; then quiet=; else quiet=--quiet; fi; $(UV) pip sync $$quiet --compile-bytecode $<
 	@$(UV) pip install --quiet --no-deps --editable .
 	@touch $@
 

@@ -95,6 +95,7 @@ class Gateway:
             lifespan="off",
             interface="asgi3",
             ws="none",
+            proxy_headers=False,  # a claim of the client's is passed on beside what we saw, not believed in its place
             server_header=False,
             date_header=False,
             timeout_graceful_shutdown=1,
