@@ -82,7 +82,7 @@ async def keep_dead_letters(running: Transaction, letters: Sequence[DeadLetter])
 
 def shown(row: Mapping[str, Any]) -> dict[str, Any]:
     """A dead letter with its record, for a person: text where it is text."""
-    told = {name: row[name] for name in row.keys() - {"record_key", "record_value", "headers"}}
+    told = {name: value for name, value in row.items() if name not in {"record_key", "record_value", "headers"}}
     return told | {
         "key": _readable(row["record_key"]),
         "value": _readable(row["record_value"]),
