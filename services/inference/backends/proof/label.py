@@ -55,11 +55,13 @@ def _label(draw: ImageDraw.ImageDraw, product: Product, width: int, height: int,
     wide = height < width * 0.85
     title, name, line = (0.30, 0.57, 0.84) if wide else (0.27, 0.50, 0.85)
     size = min(width * 0.19, height * 0.21)
-    used = _line(draw, product.title, fonts.SERIF, width, height * title, size, room)
-    if product.title and product.name:
+    head = product.title or product.name
+    below = "" if product.name == head else product.name
+    used = _line(draw, head, fonts.SERIF, width, height * title, size, room)
+    if head and below:
         y = round(height * (title + name) / 2 + used * 0.04)
         draw.rectangle((width / 2 - width * 0.075, y, width / 2 + width * 0.075, y + hair - 1), fill=255)
-    _line(draw, product.name, fonts.SERIF_ITALIC, width, height * name + used * 0.06, size * 0.80, room * 0.92)
+    _line(draw, below, fonts.SERIF_ITALIC, width, height * name + used * 0.06, size * 0.80, room * 0.92)
     _line(draw, product.line.upper(), fonts.MONO, width, height * line, size * 0.36, room * 0.94)
 
 
