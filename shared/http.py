@@ -1,13 +1,14 @@
 """The frame of every HTTP side: problem+json (RFC 9457), who calls, body cap, liveness and readiness."""
 
 import hmac
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from typing import Any
 
 import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from opentelemetry import trace
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -16,6 +17,7 @@ from shared import identity
 from shared.current import queries as current
 from shared.errors import Rejected, Unavailable
 from shared.identity import Caller, May
+from shared.observability import context_of, new_traceparent, traceparent_of
 from shared.postgres import Pool, unavailable_when_away
 
 log = structlog.get_logger()
@@ -167,7 +169,12 @@ def create_app(
 ) -> FastAPI:
     """A stage's HTTP side with what all have: /livez, /readyz, /metrics, resume, problems instead of stack traces."""
     app = FastAPI(
-        title=f"Calotype {stage}", docs_url=None, redoc_url=None, openapi_url=f"/v1/stages/{stage}/openapi.json"
+        title=f"Calotype {stage}",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=f"/v1/stages/{stage}/openapi.json",
+        # One span per HTTP request, FastAPI's own; metrics and logs are ours.
+        telemetry={"operation_spans": False, "metrics": False, "logs": False, "exclude": _untraced},
     )
     app.state.gate = gate
 
@@ -200,6 +207,20 @@ def create_app(
     _explain_failures(app, stage)
     app.add_middleware(_BodyCap, cap=body_cap)
     return app
+
+
+def trace_of(request: Request) -> str:
+    """The context of this HTTP request's span, on the caller's trace; what the request causes hangs below it."""
+    span = trace.get_current_span()
+    if span.get_span_context().is_valid:
+        return traceparent_of(span)
+    given = request.headers.get("traceparent")  # no traces are configured: the caller's still passes through
+    return given if given and context_of(given) else new_traceparent()
+
+
+def _untraced(scope: MutableMapping[str, Any]) -> bool:
+    """Probes would drown the rest, and no span stays open as long as a stream."""
+    return str(scope.get("path", "")).endswith(("/livez", "/readyz", "/metrics", "/v1/events"))
 
 
 def _explain_failures(app: FastAPI, stage: str) -> None:

@@ -7,7 +7,6 @@ from uuid import UUID
 
 import orjson
 from fastapi import Depends, FastAPI, Query, Request, Response
-from opentelemetry.trace import SpanKind
 from pydantic import BaseModel, ConfigDict, Field
 
 from services.intake.acceptance import Ask, Verdict, digest_of, queries
@@ -20,10 +19,9 @@ from services.intake.writing import writing
 from shared import ids
 from shared.blobs import Blobs
 from shared.events import Problem
-from shared.http import Gate, HttpProblem
+from shared.http import Gate, HttpProblem, trace_of
 from shared.identity import Caller, May
 from shared.leases import Worker
-from shared.observability import start_span, traceparent_of
 from shared.outbox import Outbox
 from shared.postgres import Pool, workspace_transaction
 
@@ -112,31 +110,27 @@ def wire(app: FastAPI, intake: Intake) -> None:
     async def submit(request: Request, caller: Annotated[Caller, submitter]) -> Response:
         """Takes one request in. The same `Idempotency-Key` again gives the same answer."""
         key = idempotency_key(request)
-        span = start_span("POST /v1/requests", parent=request.headers.get("traceparent"), kind=SpanKind.SERVER)
-        try:
-            asked = read(await request.body())
-            if isinstance(asked, list):
-                raise invalid(asked)
-            resolved = resolve(asked, await intake.shelves.of(pool, caller.workspace))
-            request_id = ids.request_id_for_http(caller.workspace, caller.principal, key)
-            origin = Origin(
-                request_id=request_id,
-                workspace=caller.workspace,
-                principal=caller.principal,
-                cause=request_id,
-                kind="http",
-                id=key,
-                traceparent=traceparent_of(span),
-            )
-            digest = digest_of(asked)
-            # One with problems goes the same way: its key may have been answered before the library changed.
-            if isinstance(resolved, list):
-                ask = Ask(origin=origin, digest=digest, problems=resolved)
-            else:
-                ask = Ask(origin=origin, digest=digest, resolved=resolved)
-            return _answer(ask, await intake.front.submit(ask))
-        finally:
-            span.end()
+        asked = read(await request.body())
+        if isinstance(asked, list):
+            raise invalid(asked)
+        resolved = resolve(asked, await intake.shelves.of(pool, caller.workspace))
+        request_id = ids.request_id_for_http(caller.workspace, caller.principal, key)
+        origin = Origin(
+            request_id=request_id,
+            workspace=caller.workspace,
+            principal=caller.principal,
+            cause=request_id,
+            kind="http",
+            id=key,
+            traceparent=trace_of(request),
+        )
+        digest = digest_of(asked)
+        # One with problems goes the same way: its key may have been answered before the library changed.
+        if isinstance(resolved, list):
+            ask = Ask(origin=origin, digest=digest, problems=resolved)
+        else:
+            ask = Ask(origin=origin, digest=digest, resolved=resolved)
+        return _answer(ask, await intake.front.submit(ask))
 
     @app.get("/v1/requests/{request_id}")
     async def show(request_id: UUID, caller: Annotated[Caller, reader]) -> RequestState:

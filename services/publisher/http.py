@@ -78,10 +78,10 @@ class Filters(BaseModel):
 
     state: PublicationState | None = None
     target: str | None = None
-    request_id: UUID | None = None
-    job_id: UUID | None = None
-    asset_id: UUID | None = None
-    asset_version_id: UUID | None = None
+    request: UUID | None = None
+    job: UUID | None = None
+    asset: UUID | None = None
+    asset_version: UUID | None = None
     cursor: str | None = None
     limit: Annotated[int, Query(ge=1, le=500)] = 50
 
@@ -104,10 +104,10 @@ def wire(app: FastAPI, *, pool: Pool, gate: Gate) -> None:
                 connection,
                 state=filters.state,
                 target=filters.target,
-                request=filters.request_id,
-                job=filters.job_id,
-                asset=filters.asset_id,
-                version=filters.asset_version_id,
+                request=filters.request,
+                job=filters.job,
+                asset=filters.asset,
+                version=filters.asset_version,
                 before_at=before and before[0],
                 before_id=before and before[1],
                 many=filters.limit + 1,

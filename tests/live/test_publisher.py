@@ -173,12 +173,12 @@ async def test_publications_are_listed_by_filter_and_page(servers: EmbeddedServe
             }
             assert len(seen) == 10
             assert set(seen) == wanted
-            for name in ("request_id", "job_id", "asset_id", "asset_version_id"):
+            for name in ("request", "job", "asset", "asset_version"):
                 found = await member.get(
-                    "/v1/publications", params={name: str(getattr(assets[0], name)), "target": "dam"}
+                    "/v1/publications", params={name: str(getattr(assets[0], f"{name}_id")), "target": "dam"}
                 )
                 assert [row["asset_id"] for row in found.json()["publications"]] == [str(assets[0].asset_id)]
-            for wrong in ({"state": "done"}, {"cursor": "nonsense"}, {"limit": 0}, {"colour": "red"}, {"job_id": "x"}):
+            for wrong in ({"state": "done"}, {"cursor": "nonsense"}, {"limit": 0}, {"colour": "red"}, {"job": "x"}):
                 refused = await member.get("/v1/publications", params=wrong)
                 assert refused.status_code == 422
                 assert refused.headers["content-type"] == "application/problem+json"

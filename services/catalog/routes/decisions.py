@@ -11,7 +11,7 @@ from services.catalog.review.desk import Desk, Person, Refused, Taken
 from services.catalog.review.desk import queries as review
 from services.catalog.review.rules import MAX_AT_ONCE, AssetVerdict, Verdict
 from services.catalog.routes.frame import Reading, answer
-from shared.http import HttpProblem
+from shared.http import HttpProblem, trace_of
 from shared.identity import ROLES, Caller, May
 from shared.observability import context_of
 
@@ -91,4 +91,4 @@ def _refused(refused: Refused) -> dict[str, Any]:
 
 
 def _span_of(request: Request) -> SpanContext | None:
-    return context_of(request.headers.get("traceparent"))
+    return context_of(trace_of(request))
