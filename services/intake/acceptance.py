@@ -28,6 +28,10 @@ class Ask:
     resolved: Resolved | None = None
     problems: Sequence[Problem] = ()
 
+    @property
+    def problems_name_the_workspace(self) -> bool:
+        return any(problem.where == "workspace" for problem in self.problems)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
@@ -144,8 +148,6 @@ class _Room:
 
     def refusal(self, jobs: int) -> Problem | None:
         """Takes up the room of so many jobs, or says why there is none."""
-        if self.closed:
-            return self.closed
         if self.broke:
             return _over("what a day may cost is spent", "raise the limit, or send it again tomorrow (UTC)")
         if self.today is not None and jobs > self.today:
@@ -189,6 +191,8 @@ def _verdict(ask: Ask, known: Mapping[UUID, Known], *, now: datetime, room: _Roo
     before = known.get(ask.origin.request_id)
     if before is not None:
         return Verdict(known=before)
+    if room.closed is not None and not ask.problems_name_the_workspace:
+        return Verdict(problems=[room.closed])
     if ask.resolved is None:
         return Verdict(problems=ask.problems)
     problem = late(ask.resolved.asked, now) or room.refusal(ask.resolved.asked.variants)

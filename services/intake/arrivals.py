@@ -13,9 +13,8 @@ from services.intake.files import Cutter, Format, Part
 from services.intake.worker import Batch
 from shared import ids
 from shared.errors import Rejected
-from shared.http import HttpProblem
+from shared.http import HttpProblem, trace_of
 from shared.identity import Caller
-from shared.observability import context_of, new_traceparent
 
 FILE_CAP = 64 * 1024 * 1024  # some 400,000 rows
 CHUNK = 64 * 1024
@@ -66,9 +65,7 @@ class Arrival:
             remedy = f"send one of: {', '.join(MEDIA_TYPES)}; or a multipart/form-data form with a part `file`"
             raise HttpProblem("unsupported_media_type", what, where="Content-Type", remedy=remedy)
         name = fields.pop("name", "").strip()
-        given = request.headers.get("traceparent")
-        traceparent = given if given and context_of(given) else new_traceparent()
-        return cls(MEDIA_TYPES[media_type], fields, traceparent, data, name)
+        return cls(MEDIA_TYPES[media_type], fields, trace_of(request), data, name)
 
     async def parts(self) -> AsyncGenerator[Part]:
         """Whole rows at a time.
@@ -134,5 +131,8 @@ def _checked(name: str) -> str:
 
 
 async def _of_file(file: UploadFile) -> AsyncIterator[bytes]:
-    while data := await file.read(CHUNK):
-        yield data
+    try:
+        while data := await file.read(CHUNK):
+            yield data
+    finally:
+        await file.close()

@@ -154,6 +154,9 @@ def read(value: bytes | str | Mapping[str, Any]) -> ImageRequested | list[Proble
         for name, known in _WORDS.items()
         if getattr(asked, name).value == "unknown"
     ]
+    if asked.deadline is not None and asked.deadline.tzinfo is None:
+        remedy = "end it with Z, or with an offset such as +01:00"
+        problems.append(Problem(code="malformed", what="has no time zone", where="deadline", remedy=remedy))
     if _CONTROL_IN_JSON.search(asked.model_dump_json()):
         problems += _controls(asked)
     return problems or asked

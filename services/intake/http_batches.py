@@ -124,15 +124,16 @@ def _wire_sending(app: FastAPI, intake: Intake) -> None:
     async def preview(request: Request, caller: Annotated[Caller, submitter]) -> Any:
         """What sending this file would do; with `Accept: text/csv`, the refused rows with problem, column and fix."""
         arrival = await Arrival.of(request)
-        looked = Looked()
+        looked = Looked(keep_report="text/csv" in request.headers.get("accept", ""))
         offers = await intake.shelves.of(pool, caller.workspace)
         async with aclosing(arrival.parts()) as parts:
             async for part in parts:
                 rows = await judge(arrival.sheet, part, offers, first=looked.rows == 0)
                 async with workspace_transaction(pool, stage="intake", workspace=caller.workspace) as connection:
-                    looked.add(arrival.sheet, await sort_out(connection, arrival.batch(caller), rows, seen=looked.keys))
-        if "text/csv" in request.headers.get("accept", ""):
-            return StreamingResponse(looked.errors_csv(arrival.sheet), media_type="text/csv; charset=utf-8")
+                    looked.add(await sort_out(connection, arrival.batch(caller), rows, seen=looked.keys))
+        if looked.keep_report:
+            lines = looked.errors_csv(arrival.sheet)
+            return StreamingResponse(lines, media_type="text/csv; charset=utf-8")
         return looked.summary(arrival.name, arrival.sheet)
 
     @app.post("/v1/batches/{batch_id}/cancel", status_code=202)

@@ -1,19 +1,15 @@
 """Looking through a file before anything is spent: what would be made, and what is wrong."""
 
-import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import IO
 
 from pydantic import BaseModel, Field
 
 from services.intake.batches import Sheet, column_of, errors_csv_header, errors_csv_line
 from services.intake.domain import Groups, collect, most_frequent
 from services.intake.worker import SortedOut
-
-IN_MEMORY = 1024 * 1024  # of the report; a longer one goes to a temporary file
-CHUNK = 64 * 1024
+from shared.events import Problem
 
 
 class Fault(BaseModel):
@@ -42,23 +38,20 @@ class Preview(BaseModel):
     faults: list[Fault]
 
 
-def _spooled() -> IO[str]:
-    return tempfile.SpooledTemporaryFile(IN_MEMORY, "w+", encoding="utf-8", newline="")
-
-
 @dataclass(slots=True)
 class Looked:
-    """What was counted so far: of a good row only its key is kept."""
+    """What was counted so far: of a good row only its key is kept, of a refused one its report if that is wanted."""
 
+    keep_report: bool
     rows: int = 0
     unchanged: int = 0
     refused: int = 0
     jobs: Counter[str] = field(default_factory=Counter)
     keys: dict[str, int] = field(default_factory=dict)
     groups: Groups = field(default_factory=dict)
-    report: IO[str] = field(default_factory=_spooled)
+    report: list[tuple[Sequence[str], Sequence[Problem]]] = field(default_factory=list)
 
-    def add(self, sheet: Sheet, part: SortedOut) -> None:
+    def add(self, part: SortedOut) -> None:
         self.rows += len(part.new) + len(part.same) + len(part.faults)
         self.unchanged += len(part.same)
         self.refused += len(part.faults)
@@ -67,7 +60,8 @@ class Looked:
             self.jobs[ask.resolved.offer.asset_type] += ask.resolved.asked.variants
         for row, problems in part.faults:
             collect(self.groups, row.line, problems)
-            self.report.write(errors_csv_line(sheet.columns, row.cells, problems, delimiter=sheet.delimiter))
+            if self.keep_report:
+                self.report.append((row.cells, problems))
 
     def summary(self, name: str, sheet: Sheet) -> Preview:
         faults = [
@@ -96,6 +90,5 @@ class Looked:
 
     def errors_csv(self, sheet: Sheet) -> Iterator[str]:
         yield errors_csv_header(sheet.columns, delimiter=sheet.delimiter)
-        self.report.seek(0)
-        while text := self.report.read(CHUNK):
-            yield text
+        for cells, problems in self.report:
+            yield errors_csv_line(sheet.columns, cells, problems, delimiter=sheet.delimiter)

@@ -74,6 +74,10 @@ with ended as (
 update quotas q set ended = q.ended + p.ended, released = q.released + p.released
 from per_day p where q.workspace = p.workspace and q.day = p.day;
 
+-- name: open_jobs(workspace)$
+-- Accepted and not yet ended, of all days.
+select coalesce(sum(jobs - ended), 0)::bigint from quotas where workspace = :workspace;
+
 -- name: request(request_id)^
 select r.request_id, r.state, r.jobs, r.answer, r.batch_id, r.row_key, r.accepted_at,
        (select count(*) from job_ends e where e.request_id = r.request_id and e.run = 1) as ended,
