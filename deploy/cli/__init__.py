@@ -13,6 +13,7 @@ from deploy.errors import Problem
 # command, or an `app = typer.Typer()` with commands of its own.
 VERBS = {
     "up": "Start everything on this machine and print its address",
+    "demo": "Run a campaign from its file to published pictures, and leave the page open",
     "down": "Stop what `up` started",
     "status": "Show each process: state, restarts, memory, address",
     "logs": "Print the log of a service or server",

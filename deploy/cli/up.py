@@ -7,14 +7,16 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
+import httpx
 import typer
 
 from deploy.cli.options import DATA, DataOption
 from deploy.cli.terminal import Terminal
 from deploy.errors import Problem
 from deploy.local.data import DataFolder, read_json
+from deploy.local.first_run import FIRST_WORKSPACE, ensure_workspace, known_access, sign_in_link
 from deploy.local.supervisor import Supervisor
 
 
@@ -37,10 +39,13 @@ def up(
 
 async def run(supervisor: Supervisor, terminal: Terminal) -> None:
     """Keep everything running until told to stop."""
-    told = _Told(supervisor)
+    told = Told(supervisor)
     starting = asyncio.create_task(supervisor.start())
     if await told.lets_finish(starting):
-        terminal.console.print(f"\n  [bold]{supervisor.url}[/]\n\nCtrl-C stops everything.")
+        link = await first_link(supervisor)
+        terminal.console.print(f"\n  [bold]{link}[/]", soft_wrap=True)
+        terminal.console.print("  signs one browser in, once, within 15 minutes; `calotype link` makes another.")
+        terminal.console.print("\nCtrl-C stops everything.")
         await told.wait()
         terminal.step("Stopping")
         await supervisor.stop()
@@ -51,7 +56,15 @@ async def run(supervisor: Supervisor, terminal: Terminal) -> None:
     terminal.step("Stopped")
 
 
-class _Told:
+async def first_link(supervisor: Supervisor) -> str:
+    """A link into the workspace of this installation, which the first start makes."""
+    async with httpx.AsyncClient(base_url=supervisor.url, timeout=30, trust_env=False) as client:
+        known = known_access(supervisor.data)
+        access = known or await ensure_workspace(client, supervisor.data, name=FIRST_WORKSPACE)
+        return await sign_in_link(client, access)
+
+
+class Told:
     """Whether somebody told us to stop; the second time, everything is killed."""
 
     def __init__(self, supervisor: Supervisor) -> None:
@@ -63,7 +76,7 @@ class _Told:
     async def wait(self) -> None:
         await self._event.wait()
 
-    async def lets_finish(self, starting: "asyncio.Task[None]") -> bool:
+    async def lets_finish(self, starting: "asyncio.Task[Any]") -> bool:
         """Wait for the start; return False if we are told to stop before it is through."""
         waiting = asyncio.create_task(self.wait())
         await asyncio.wait({waiting, starting}, return_when=asyncio.FIRST_COMPLETED)
