@@ -289,7 +289,7 @@ class Worker:
     # -- claiming
 
     def _capacity(self) -> int:
-        return self.concurrency if self.run is not None else 4 * GROUP_ROWS
+        return self.concurrency if self.run is not None else max(self.concurrency, 4 * GROUP_ROWS)
 
     async def _claim_forever(self) -> None:
         backoff = Backoff()
@@ -427,7 +427,7 @@ class Worker:
             await asyncio.shield(task)
 
     def _group_rows(self) -> int:
-        return GROUP_ROWS if self.run is not None else 4 * GROUP_ROWS
+        return GROUP_ROWS if self.run is not None else self._capacity()
 
     async def _settle(self, group: Sequence[tuple[Leased, Outcome]]) -> None:
         backoff = Backoff()

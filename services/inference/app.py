@@ -8,7 +8,7 @@ from services.inference.backends import Backend
 from services.inference.backends.diffusion import DiffusionBackend, DiffusionOptions
 from services.inference.handler import Front
 from services.inference.progress import Progress
-from services.inference.queue import Claims, Desk, Lookout
+from services.inference.queue import AT_ONCE, Claims, Desk, Lookout
 from services.inference.settings import InferenceSettings
 from services.inference.tables import RoutingTables
 from services.inference.worker import Maker, record
@@ -69,19 +69,20 @@ def open_worker(service: Service, kind: str, maker: Maker, desk: Desk) -> Worker
     settings = service.settings
     assert isinstance(settings, InferenceSettings)
     kinds = [f"{kind}/{pool.strip()}" for pool in settings.pools.split(",")]
-    claims = Claims(desk, kinds=kinds)
+    at_once = kind in AT_ONCE
+    claims = Claims(desk, kinds=kinds, at_once=at_once)
     worker = Worker(
         stage=STAGE,
         outbox=service.facts,
         pool=service.database,
         kinds=kinds,
-        run=None if kind == "null" else maker.run,
-        run_many=maker.make_nothing if kind == "null" else None,
+        run=None if at_once else maker.run,
+        run_many=maker.make_nothing if at_once else None,
         record=record,
         exhausted=maker.exhausted,
         claim=claims.claim,
-        # One more than it can make: the next is claimed, and its last picture stored, while a process draws.
-        concurrency=1 + (settings.proof_children if kind == "proof" else 0),
+        # One more than it can make: the next is claimed, and the last picture stored, while a process draws.
+        concurrency=2 * settings.max_records if at_once else 1 + max(1, settings.proof_children * (kind == "proof")),
         lease_seconds=settings.lease_seconds,
     )
     claims.worker = worker

@@ -53,16 +53,13 @@ class Job(Body):
     """One run of a job with the route that was decided when it arrived: the payload of its work row."""
 
     event: PromptAssembled
+    asset_id: UUID
     cause_id: UUID
     route: Route | None = None
     kind: str = ""
     model: str = ""
     price: Decimal | None = None
     currency: str = "USD"
-
-    @property
-    def asset_id(self) -> UUID:
-        return ids.asset_id(self.event.job_id, self.event.run)
 
     @property
     def backend(self) -> str:
@@ -106,13 +103,17 @@ def ask_of(event: PromptAssembled) -> Ask:
     )
 
 
-def job_of(event: PromptAssembled, decision: Decision | Unroutable, *, cause_id: UUID) -> Job:
+def job_of(
+    event: PromptAssembled, decision: Decision | Unroutable, *, cause_id: UUID, asset_id: UUID | None = None
+) -> Job:
     """`cause_id` is the fact that began this run: the prompt, or an operator's fresh start."""
+    asset_id = asset_id or ids.asset_id(event.job_id, event.run)
     if isinstance(decision, Unroutable):
-        return Job(event=event, cause_id=cause_id)
+        return Job(event=event, asset_id=asset_id, cause_id=cause_id)
     backend = decision.backend
     return Job(
         event=event,
+        asset_id=asset_id,
         cause_id=cause_id,
         route=decision.route,
         kind=backend.kind,

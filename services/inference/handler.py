@@ -1,6 +1,6 @@
 """The Kafka edge of inference: prompts become routed work, cancels become tombstones and end what waits."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
@@ -17,7 +17,7 @@ from services.inference.domain import (
     unroutable,
     work_kind,
 )
-from services.inference.queue import Desk, Piece, begin_attempts, earlier_attempts, queries
+from services.inference.queue import AT_ONCE, Desk, Piece, begin_attempts, earlier_attempts, queries
 from services.inference.routing import Decision, Unroutable
 from services.inference.tables import RoutingTables
 from shared import ids
@@ -107,19 +107,19 @@ class Front:
         self._hold(arrivals)
         new = await _insert(connection, arrivals, lease=self._lease_seconds)
         held = [arrival for arrival in new if arrival.ending is None and arrival.worker is not None]
-        await begin_attempts(connection, [arrival.piece for arrival in held])
+        await begin_attempts(connection, [arrival.piece for arrival in held if arrival.piece.job.kind not in AT_ONCE])
         for arrival in new:
             if arrival.ending is not None:
                 parent = arrival.work.traceparent
                 transaction.emit(
                     ended(arrival.piece.job, arrival.ending, attempts=[], at=arrival.at, traceparent=parent)
                 )
-        waiting = {arrival.work.kind for arrival in new if arrival.ending is None and arrival.worker is None}
+        waiting = [arrival for arrival in new if arrival.ending is None and arrival.worker is None]
         transaction.after_commit(lambda: self._hand_over(held, waiting))
 
     def _arrival(self, work_id: UUID, event: PromptAssembled, cause: UUID, cancelled: Mapping[UUID, str]) -> "Arrival":
         decision = self._tables.decide(event.workspace, ask_of(event))
-        job = job_of(event, decision, cause_id=cause)
+        job = job_of(event, decision, cause_id=cause, asset_id=work_id)
         ending: Ending | None = None
         if event.job_id in cancelled:
             ending = Cancelled(by=cancelled[event.job_id])
@@ -149,11 +149,13 @@ class Front:
                 room[worker] -= 1
                 arrival.worker = worker
 
-    def _hand_over(self, held: Sequence["Arrival"], waiting: Collection[str]) -> None:
+    def _hand_over(self, held: Sequence["Arrival"], waiting: Sequence["Arrival"]) -> None:
         self._desk.put({arrival.work.work_id: arrival.piece for arrival in held})
         for worker in set(self._workers.values()):
             worker.offer([arrival.work for arrival in held if arrival.worker is worker])
-        for kind in self._workers.keys() & waiting:
+        ours = [arrival for arrival in waiting if arrival.work.kind in self._workers]
+        self._desk.remember({arrival.work.work_id: arrival.piece.job for arrival in ours})
+        for kind in {arrival.work.kind for arrival in ours}:
             self._workers[kind].wake()
 
 

@@ -47,13 +47,16 @@ insert into attempts (attempt_id, workspace, job_id, run, number, backend)
 select * from unnest(:ids::uuid[], :workspaces::uuid[], :jobs::uuid[], :runs::int[], :numbers::int[], :backends::text[])
 on conflict (attempt_id) do nothing;
 
--- name: end_attempts(ids, states, costs, currencies, seconds, provider_ids, reasons)!
-update attempts a set state = e.state, cost = e.cost, currency = e.currency, seconds = e.seconds,
-    provider_request_id = e.provider_id, reason = e.reason, ended_at = clock_timestamp()
-from unnest(:ids::uuid[], :states::text[], :costs::numeric[], :currencies::text[], :seconds::float8[],
-            :provider_ids::text[], :reasons::text[])
-     as e(attempt_id, state, cost, currency, seconds, provider_id, reason)
-where a.attempt_id = e.attempt_id;
+-- name: end_attempts(ids, workspaces, jobs, runs, numbers, backends, states, costs, currencies, seconds, provider_ids, reasons)!
+-- Work that is over at once has no intent: there its only row begins and ends here.
+insert into attempts as a (attempt_id, workspace, job_id, run, number, backend, state, cost, currency, seconds,
+                           provider_request_id, reason, ended_at)
+select *, clock_timestamp()
+from unnest(:ids::uuid[], :workspaces::uuid[], :jobs::uuid[], :runs::int[], :numbers::int[], :backends::text[],
+            :states::text[], :costs::numeric[], :currencies::text[], :seconds::float8[], :provider_ids::text[], :reasons::text[])
+on conflict (attempt_id) do update set
+    state = excluded.state, cost = excluded.cost, currency = excluded.currency, seconds = excluded.seconds,
+    provider_request_id = excluded.provider_request_id, reason = excluded.reason, ended_at = excluded.ended_at;
 
 -- name: earlier_attempts(ids)
 -- What was tried before. An attempt without an end was lost with its worker; what it cost is not known.

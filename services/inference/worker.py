@@ -28,7 +28,7 @@ from services.inference.progress import Progress, State
 from services.inference.queue import Desk, Piece, queries
 from shared.blobs import EXTENSIONS, Blobs, blob_key
 from shared.errors import Rejected, Unavailable
-from shared.events import Attempt, AttemptState, FailureReason, File, WaitingOn
+from shared.events import Attempt, AttemptState, FailureReason, File, PromptAssembled, WaitingOn
 from shared.leases import MAX_FAILURES, Leased, Outcome, buried
 from shared.observability import is_sampled, start_span, traceparent_of
 from shared.outbox import Transaction
@@ -167,7 +167,7 @@ class Maker:
 async def record(transaction: Transaction, settled: Sequence[tuple[Leased, Outcome]]) -> None:
     """Attempts and facts of a settlement, dated by its transaction. What was cancelled meanwhile ends so."""
     found = [outcome.record for _, outcome in settled if isinstance(outcome.record, Settled)]
-    await _end_attempts(transaction, [each.attempt for each in found if each.attempt is not None])
+    await _end_attempts(transaction, [(each.piece.job.event, each.attempt) for each in found if each.attempt])
     over = [(each, each.ending) for each in found if each.ending is not None]
     if not over:
         return
@@ -187,17 +187,22 @@ async def record(transaction: Transaction, settled: Sequence[tuple[Leased, Outco
         )
 
 
-async def _end_attempts(transaction: Transaction, attempts: Sequence[Attempt]) -> None:
+async def _end_attempts(transaction: Transaction, attempts: Sequence[tuple[PromptAssembled, Attempt]]) -> None:
     if attempts:
         await queries.end_attempts(
             transaction.connection,
-            ids=[attempt.attempt_id for attempt in attempts],
-            states=[attempt.state for attempt in attempts],
-            costs=[attempt.cost for attempt in attempts],
-            currencies=[attempt.currency for attempt in attempts],
-            seconds=[attempt.seconds for attempt in attempts],
-            provider_ids=[attempt.provider_request_id for attempt in attempts],
-            reasons=[attempt.reason for attempt in attempts],
+            ids=[attempt.attempt_id for _, attempt in attempts],
+            workspaces=[event.workspace for event, _ in attempts],
+            jobs=[event.job_id for event, _ in attempts],
+            runs=[event.run for event, _ in attempts],
+            numbers=[attempt.number for _, attempt in attempts],
+            backends=[attempt.backend for _, attempt in attempts],
+            states=[attempt.state for _, attempt in attempts],
+            costs=[attempt.cost for _, attempt in attempts],
+            currencies=[attempt.currency for _, attempt in attempts],
+            seconds=[attempt.seconds for _, attempt in attempts],
+            provider_ids=[attempt.provider_request_id for _, attempt in attempts],
+            reasons=[attempt.reason for _, attempt in attempts],
         )
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from services.inference.domain import Job
 from services.inference.queue import SHARES, Desk, Piece, Shares
+from shared import ids
 from shared.events import CancelRequested
 from shared.leases import Leased
 from tests.inference.prompts import NOW, WORKSPACE, assembled
@@ -63,7 +64,7 @@ def test_a_lane_that_was_idle_is_served_at_once_and_has_saved_up_nothing() -> No
 
 def piece_of(**fields: Any) -> tuple[Leased, Piece]:
     event = assembled(**fields)
-    job = Job(event=event, cause_id=event.event_id)
+    job = Job(event=event, asset_id=ids.asset_id(event.job_id, event.run), cause_id=event.event_id)
     lease = Leased(
         work_id=job.asset_id, kind="null/standard", workspace=WORKSPACE, payload=job.model_dump_json(), epoch=1
     )

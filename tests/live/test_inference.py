@@ -86,6 +86,9 @@ class Scripted:
     async def close(self) -> None:
         pass
 
+    async def is_busy(self) -> bool:
+        return len(self.calls) >= 2
+
 
 class Stage:
     """A running inference, and what it says."""
@@ -205,6 +208,16 @@ async def scripted(servers: EmbeddedServers, folder: Path, **settings: Any) -> A
     backend = Scripted()
     async with running(servers, folder, backends={"proof": backend}, table=routes("proof"), **settings) as stage:
         yield stage, backend
+
+
+async def occupy(stage: Stage, backend: Scripted) -> list[PromptAssembled]:
+    """Two jobs of one request that go on until they are let go or cancelled: all the worker has room for."""
+    request = uuid4()
+    events = [assembled(request=request, variant=variant) for variant in (1, 2)]
+    backend.held |= {event.job_id for event in events}
+    await stage.send(*events)
+    await stage.until(backend.is_busy)
+    return events
 
 
 def cancel(event: PromptAssembled, *, job: bool = False) -> CancelRequested:
@@ -353,23 +366,20 @@ async def test_an_expired_job_is_not_begun(servers: EmbeddedServers, tmp_path: P
 
 async def test_a_cancel_stops_what_is_being_made_and_drops_what_waits(servers: EmbeddedServers, tmp_path: Path) -> None:
     async with scripted(servers, tmp_path) as (stage, backend):
-        request = uuid4()
-        made, *waiting = [assembled(request=request, variant=variant) for variant in range(1, 5)]
+        begun = await occupy(stage, backend)
+        waiting = [assembled(request=begun[0].request_id, variant=variant) for variant in range(3, 6)]
         other = assembled()
-        backend.held |= {made.job_id, *(event.job_id for event in waiting)}
-        await stage.send(made)
-        await backend.begun.wait()
         await stage.send(*waiting, other)
-        await stage.until(lambda: stage.value("select count(*) = 4 from work where request_id = $1", request))
-        await stage.send(cancel(made))
-        ends = await stage.outcomes(5)
+        await stage.until(lambda: stage.value("select count(*) = 6 from work"))
+        await stage.send(cancel(begun[0]))
+        ends = await stage.outcomes(6)
         assert isinstance(ends[other.job_id], ImageGenerated)
-        for event in (made, *waiting):
+        for event in (*begun, *waiting):
             end = ends[event.job_id]
             assert isinstance(end, JobCancelled)
             assert end.by == "mara"
-        assert [a.state for a in ends[made.job_id].attempts] == ["cancelled"]
-        assert len(backend.calls) == 2, "what waited was never begun"
+            assert [a.state for a in end.attempts] == (["cancelled"] if event in begun else [])
+        assert len(backend.calls) == 3, "what waited was never begun"
 
 
 async def test_a_job_that_arrives_after_its_cancel_is_dropped(servers: EmbeddedServers, tmp_path: Path) -> None:
@@ -464,19 +474,16 @@ async def test_work_of_a_dead_worker_is_taken_over_and_its_attempt_is_not_forgot
 
 async def test_waiting_lanes_are_served_by_their_shares(servers: EmbeddedServers, tmp_path: Path) -> None:
     async with scripted(servers, tmp_path) as (stage, backend):
-        first = assembled()
-        backend.held.add(first.job_id)
-        await stage.send(first)
-        await backend.begun.wait()
+        await occupy(stage, backend)
         priorities = {"dedicated": Priority.HIGH, "standard": Priority.NORMAL, "bulk": Priority.LOW}
         jobs: dict[UUID, str] = {}
         for lane, priority in priorities.items():
             events = [assembled(priority=priority) for _ in range(30)]
             jobs |= {event.job_id: lane for event in events}
             await stage.send(*events)
-        await stage.until(lambda: stage.value("select count(*) = 91 from work"))
+        await stage.until(lambda: stage.value("select count(*) = 92 from work"))
         backend.held.clear()
-        await stage.outcomes(91)
+        await stage.outcomes(92)
         order = [jobs[call.job_id] for call in backend.calls if call.job_id in jobs]
         assert Counter(order[:20]) == {"dedicated": 12, "standard": 6, "bulk": 2}
 
