@@ -88,7 +88,7 @@ async def test_approving_leads_to_the_next_open_asset_with_an_undo() -> None:
         assert answer.status_code == 303
         then = (await browser.get(answer.headers["location"])).text
         piece = fake.pieces[9]
-        assert (piece.state, piece.met) == (Mark.APPROVED, {"brand_light"})
+        assert (piece.state, piece.met) == (Mark.APPROVED, frozenset({"brand_light"}))
         assert asset_on(then) == fake.pieces[10].asset_id
         assert "Approved Salt Marsh, product tile Undo" in shown(then)
 

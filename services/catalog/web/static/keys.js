@@ -17,9 +17,13 @@
 
   const native = ({ target }, key) => {
     if (target.matches("input:not([type=checkbox])")) return true;
-    // A person who tabs onto a control means that control; one who clicked it did so with a pointer.
-    return ["Enter", "Space"].includes(key) && target !== document.body && target.matches(":focus-visible");
+    return ["Enter", "Space"].includes(key) && target !== document.body;
   };
+
+  // Who tabs onto a control means that control with Enter; who clicked it is done with it, and means the picture.
+  document.addEventListener("click", (event) => {
+    if (event.detail && event.target.closest("a,button,.rubric")) document.activeElement.blur();
+  });
 
   document.addEventListener("keydown", (event) => {
     const key = named(event);

@@ -10,11 +10,10 @@
   let stream;
 
   const local = () => {
-    const clock = { hour: "2-digit", minute: "2-digit", hourCycle: "h23" };
-    const moment = { ...clock, second: "2-digit", day: "numeric", month: "short" };
+    const moment = { dateStyle: "medium", timeStyle: "medium" };
     for (const time of document.querySelectorAll("time[data-as]")) {
-      const how = time.dataset.as === "clock" ? clock : moment;
-      time.textContent = new Date(time.dateTime).toLocaleString("en-GB", how).replace(",", "");
+      const at = new Date(time.dateTime);
+      time.textContent = time.dataset.as === "clock" ? at.toTimeString().slice(0, 5) : at.toLocaleString("en-GB", moment);
       delete time.dataset.as;
     }
   };
@@ -75,7 +74,7 @@
     const redraw = () => (dirty = "page");
     const acts = {
       heartbeat: () => {},
-      reset: redraw, // the house no longer knows what was missed
+      reset: redraw, // more was missed than is kept
       job: sheet ? redraw : () => {},
       asset: sheet ? redraw : onAsset,
       decision: sheet ? redraw : onDecision,
