@@ -14,6 +14,12 @@ from deploy.errors import Problem
 VERBS = {
     "up": "Start everything on this machine and print its address",
     "demo": "Run a campaign from its file to published pictures, and leave the page open",
+    "submit": "Send a request, or a file of them, and wait for its jobs",
+    "batch": "Look through a file of requests, send it, see what became of it",
+    "library": "Check, publish and list brands, templates, policies, recipes and campaigns",
+    "workspace": "Make workspaces and set their limits",
+    "key": "Make, list and revoke API keys",
+    "link": "Print an address that signs a browser in, once",
     "down": "Stop what `up` started",
     "status": "Show each process: state, restarts, memory, address",
     "logs": "Print the log of a service or server",

@@ -8,4 +8,8 @@ import typer
 DataOption = Annotated[
     Path, typer.Option("--data", envvar="CALOTYPE_DATA", help="The folder everything is kept in.", file_okay=False)
 ]
+WorkspaceOption = Annotated[
+    str | None, typer.Option("--workspace", help="Whose key of the data folder to use; default: the first one's.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 DATA = Path(".calotype")

@@ -55,6 +55,7 @@ class RowState(BaseModel):
     key: str | None
     state: str
     request_id: UUID | None = None
+    jobs: int = 0
     problems: list[dict[str, Any]] = Field(default_factory=list)
 
 
@@ -190,6 +191,7 @@ def _wire_reading(app: FastAPI, intake: Intake) -> None:
                     key=line["row_key"],
                     state=line["state"],
                     request_id=line["request_id"],
+                    jobs=line["jobs"],
                     problems=orjson.loads(line["problems"] or "[]"),
                 )
                 async for line in lines

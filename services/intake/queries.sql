@@ -156,10 +156,11 @@ on conflict do nothing;
 
 -- name: rows_after(batch_id, upload, line, many)
 -- Accepted and refused rows of the current file, in the order of their lines.
-select line, row_key, case when changed then 'accepted' else 'unchanged' end as state, request_id, null as problems
-from batch_rows where batch_id = :batch_id and upload = :upload and line > :line
+select line, b.row_key, case when changed then 'accepted' else 'unchanged' end as state, request_id, r.jobs, null as problems
+from batch_rows b join requests r using (request_id)
+where b.batch_id = :batch_id and upload = :upload and line > :line
 union all
-select line, row_key, 'refused', null, problems
+select line, row_key, 'refused', null, 0, problems
 from batch_faults where batch_id = :batch_id and upload = :upload and line > :line
 order by line limit :many;
 
