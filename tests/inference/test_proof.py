@@ -137,7 +137,7 @@ def test_a_headline_is_not_drawn(headline: str) -> None:
 
 def test_letters_that_no_typeface_has_become_bars() -> None:
     def texture(name: str) -> Any:
-        return ink(read(scene(label={}, name=name)).product, width=200, height=200, frame=False, plain=False)
+        return ink(read(scene(label={}, name=name)).product, width=200, height=200, room=160, frame=False, plain=False)
 
     arabic, japanese, latin = texture("دفء الشتاء"), texture("菩提樹の花"), texture("Body Oil")
     assert set(np.unique(arabic)) == set(np.unique(japanese)) == {0, np.float32(150 / 255)}

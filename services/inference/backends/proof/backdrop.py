@@ -47,6 +47,8 @@ def draw(scene: Scene, room: Room, shape: Shape, *, flame: tuple[float, float, f
     camera = room.camera
     x, y, z = camera.coarse()
     direct, sky = _fields(room, x, y, z)
+    if room.lying is not None:
+        sky *= 1 - 0.55 * _beneath(room.lying, sky.shape, room.light.side)
     fields = [enlarge(field, camera.width, camera.height) for field in (direct, sky)]
     glow = _glow(camera, flame, x, y, z) if flame else None
     rows = (np.arange(camera.height, dtype=np.float32) + 0.5 - camera.line) / camera.unit
@@ -94,10 +96,19 @@ def _fields(room: Room, x: Array, y: Array, z: Array) -> tuple[Array, Array]:
     return (SUN * direct).astype(np.float32), (FILL * sky).astype(np.float32)
 
 
+def _beneath(lying: Array, shape: tuple[int, ...], side: int) -> Array:
+    """What lies flat shows a thread of shade on the side away from the light, and towards us."""
+    rows, columns = (
+        slice(MARGIN - shift, MARGIN - shift + size) for shift, size in zip((1, -side), shape, strict=True)
+    )
+    beneath: Array = lying[rows, columns]
+    return beneath
+
+
 def _glow(camera: Camera, flame: tuple[float, float, float], x: Array, y: Array, z: Array) -> Array:
     """Candle light on what is behind it: falls off with the distance and has no edge anywhere."""
     away = np.sqrt((x - flame[0]) ** 2 + (y - flame[1] * 0.9) ** 2 + (0.55 * (z - flame[2])) ** 2)
-    coarse = 0.50 / (1 + (away / 0.20) ** 2) ** 1.6
+    coarse = 0.72 / (1 + (away / 0.20) ** 2) ** 1.6
     return enlarge(coarse.astype(np.float32), camera.width, camera.height)
 
 

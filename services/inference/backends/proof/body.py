@@ -49,6 +49,11 @@ class Body:
     product: Product | None = None
 
     @property
+    def lies(self) -> bool:
+        """Flat on the table: it has no foot, and darkens what is right under it."""
+        return self.at[1] == 0 and not self.wide
+
+    @property
     def contact(self) -> Contact:
         x, y, z = self.at
         return Contact(x=x, y=y, z=z, wide=self.wide, deep=self.deep, height=self.height)

@@ -42,12 +42,12 @@ class Normals:
 @lru_cache(maxsize=24)
 def opaque(rough: float, shine: float, side: int, *, metal: bool) -> Array:
     """(3, SIZE·SIZE): fill is colour × the first + the second, key is colour × the third."""
-    grid = _normals(side)
+    grid = normals(side)
     mirrored = room(*grid.ray, rough)
     if metal:
         planes = [0.92 * mirrored * (1 - grid.grazing), 0.92 * mirrored * grid.grazing, 0.10 * _lambert(*grid.world)]
     else:
-        gloss = mirrored * (shine + (1 - shine) * grid.grazing * (1 - 0.75 * rough))
+        gloss = mirrored * (shine + (1 - shine) * grid.grazing * (1 - rough) ** 1.5)
         planes = [_ambient(*grid.world), gloss, _lambert(*grid.world)]
     return _table(planes)
 
@@ -55,7 +55,7 @@ def opaque(rough: float, shine: float, side: int, *, metal: bool) -> Array:
 @lru_cache(maxsize=6)
 def glass(colour: Colour, rough: float, shine: float, side: int) -> Array:
     """(3, SIZE·SIZE): fill as red, green and blue; the window's light goes through it and leaves no key."""
-    grid = _normals(side)
+    grid = normals(side)
     gloss = room(*grid.ray, rough) * (shine + (1 - shine) * grid.grazing)
     passed = _through(grid.seen_x, grid.seen_z, colour)
     return _table([gloss + plane for plane in passed])
@@ -68,7 +68,7 @@ def _table(planes: list[Array]) -> Array:
 
 
 @lru_cache(maxsize=2)
-def _normals(side: int) -> Normals:
+def normals(side: int) -> Normals:
     axis = np.linspace(-1, 1, SIZE, dtype=np.float32)
     x, y = np.meshgrid(axis, axis)
     long = np.sqrt(x**2 + y**2)

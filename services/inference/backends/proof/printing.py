@@ -11,7 +11,7 @@ from services.inference.backends.proof.scene import Product
 from services.inference.backends.proof.surface import Surface
 from services.inference.backends.proof.texture import sample
 
-CARD = Material((1.0, 1.0, 1.0), rough=0.75, shine=0.035)
+CARD = Material((1.0, 1.0, 1.0), rough=0.62, shine=0.038)
 
 
 def lay_label(
@@ -39,7 +39,7 @@ def lay_label(
     sheet = np.clip(within[at] + 0.5, 0, 1)
     # A sheet has an edge: a hair darker all round.
     edge = 1 - 0.30 * np.exp(-np.maximum(within[at], 0) / surface.fine)
-    print_ = ink(product, width=width, height=height, frame=label.frame, plain=label.plain)
+    print_ = ink(product, width=width, height=height, room=label.room * width, frame=label.frame, plain=label.plain)
     amount = sheet * sample(print_, v[at] - 0.5, u[at] - 0.5)
     fill, key = look(CARD, index(surface.nx[at], surface.ny[at]), light.side)
     sky, direct = np.broadcast_to(sky, surface.cover.shape)[at], direct[at]

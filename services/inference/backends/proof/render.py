@@ -83,7 +83,8 @@ def _lit_ground(made: Composition) -> Room:
     contacts = [body.contact for body in (made.product, *made.props) if body.at[1] == 0 and body.wide]
     foot = shape.radius if shape.kind == "arch" else 0.06
     contacts.append(Contact(x=shape.x, y=0, z=shape.z, wide=foot, deep=0.03, height=0.12))
-    return replace(made.room, casters=tuple(casters), contacts=tuple(contacts))
+    lying = caster(camera, coverage(camera, [body for body in made.props if body.lies]), z=0.0).levels[1]
+    return replace(made.room, casters=tuple(casters), contacts=tuple(contacts), lying=lying)
 
 
 def _stand(made: Composition, planes: Array) -> Array:

@@ -30,12 +30,13 @@ class Patch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Room:
-    """All that a body is lit by; `casters` and `contacts` are what stands on or before it."""
+    """All that a body is lit by; `casters` and `contacts` stand on or before it, `lying` lies flat on the ground."""
 
     camera: Camera
     light: Light
     casters: tuple[Caster, ...] = ()
     contacts: tuple[Contact, ...] = ()
+    lying: Array | None = None
 
 
 def shade(room: Room, body: Body, piece: Piece) -> Patch:

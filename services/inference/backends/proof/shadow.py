@@ -17,6 +17,10 @@ from services.inference.backends.proof.texture import sample
 # Blur of the silhouette in world units, at these distances along the ray.
 BLURS = ((0.0, 0.003), (0.25, 0.014), (0.8, 0.045))
 DENSITY = 0.94
+# The dark line at a foot is this much deeper than the foot, or the coarse grid would lose it in front.
+SKIRT = 0.012
+# Neighbouring rows of the table look at rows of the silhouette this far apart: nothing finer may stand in it.
+ROWS_APART = KEY[1] / KEY[2] / SIN * COS
 # What stands beside the frame still casts into it: silhouettes are this many coarse cells larger on every side.
 MARGIN = 48
 
@@ -50,7 +54,8 @@ def caster(camera: Camera, silhouette: Array, *, z: float) -> Caster:
     image = Image.fromarray((np.clip(silhouette, 0, 1) * 255).astype(np.uint8))
     levels = []
     for _, blur in BLURS:
-        blurred = image.filter(ImageFilter.GaussianBlur(blur * camera.unit / COARSE))
+        across = blur * camera.unit / COARSE
+        blurred = image.filter(ImageFilter.GaussianBlur((across, max(across, ROWS_APART / 2))))
         levels.append(np.asarray(blurred, dtype=np.float32) / 255)
     return Caster(z=z, levels=tuple(levels), reach=_bounds(levels[-1]))
 
@@ -102,9 +107,9 @@ def open_sky(contacts: Sequence[Contact], x: Array, y: Array, z: Array) -> Array
     """Share of the fill light that reaches each point past the bodies standing there, 0..1."""
     seen: Array = np.ones(np.broadcast_shapes(x.shape, y.shape, z.shape), dtype=np.float32)
     for foot in contacts:
-        across, deep = (x - foot.x) / foot.wide, (z - foot.z) / foot.deep
-        away = np.maximum(np.sqrt(across**2 + deep**2) - 1, 0) * foot.wide
+        away = np.hypot((x - foot.x) / foot.wide, (z - foot.z) / (foot.deep + SKIRT))
+        away = np.maximum(away - 1, 0) * foot.wide
         level = np.clip(1 - np.abs(y - foot.y) / 0.05, 0, 1)
-        close = 0.52 * np.exp(-away / 0.016) + 0.34 * np.exp(-away / (0.22 * foot.height + 0.02))
+        close = 0.50 * np.exp(-away / 0.016) + 0.34 * np.exp(-away / (0.22 * foot.height + 0.02))
         seen *= 1 - close * level
     return seen

@@ -103,7 +103,7 @@ def pebble(wide: float, tall: float, turn: float, unit: float, power: float = 2.
     """
     scale = unit * FINE
     reach = math.ceil(max(wide, tall) * scale) + 2
-    lift = int(tall * scale * 0.96)
+    lift = int(tall * scale * 0.88)
     x, up = _grid(-reach, -reach, reach, reach, scale)
     c, s = math.cos(turn), math.sin(turn)
     a, b = (x * c + up * s) / wide, (-x * s + up * c) / tall

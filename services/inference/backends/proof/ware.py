@@ -45,9 +45,10 @@ def filled(material: Material, level: float, neck: float, *, thin: float) -> Ton
         return FOOT
     red, green, blue = (min(1.9, max(part, 0.02) ** -thin) for part in material.colour)
     return (
-        (0.0, 0.75, 0.72, 0.70),
-        (0.012, 1.35, 1.32, 1.30),
-        (0.030, 0.92, 0.90, 0.88),
+        (0.0, 0.30, 0.30, 0.30),
+        (0.006, 0.62, 0.62, 0.62),
+        (0.016, 1.28, 1.26, 1.24),
+        (0.032, 0.92, 0.90, 0.88),
         (0.055, 1, 1, 1),
         (level - 0.004, 1, 1, 1),
         (level, 0.55, 0.52, 0.52),
