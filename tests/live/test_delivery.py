@@ -1,6 +1,7 @@
 """The rarities of delivery, one by name, on a real Kafka and a real Postgres."""
 
 import asyncio
+import functools
 import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -116,7 +117,7 @@ async def test_a_partition_with_too_many_bad_records_stops_its_consumer_until_to
         assert not stage.bus.resume("another group")
         for letters in (40, 60):  # told twice: twenty more are as bad as the first
             assert stage.bus.resume("g")
-            await eventually(lambda letters=letters: _letters(stage, letters))
+            await eventually(functools.partial(_letters, stage, letters))
             if letters < 60:
                 await eventually(lambda: _now(stage.bus.waiting_for()))
         if stage.bus.waiting_for():
@@ -155,12 +156,16 @@ async def test_a_row_the_broker_refuses_is_set_aside_and_the_others_leave(server
 
 async def test_an_event_over_256_kib_is_refused_at_the_insert_and_nothing_is_written(servers: EmbeddedServers) -> None:
     async with open_stage(servers) as stage:
-        with pytest.raises(EventTooLarge):
+
+        async def write() -> None:
             async with stage.outbox.transaction() as running:
                 await running.connection.execute(
                     "insert into tombstones (request_id, workspace, cancelled_by) values ($1, $1, 'x')", uuid.uuid4()
                 )
                 running.emit(cancelled(uuid.uuid4(), client_reference="x" * 300_000))
+
+        with pytest.raises(EventTooLarge):
+            await write()
         assert await count(stage) == 0
 
 
@@ -211,7 +216,7 @@ async def test_a_zombies_late_settlement_is_fenced_and_emits_nothing(servers: Em
         await slow.stop()
         await fast.stop()
         row = await stage.pool.fetchrow("select outcome, epoch, losses, failures from work")
-        assert tuple(row) == ("living", 2, 1, 0)
+        assert row is not None and tuple(row) == ("living", 2, 1, 0)
         await eventually(lambda: _is(stage.pool.fetchval("select count(*) from outbox"), 0))
         references = [dict(record.headers)["ce_clientreference"] for record in await stage.records(JOBS_ENDED.name)]
         assert references == [b"living"]
@@ -251,7 +256,7 @@ async def test_a_worker_that_stops_gives_back_what_it_could_not_finish_at_no_cos
         await begun.wait()
         await running.stop(within=0.1)
         row = await stage.pool.fetchrow("select holder, failures, losses, ready_at <= clock_timestamp() from work")
-        assert tuple(row) == (None, 0, 0, True)
+        assert row is not None and tuple(row) == (None, 0, 0, True)
 
 
 async def test_postgres_refusing_for_a_while_delays_a_batch_and_dead_letters_nothing(servers: EmbeddedServers) -> None:
