@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,7 +16,7 @@ import typer
 from deploy.cli.options import DATA, DataOption
 from deploy.cli.terminal import Terminal
 from deploy.errors import Problem
-from deploy.local.data import DataFolder, read_json
+from deploy.local.data import DataFolder
 from deploy.local.first_run import FIRST_WORKSPACE, ensure_workspace, known_access, sign_in_link
 from deploy.local.supervisor import Supervisor
 
@@ -24,44 +25,58 @@ def up(
     data: DataOption = DATA,
     port: Annotated[int | None, typer.Option(help="The port people use; default: the last one, else 8420.")] = None,
     detach: Annotated[bool, typer.Option("--detach", help="Return when everything is ready.")] = False,  # noqa: FBT002 a flag
+    link: Annotated[bool, typer.Option(help="Print a link that signs one browser in, once.")] = True,  # noqa: FBT002 a flag
 ) -> None:
     """Start PostgreSQL, Kafka, the six services and the one address in front of them.
 
     What CALOTYPE_KAFKA_BOOTSTRAP, DATABASE_URL and CALOTYPE_BLOBS_URL name is used instead of an embedded one.
     Ctrl-C stops everything in order; pressed again, at once.
     """
-    if detach:
-        _detach(data, port)
-    else:
-        with Terminal() as terminal:
-            asyncio.run(run(Supervisor(data, port=port, progress=terminal), terminal))
+    with Terminal() as terminal:
+        if detach:
+            address = _detach(data, port)
+            if link:
+                asyncio.run(print_link(terminal, data=DataFolder(data), address=address))
+        else:
+            asyncio.run(_up(Supervisor(data, port=port, progress=terminal), terminal, link=link))
 
 
-async def run(supervisor: Supervisor, terminal: Terminal) -> None:
-    """Keep everything running until told to stop."""
+async def _up(supervisor: Supervisor, terminal: Terminal, *, link: bool) -> None:
+    async def greet() -> None:
+        if link:
+            await print_link(terminal, data=supervisor.data, address=supervisor.local_url)
+        else:
+            terminal.console.print(f"\n  [bold]{supervisor.url}[/]")
+
+    await run(supervisor, terminal, greet=greet)
+
+
+async def run(supervisor: Supervisor, terminal: Terminal, *, greet: Callable[[], Awaitable[None]]) -> None:
+    """Start everything, greet, and keep it running until told to stop."""
     told = Told(supervisor)
     starting = asyncio.create_task(supervisor.start())
-    if await told.lets_finish(starting):
-        link = await first_link(supervisor)
-        terminal.console.print(f"\n  [bold]{link}[/]", soft_wrap=True)
-        terminal.console.print("  signs one browser in, once, within 15 minutes; `calotype link` makes another.")
-        terminal.console.print("\nCtrl-C stops everything.")
-        await told.wait()
-        terminal.step("Stopping")
-        await supervisor.stop()
-    else:
+    if not await told.lets_finish(starting):
         terminal.step("Stopping before everything had started")
         starting.cancel()
         await asyncio.wait({starting})
-    terminal.step("Stopped")
+        return
+    try:
+        await greet()
+        terminal.console.print("\nCtrl-C stops everything.")
+        await told.wait()
+    finally:
+        terminal.step("Stopping")
+        await supervisor.stop()
+        terminal.step("Stopped")
 
 
-async def first_link(supervisor: Supervisor) -> str:
-    """A link into the workspace of this installation, which the first start makes."""
-    async with httpx.AsyncClient(base_url=supervisor.url, timeout=30, trust_env=False) as client:
-        known = known_access(supervisor.data)
-        access = known or await ensure_workspace(client, supervisor.data, name=FIRST_WORKSPACE)
-        return await sign_in_link(client, access)
+async def print_link(terminal: Terminal, *, data: DataFolder, address: str) -> None:
+    """Print a link into the workspace of this installation, which the first start makes."""
+    async with httpx.AsyncClient(base_url=address, timeout=30, trust_env=False) as client:
+        access = known_access(data) or await ensure_workspace(client, data, name=FIRST_WORKSPACE)
+        url = await sign_in_link(client, access)
+    terminal.console.print(f"\n  [bold]{url}[/]", soft_wrap=True)
+    terminal.console.print("  signs one browser in, once, within 15 minutes; `calotype link` makes another.")
 
 
 class Told:
@@ -91,11 +106,12 @@ class Told:
         self._event.set()
 
 
-def _detach(data: Path, port: int | None) -> None:
+def _detach(data: Path, port: int | None) -> str:
+    """Start another process that keeps everything running, and return its address when everything is ready."""
     folder = DataFolder(data)
     folder.prepare()
     log = folder.logs / "supervisor.log"
-    command = [sys.executable, "-m", "deploy.cli", "up", "--data", str(folder.root)]
+    command = [sys.executable, "-m", "deploy.cli", "up", "--no-link", "--data", str(folder.root)]
     with log.open("ab") as output:
         shown = output.tell()
         child = subprocess.Popen(
@@ -108,13 +124,13 @@ def _detach(data: Path, port: int | None) -> None:
         )
     while True:
         ended = child.poll() is not None
-        with log.open() as lines:
+        with log.open("rb") as lines:
             lines.seek(shown)
-            sys.stdout.write(lines.read())
+            sys.stdout.buffer.write(lines.read())
+            sys.stdout.flush()
             shown = lines.tell()
         if ended:
             raise Problem("It did not start.", remedy=f"Its output is above, and in {log}.")
-        holder = read_json(folder.run / "supervisor.json")
-        if holder.get("pid") == child.pid and "url" in holder:
-            return
+        if address := folder.local_address(of=child.pid):
+            return address
         time.sleep(0.1)

@@ -8,7 +8,6 @@ import os
 import random
 import secrets
 import stat
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -33,6 +32,7 @@ class DataFolder:
         self.run = self.root / "run"
         self.blobs = self.root / "blobs"
         self.published = self.root / "published"
+        self._holder = self.run / "supervisor.json"
 
     def prepare(self) -> None:
         """Make the folders that are ours; the servers make their own."""
@@ -48,9 +48,9 @@ class DataFolder:
     def held(self) -> Iterator[None]:
         """Hold the folder alone, or say who does; the kernel lets go of it when this process dies, however it dies."""
         self.prepare()
-        with (self.run / "supervisor.json").open("a+") as file:
+        with (self.run / "lock").open("w") as lock:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 holder = self.holder()
                 who = f"process {holder.pid}" if holder else "another process"
@@ -58,26 +58,27 @@ class DataFolder:
                     f"{self.root} is in use by {who}.",
                     remedy=f"Stop it with `calotype down --data {self.root}`, or name another folder with --data DIR.",
                 ) from None
-            file.truncate(0)
-            file.write(json.dumps(Identity.of(os.getpid()).document()))
-            file.flush()
+            write_json(self._holder, Identity.of(os.getpid()).document())
             try:
                 yield
             finally:
-                file.truncate(0)
+                self._holder.unlink()
 
-    def announce(self, url: str) -> None:
+    def announce(self, *, public: str, local: str) -> None:
         """Say to whoever asks that everything is ready, and where; only the holder may."""
-        path = self.run / "supervisor.json"
-        path.write_text(json.dumps(read_json(path) | {"url": url, "since": time.time()}))
+        write_json(self._holder, read_json(self._holder) | {"url": public, "local_url": local})
+
+    def local_address(self, *, of: int | None = None) -> str | None:
+        """Return where everything is reached from this machine, once it is ready, if `of` (or anybody) holds us."""
+        holder = self.holder()
+        if holder is None or of not in {None, holder.pid}:
+            return None
+        return read_json(self._holder).get("local_url")
 
     def holder(self) -> Identity | None:
         """Return the running supervisor of this folder."""
-        path = self.run / "supervisor.json"
-        with contextlib.suppress(FileNotFoundError, json.JSONDecodeError):
-            identity = Identity.read(json.loads(path.read_text() or "{}"))
-            return identity if identity and identity.alive() else None
-        return None
+        identity = Identity.read(read_json(self._holder))
+        return identity if identity and identity.alive() else None
 
     def let_through(self, account: Account | None) -> None:
         """Let the servers' account pass through our root, which holds nothing else that it may read."""

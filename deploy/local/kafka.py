@@ -20,8 +20,9 @@ from deploy.local.processes import Program, run
 from deploy.local.progress import Progress
 
 # A single node keeps one copy, so what would wait for others must not. It acknowledges from the page cache: flushing
-# every second bounds what a power cut (not a kill) can take back. The flusher's own interval has to be set as well, it
-# is "never" by default. Internal topics and the cleaner are sized for one machine instead of a cluster.
+# every second bounds what a power cut (not a kill) can take back. The flusher's own interval has to be set as well (it
+# is "never" by default), and its first run (30 s after the start). Internal topics and the cleaner are sized for one
+# machine instead of a cluster.
 PROPERTIES = """\
 process.roles=broker,controller
 node.id=1
@@ -44,6 +45,7 @@ share.coordinator.state.topic.num.partitions=4
 log.message.timestamp.type=LogAppendTime
 log.flush.interval.ms=1000
 log.flush.scheduler.interval.ms=1000
+log.initial.task.delay.ms=1000
 log.segment.bytes=134217728
 log.index.size.max.bytes=1048576
 log.cleaner.dedupe.buffer.size=8388608

@@ -61,7 +61,7 @@ class Supervisor:
     ) -> None:
         self.data = DataFolder(data)
         self.services = tuple(services) if services is not None else tuple(stage(name) for name in STAGES)
-        self.url = ""
+        self.url = self.local_url = ""
         self._given = dict(os.environ if environment is None else environment)
         self._asked_port = port
         self._progress = progress or Silent()
@@ -116,7 +116,8 @@ class Supervisor:
         self._ports = {service.name: self.data.port(service.name) for service in self.services}
         self._gateway = Gateway(port=port, stages=self._ports)
         await self._gateway.start()
-        self.url = self._given.get("CALOTYPE_PUBLIC_URL", f"http://127.0.0.1:{port}")
+        self.local_url = f"http://127.0.0.1:{port}"
+        self.url = self._given.get("CALOTYPE_PUBLIC_URL", self.local_url)
 
     async def _start_services(self) -> None:
         environment = self._environment()
@@ -124,7 +125,7 @@ class Supervisor:
         self._progress.step("Schemas and topics are in place")
         self._keepers = [self._keeper(service, self._ports[service.name], environment) for service in self.services]
         await together([keeper.start() for keeper in self._keepers])
-        self.data.announce(self.url)
+        self.data.announce(public=self.url, local=self.local_url)
         self._progress.step(f"{len(self.services)} services are ready")
 
     def _environment(self) -> dict[str, str]:

@@ -83,9 +83,7 @@ class Up:
 
     @property
     def address(self) -> str:
-        if self.folder.holder() is None:
-            return ""
-        return str(read_json(self.folder.run / "supervisor.json").get("url", ""))
+        return self.folder.local_address() or ""
 
     @property
     def records(self) -> dict[str, Identity]:
@@ -238,7 +236,7 @@ def test_an_unusable_port_is_refused_with_the_way_out(folder: DataFolder, server
     assert refused.returncode == 1
     assert f"Port {taken} cannot be listened on" in refused.stderr
     assert "--port" in refused.stderr
-    assert list(folder.run.glob("*.json")) == [folder.run / "supervisor.json"], "nothing is left running"
+    assert list(folder.run.glob("*.json")) == [], "nothing is left running"
 
 
 def test_outside_servers_are_used_where_the_environment_names_them(
@@ -269,7 +267,7 @@ def test_detach_returns_when_everything_is_ready(folder: DataFolder, servers: Em
     assert started.returncode == 0, started.stdout + started.stderr
     found = json.loads(run_cli("status", "--json", "--data", str(folder.root)).stdout)
     assert found["running"]
-    assert found["address"] in started.stdout
+    assert f"{found['address']}/sign-in?" in started.stdout
     assert run_cli("logs", "catalog", "--data", str(folder.root)).returncode == 0
     assert run_cli("down", "--data", str(folder.root)).returncode == 0
 

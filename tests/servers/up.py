@@ -21,7 +21,12 @@ def stand_in(name: str) -> Service:
 def main(data: Annotated[Path, typer.Option()], port: Annotated[int | None, typer.Option()] = None) -> None:
     with Terminal() as terminal:
         services = [stand_in(name) for name in STAGES]
-        asyncio.run(run(Supervisor(data, services=services, port=port, progress=terminal), terminal))
+        supervisor = Supervisor(data, services=services, port=port, progress=terminal)
+        asyncio.run(run(supervisor, terminal, greet=_say_nothing))
+
+
+async def _say_nothing() -> None:
+    """There is nobody to sign in: the stand-ins have no pages."""
 
 
 if __name__ == "__main__":
