@@ -129,5 +129,6 @@ class Feed:
             try:
                 async with transaction(self._pool) as connection:
                     await queries.forget_news(connection, seconds=KEPT_SECONDS)
+                    await queries.forget_pace(connection)
             except Unavailable as error:
                 log.warning("feed.not_pruned", cause=str(error))

@@ -1,23 +1,38 @@
 """The HTTP side: what has happened, what stands where, and what people decide."""
 
+from collections.abc import Sequence
+
 from fastapi import FastAPI
 
 from services.catalog.feed import Feed
 from services.catalog.review.desk import Desk
 from services.catalog.routes import assets, deadletters, decisions, events, files, jobs, lives
 from services.catalog.routes.frame import Reading
+from services.catalog.web.data import CatalogPages
+from services.catalog.web.pages import pages
 from shared.blobs import Blobs
 from shared.kafka import Producer
 from shared.outbox import Outbox
 
 
 def wire(
-    app: FastAPI, *, reading: Reading, desk: Desk, feed: Feed, blobs: Blobs, outbox: Outbox, producer: Producer
+    app: FastAPI,
+    *,
+    reading: Reading,
+    desk: Desk,
+    feed: Feed,
+    blobs: Blobs,
+    outbox: Outbox,
+    producer: Producer,
+    image_origins: Sequence[str] = (),
 ) -> None:
+    """`image_origins` are where files are served from, where that is not our own address."""
     app.include_router(jobs.routes(reading))
     app.include_router(assets.routes(reading))
     app.include_router(files.routes(reading, blobs, secret=reading.gate.secret))
     app.include_router(decisions.routes(reading, desk))
     app.include_router(lives.routes(reading))
     app.include_router(events.routes(reading, feed))
+    shown = CatalogPages(reading, desk, feed, blobs)
+    app.include_router(pages(shown, who=shown.viewer, image_origins=image_origins))
     app.include_router(deadletters.routes(reading, outbox=outbox, producer=producer, feed=feed))

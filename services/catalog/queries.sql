@@ -25,6 +25,9 @@ select id, kind, body from feed where id > :after order by id limit :many;
 -- All but the newest: an empty feed could not say what it has forgotten.
 delete from feed where told_at < clock_timestamp() - make_interval(secs => :seconds) and id < (select max(id) from feed);
 
+-- name: forget_pace()!
+delete from pace where minute < clock_timestamp() - interval '1 day';
+
 -- name: keep_dead_letters(ids, workspaces, topics, groups, reasons, details, origins, abouts, requests, keys, bodies, headers, times)!
 -- The id is derived from group and origin: the same refusal heard twice is one row.
 insert into dead_letters (dead_letter_id, workspace, topic, consumer_group, reason, detail, origin, about, request_id,

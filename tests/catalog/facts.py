@@ -151,7 +151,7 @@ class Job:
             ],
             checks=[Verdict(check="bytes", ok=True, number=94, limit=200, unit="kB", sentence="94 kB of 200 kB")],
             source_type=SourceType.ALGORITHMIC,
-            rubric=RUBRIC,
+            rubric=self.request.rubric,
             alt_text="An amber bottle",
             confidentiality=Confidentiality.PUBLIC,
         )
@@ -241,6 +241,7 @@ class Request:
     batch: str | None = None
     campaign: str = "winter-home"
     sku: str = "SL-CND-220"
+    rubric: Pin = RUBRIC
 
     @property
     def request_id(self) -> UUID:

@@ -15,7 +15,11 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from deploy.local.servers import EmbeddedServers
 from services.catalog.app import build
+from services.catalog.feed import Feed
+from services.catalog.review.desk import Desk
+from services.catalog.routes.frame import Reading
 from services.catalog.settings import CatalogSettings
+from services.catalog.web.data import CatalogPages
 from shared.events import BY_TYPE, ApiKey, Event, WorkspaceChanged
 from shared.identity import NewKey, new_key
 from shared.kafka import Record, create_topics, record_of
@@ -39,6 +43,14 @@ class Catalog:
     @property
     def ada(self) -> httpx.AsyncClient:
         return self.clients["ada"]
+
+    @property
+    def pages(self) -> CatalogPages:
+        """What the pages are drawn from."""
+        service = self.service
+        feed = Feed(service.database)
+        reading = Reading(service.database, service.gate, service.settings.public_url)
+        return CatalogPages(reading, Desk(service.facts, feed, public_url=self.url), feed, service.blobs)
 
     async def send(self, *events: Event) -> None:
         prefix = self.service.settings.topic_prefix

@@ -8,6 +8,13 @@ select * from unnest(:abouts::uuid[], :ids::uuid[], :workspaces::uuid[], :reques
                      :times::timestamptz[], :traces::text[], :bodies::text[])
 on conflict do nothing;
 
+-- name: keep_pace(workspaces, minutes, types, facts)!
+insert into pace as p (workspace, minute, type, facts)
+select * from unnest(:workspaces::uuid[], :minutes::timestamptz[], :types::text[], :facts::int[])
+    as t(workspace, minute, type, facts)
+order by t.workspace, t.minute, t.type
+on conflict (workspace, minute, type) do update set facts = p.facts + excluded.facts;
+
 -- name: write_requests(ids, workspaces, batches, row_keys, campaigns, asset_types, templates, products, skus, locales, headlines, priorities, confidentialities, variants, principals, times)!
 insert into requests (request_id, workspace, batch_id, row_key, campaign, asset_type, template, product, skus, locale,
                       headline, priority, confidentiality, variants, principal, accepted_at)

@@ -4,8 +4,10 @@ One `Writing` is one transaction's. Rows are locked in one order (jobs, then ass
 last), each table's by key, so that two transactions wait for each other in one direction only.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ import asyncpg
 
 from services.catalog.domain import COMPLETED, ENDED, RANKED
 from services.catalog.feed import Feed, News
-from services.catalog.ledger.facts import Batch, Heard, gather, heard
+from services.catalog.ledger.facts import Batch, Heard, Row, gather, heard
 from services.catalog.sql import arrays
 from shared import ids, leases
 from shared.events import (
@@ -44,6 +46,7 @@ class Writing:
     news: list[News] = field(default_factory=list)
     ended: set[UUID] = field(default_factory=set)
     """Requests of which a job has just ended."""
+    pace: Counter[tuple[UUID, datetime, str]] = field(default_factory=Counter)
 
     @property
     def connection(self) -> Any:
@@ -72,33 +75,29 @@ class Writing:
         """Completes requests whose last job has ended, then tells listeners; both under locks held to the commit."""
         if self.ended:
             await self._complete(self.ended)
+        if self.pace:
+            await self._rows(queries.keep_pace, [(*minute, count) for minute, count in self.pace.items()])
         await self.feed.tell(self.transaction, self.news)
 
     async def _write(self, batch: Batch) -> Mapping[UUID, asyncpg.Record]:
         """The rows of every table; job id → row of the jobs whose standing changed."""
-        connection = self.connection
-        changed: dict[UUID, asyncpg.Record] = {}
-        if batch.facts:
-            await queries.write_facts(connection, **arrays(queries.write_facts, batch.facts))
-        if batch.requests:
-            await queries.write_requests(connection, **arrays(queries.write_requests, batch.requests))
-        if batch.standings:
-            changed = await self._fold(batch)
-        if batch.progress:
-            await queries.note_progress(connection, **arrays(queries.note_progress, list(batch.progress.values())))
-        if batch.failures:
-            await queries.write_failures(connection, **arrays(queries.write_failures, batch.failures))
-        if batch.attempts:
-            await queries.write_attempts(connection, **arrays(queries.write_attempts, list(batch.attempts.values())))
-        if batch.files:
-            await queries.write_files(connection, **arrays(queries.write_files, batch.files))
-        if batch.publications:
-            await queries.write_publications(
-                connection, **arrays(queries.write_publications, list(batch.publications.values()))
-            )
+        written = await self._rows(queries.write_facts, batch.facts)
+        if written == f"INSERT 0 {len(batch.facts)}":  # else some were heard before: then none of them is counted
+            self.pace.update((row[2], row[5].replace(second=0, microsecond=0), row[4]) for row in batch.facts)
+        await self._rows(queries.write_requests, batch.requests)
+        changed = await self._fold(batch) if batch.standings else {}
+        await self._rows(queries.note_progress, list(batch.progress.values()))
+        await self._rows(queries.write_failures, batch.failures)
+        await self._rows(queries.write_attempts, list(batch.attempts.values()))
+        await self._rows(queries.write_files, batch.files)
+        await self._rows(queries.write_publications, list(batch.publications.values()))
         if batch.retried:
-            await queries.reopen_requests(connection, requests=list(batch.retried))
+            await queries.reopen_requests(self.connection, requests=list(batch.retried))
         return changed
+
+    async def _rows(self, query: Any, rows: Sequence[Row]) -> str | None:
+        """One statement for all rows, or none for none; answers with what Postgres says it did."""
+        return await query(self.connection, **arrays(query, rows)) if rows else None
 
     async def _fold(self, batch: Batch) -> dict[UUID, asyncpg.Record]:
         rows = queries.fold_jobs(self.connection, **arrays(queries.fold_jobs, batch.standings))

@@ -1,4 +1,4 @@
-"""`PageData` over the catalog's own tables: each page in one transaction in which only the viewer's workspace exists."""
+"""`PageData` over the catalog's own tables: a page is one transaction in which only the viewer's workspace exists."""
 
 from contextlib import AbstractAsyncContextManager
 from uuid import UUID
@@ -47,7 +47,7 @@ class CatalogPages:
         self._rubrics = Rubrics(blobs)
 
     async def viewer(self, request: Request) -> Viewer | None:
-        """Who looks: a signed-in browser. A key alone has no session, so no form of it could be told from a forged one."""
+        """Who looks: a signed-in browser. A key alone has no session that a form could be bound to."""
         caller = await self._reading.gate.caller(request)
         if caller is None or caller.session is None:
             return None
@@ -93,7 +93,7 @@ class CatalogPages:
     async def jobs(self, viewer: Viewer, query: JobsQuery) -> Jobs:
         cursor = await self._feed.newest()
         async with self._of(viewer) as connection:
-            return await jobs_view.jobs(connection, viewer, query, cursor=cursor, public_url=self._reading.public_url)
+            return await jobs_view.jobs(connection, query, cursor=cursor, public_url=self._reading.public_url)
 
     async def job_at(self, viewer: Viewer, batch_id: UUID, place: int) -> UUID | None:
         async with self._of(viewer) as connection:

@@ -1,0 +1,260 @@
+"""One job's drawer and one asset's life: everything the ledger says, in the order a person reads it."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from services.catalog.ledger.lives import explain, life
+from services.catalog.sql import queries as catalog
+from services.catalog.views.drawing import (
+    DECIDED,
+    check_of,
+    file_lines,
+    made_by,
+    mark_of,
+    money_of,
+    picture_of,
+    publication_lines,
+    row_title,
+    spoken,
+    title,
+)
+from services.catalog.views.review import missing_words, queries, rubric_lines
+from services.catalog.views.rubrics import Rubrics
+from services.catalog.web.view import (
+    AssetLife,
+    AttemptLine,
+    Decision,
+    Fact,
+    FileLine,
+    JobDetail,
+    Money,
+    Span,
+    Viewer,
+)
+from shared.blobs import Blobs
+from shared.events import (
+    BY_TYPE,
+    Event,
+    ImageGenerated,
+    ImageProcessed,
+    PromptAssembled,
+    RequestAccepted,
+)
+from shared.postgres import Connection
+
+Facts = Mapping[str, Any]
+
+
+async def job_detail(connection: Connection, job: UUID, *, public_url: str) -> JobDetail | None:
+    rows = [row async for row in catalog.jobs_by_id(connection, ids=[job])]
+    if not rows:
+        return None
+    row = rows[0]
+    why = (await explain(connection, rows, public_url=public_url))[job]
+    facts = await _facts(connection, row)
+    prompt, generated, processed = (facts.get(kind) for kind in ("PromptAssembled", "ImageGenerated", "ImageProcessed"))
+    return JobDetail(
+        job_id=job,
+        name=row_title(row),
+        state=mark_of(row["rank"], waits=row["waiting_on"] is not None),
+        why=f"{why.sentence[:1].upper()}{why.sentence[1:]}.",
+        command=why.command,
+        spans=tuple(spans(await _said(connection, row))),
+        prompt=prompt.prompt if prompt else None,
+        negative_prompt=prompt.negative_prompt or None if prompt else None,
+        manifest=_parameters(prompt, generated),
+        files=file_lines(processed) if processed else (),
+        publications=publication_lines(await _publications(connection, row)),
+        asset_id=processed.asset_id if processed else None,
+        thumb=picture_of(processed).thumb if processed else None,
+    )
+
+
+async def asset_life(
+    connection: Connection, asset: UUID, viewer: Viewer, *, blobs: Blobs, rubrics: Rubrics
+) -> AssetLife | None:
+    row = await catalog.asset(connection, id=asset)
+    if row is None:
+        return None
+    facts = await _facts(connection, row)
+    processed: ImageProcessed = facts["ImageProcessed"]
+    accepted: RequestAccepted | None = facts.get("RequestAccepted")
+    prompt: PromptAssembled | None = facts.get("PromptAssembled")
+    generated: ImageGenerated | None = facts.get("ImageGenerated")
+    told = await life(connection, row["job_id"])
+    missing = await missing_words(blobs, processed)
+    cost = [c async for c in catalog.costs(connection, jobs=[row["job_id"]])]
+    spent = money_of(cost[0] if cost else None)
+    name = title(processed.brief)
+    decisions = [d async for d in catalog.decisions_of(connection, asset=asset)]
+    holds = [d for d in decisions if d["state"] != "undone"]
+    return AssetLife(
+        asset_id=asset,
+        asset_version_id=row["asset_version_id"],
+        job_id=row["job_id"],
+        request_id=row["request_id"],
+        name=name,
+        state=DECIDED[holds[-1]["decision"]] if holds and row["rank"] == 2 else mark_of(row["rank"]),
+        picture=picture_of(processed) if missing is None else None,
+        missing=missing,
+        asked_by=accepted.principal if accepted else "somebody",
+        asked_at=accepted.occurred_at if accepted else processed.occurred_at,
+        asked_through=_through(accepted),
+        campaign=spoken(processed.brief.campaign) if processed.brief.campaign else None,
+        template=processed.brief.template,
+        confidentiality=processed.confidentiality,
+        variables=tuple((name, str(value)) for name, value in (accepted.variables if accepted else {}).items()),
+        channels=tuple(processed.brief.channels),
+        prompt=prompt.prompt if prompt else "",
+        negative_prompt=prompt.negative_prompt if prompt else "",
+        parameters=_parameters(prompt, generated),
+        made_by=made_by(generated, spent),
+        refused_routes=tuple(generated.route.refused.items()) if generated else (),
+        attempts=await _attempts(connection, row["job_id"]),
+        cost=spent,
+        files=_with_manifest(processed, generated),
+        checks=tuple(map(check_of, processed.checks)),
+        rubric_label=processed.rubric.label,
+        rubric=await rubric_lines(rubrics, processed, met=holds[-1]["rubric"] if holds else ()),
+        decisions=tuple(_decision(d, name=name, asset=asset, viewer=viewer.name) for d in holds),
+        publications=publication_lines(await _publications(connection, row)),
+        facts=tuple(
+            Fact(at=fact["at"], stage=fact["stage"], words=fact["words"], event_id=UUID(fact["event_id"]))
+            for fact in told.facts
+        ),
+        spans=tuple(spans(told.facts)),
+        trace_id=told.trace_ids[0] if told.trace_ids else None,
+    )
+
+
+def spans(facts: Sequence[Facts]) -> Iterator[Span]:
+    """The job's time from its acceptance on: who worked, and what it waited for in between.
+
+    A stage's work is known to the second only for attempts; other work is the time between two facts.
+    """
+    begin: datetime | None = None
+    last: datetime | None = None
+    for fact in facts:
+        at: datetime = fact["at"]
+        if begin is None or last is None:
+            begin = last = at
+            continue
+        seconds = max(0.0, (at - last).total_seconds())
+        yield from _pieces(fact, begins=(last - begin).total_seconds(), seconds=seconds)
+        last = max(last, at)
+
+
+WORK = {
+    "PromptAssembled": "prompt",
+    "ImageProcessed": "postprocess",
+    "AssetPublished": "publisher",
+    "PublicationFailed": "publisher",
+    "JobCancelled": "until it was dropped",
+}
+WAIT = {"ReviewRecorded": "a person", "AssetApproved": "the undo window", "AssetRejected": "the undo window"}
+
+
+def _pieces(fact: Facts, *, begins: float, seconds: float) -> Iterator[Span]:
+    kind, body = fact["type"], fact["body"]
+    if kind in WORK:
+        yield Span(kind="work", words=WORK[kind], begins=begins, seconds=seconds)
+    elif kind in WAIT:
+        yield Span(kind="wait", words=WAIT[kind], begins=begins, seconds=seconds)
+    elif kind in {"ImageGenerated", "JobFailed"}:
+        yield from _attempt_pieces(body.get("attempts", ()), begins=begins, seconds=seconds)
+
+
+def _attempt_pieces(attempts: Sequence[Facts], *, begins: float, seconds: float) -> Iterator[Span]:
+    """What is not spent in attempts was waiting for a worker, before the first of them."""
+    known = [min(attempt.get("seconds") or 0.0, seconds) for attempt in attempts]
+    waited = max(0.0, seconds - sum(known))
+    if waited > 0.001:
+        yield Span(kind="wait", words="a worker", begins=begins, seconds=waited)
+    at = begins + waited
+    for number, (attempt, lasted) in enumerate(zip(attempts, known, strict=True)):
+        cost = money_of({"cost": attempt.get("cost"), "currency": attempt.get("currency", "USD")})
+        yield Span(kind="work", words="inference", begins=at, seconds=lasted, retry=number > 0, cost=cost)
+        at += lasted
+
+
+async def _facts(connection: Connection, row: Mapping[str, Any]) -> dict[str, Any]:
+    """The facts of the row's run that describe its picture, by kind."""
+    wanted = ["RequestAccepted", "PromptAssembled", "ImageGenerated", "ImageProcessed"]
+    found: dict[str, Event] = {}
+    async for fact in queries.facts_about(connection, abouts=[row["request_id"], row["job_id"]], types=wanted):
+        event = BY_TYPE[f"calotype.{fact['type']}"].model_validate_json(fact["body"])
+        if getattr(event, "run", row["run"]) in {row["run"], 1}:  # a prompt is assembled once, in the first run
+            found[fact["type"]] = event
+    return found
+
+
+async def _said(connection: Connection, row: Mapping[str, Any]) -> Sequence[Facts]:
+    return (await life(connection, row["job_id"])).facts
+
+
+async def _publications(connection: Connection, row: Mapping[str, Any]) -> list[Any]:
+    rows = catalog.publications_of(connection, requests=[row["request_id"]])
+    return [p async for p in rows if p["job_id"] == row["job_id"]]
+
+
+async def _attempts(connection: Connection, job: UUID) -> tuple[AttemptLine, ...]:
+    return tuple(
+        [
+            AttemptLine(
+                number=row["number"],
+                backend=row["backend"],
+                state=row["state"],
+                seconds=row["seconds"],
+                cost=Money(amount=row["cost"], currency=row["currency"]),
+            )
+            async for row in catalog.attempts(connection, jobs=[job])
+        ]
+    )
+
+
+def _parameters(prompt: PromptAssembled | None, generated: ImageGenerated | None) -> tuple[tuple[str, str], ...]:
+    pairs: list[tuple[str, str]] = []
+    if generated is not None:
+        pairs += [("backend", generated.route.backend), ("model", generated.model), ("seed", str(generated.seed))]
+    if prompt is not None:
+        p = prompt.parameters
+        pairs += [
+            ("size", f"{p.width} × {p.height}"),
+            ("steps", str(p.steps)),
+            ("guidance", f"{p.guidance:g}"),
+            ("scheduler", p.scheduler),
+        ]
+    return tuple(pairs)
+
+
+def _with_manifest(processed: ImageProcessed, generated: ImageGenerated | None) -> tuple[FileLine, ...]:
+    lines = file_lines(processed)
+    if generated is None:
+        return lines
+    manifest = processed.model_copy(update={"original": generated.manifest, "files": []})
+    return (*lines, *file_lines(manifest))
+
+
+def _decision(row: Mapping[str, Any], *, name: str, asset: UUID, viewer: str) -> Decision:
+    return Decision(
+        decision_id=row["decision_id"],
+        asset_id=asset,
+        asset_name=name,
+        state=DECIDED[row["decision"]],
+        by=row["principal"],
+        at=row["decided_at"],
+        mine=row["principal"] == viewer,
+        code=row["code"],
+        reason=row["reason"],
+        undo_until=row["undo_until"] if row["state"] == "open" else None,
+    )
+
+
+def _through(accepted: RequestAccepted | None) -> str:
+    if accepted is None:
+        return "a way that is not known yet"
+    if accepted.brief.row_key:
+        return f"row {accepted.brief.row_key} of its batch"
+    return "a request of its own"

@@ -1,0 +1,150 @@
+-- What the pages ask. All of it in the caller's transaction: row-level security stands in for the workspace.
+
+-- name: queue(which, campaign, many)
+-- The frames of a queue in the order of arrival. `to_review` also has what was decided a moment ago, so that a set does not
+-- vanish under the reviewer's eyes.
+with members as (
+    select asset_id, asset_version_id, request_id, job_id, true as open from awaiting_review
+    where :which::text = 'to_review'
+    union all
+    select asset_id, asset_version_id, request_id, job_id, false from decisions
+    where state <> 'undone'
+      and case :which when 'to_review' then decided_at > clock_timestamp() - interval '10 minutes'
+               when 'approved' then decision = 'approve' and decided_at > clock_timestamp() - interval '7 days'
+               else decision = 'reject' and decided_at > clock_timestamp() - interval '7 days' end
+)
+select m.asset_id, m.request_id, m.open, r.seq, j.variant
+from members m join requests r using (request_id) join jobs j on j.job_id = m.job_id
+where :campaign::text is null or r.campaign = :campaign
+order by r.seq, j.variant, m.asset_id
+limit :many;
+
+-- name: waiting_by_campaign()
+select r.campaign, count(*) as waiting from awaiting_review a join requests r using (request_id)
+group by r.campaign order by r.campaign nulls last;
+
+-- name: decided_by_campaign()
+-- Of the last seven days.
+select r.campaign, d.decision, count(*) as decided
+from decisions d join requests r using (request_id)
+where d.state <> 'undone' and d.decided_at > clock_timestamp() - interval '7 days'
+group by r.campaign, d.decision;
+
+-- name: pace_today()^
+select count(*) as decided, count(*) filter (where decision = 'approve') as accepted,
+       count(*) filter (where decided_at > clock_timestamp() - interval '30 minutes') as lately,
+       extract(epoch from clock_timestamp() - min(decided_at)
+               filter (where decided_at > clock_timestamp() - interval '30 minutes'))::float8 as seconds
+from decisions where state <> 'undone' and decided_at >= date_trunc('day', clock_timestamp());
+
+-- name: frames(requests)
+-- Every picture of these requests with the fact that describes it.
+select a.asset_id, a.asset_version_id, a.job_id, a.request_id, a.run, a.processed_at, l.body,
+       j.rank, j.variant, w.review_version,
+       d.decision_id, d.decision, d.code, d.reason, d.rubric, d.principal, d.decided_at, d.undo_until,
+       d.state as decision_state
+from assets a
+join jobs j on j.job_id = a.job_id and j.run = a.run
+join ledger l on l.about = a.job_id and l.event_id = a.event_id
+left join awaiting_review w on w.asset_id = a.asset_id and w.asset_version_id = a.asset_version_id
+left join lateral (
+    select * from decisions d
+    where d.asset_id = a.asset_id and d.asset_version_id = a.asset_version_id and d.state <> 'undone'
+    order by d.decided_at desc limit 1
+) d on true
+where a.request_id = any(:requests::uuid[])
+order by j.variant;
+
+-- name: request_of_asset(asset)$
+select request_id from assets where asset_id = :asset limit 1;
+
+-- name: facts_about(abouts, types)
+select about, event_id, type, occurred_at, traceparent, body from ledger
+where about = any(:abouts::uuid[]) and (:types::text[] is null or type = any(:types))
+order by occurred_at, recorded_at;
+
+-- name: in_flight()
+-- Every open request's jobs by where they stand; a note of running tells who is at work from who waits.
+select j.rank, j.step, coalesce(p.waiting_on, case when p.job_id is null then '' else 'running' end) as note,
+       count(*) as jobs, extract(epoch from clock_timestamp() - min(j.since))::float8 as oldest,
+       max(p.detail) as detail
+from requests r join jobs j on j.request_id = r.request_id
+left join progress p on p.job_id = j.job_id and p.run = j.run and p.step >= j.step and j.rank < 2
+where r.completed_at is null
+group by 1, 2, 3;
+
+-- name: failed_by_stage()
+-- Of the last day, and still so: a fresh run takes a job off this list.
+select f.stage, count(*) as jobs from failures f join jobs j on j.job_id = f.job_id and j.run = f.run and j.rank = 4
+where f.failed_at > clock_timestamp() - interval '1 day' group by f.stage;
+
+-- name: publishing()^
+-- Approved within the hour and no target has said anything yet; and what targets refused within the day.
+select (select count(*) from decisions d
+        where d.decision = 'approve' and d.state = 'final' and d.ended_at > clock_timestamp() - interval '1 hour'
+          and not exists (select 1 from publications p
+                          where p.request_id = d.request_id and p.asset_version_id = d.asset_version_id)) as waiting,
+       (select extract(epoch from clock_timestamp() - min(d.ended_at))::float8 from decisions d
+        where d.decision = 'approve' and d.state = 'final' and d.ended_at > clock_timestamp() - interval '1 hour'
+          and not exists (select 1 from publications p
+                          where p.request_id = d.request_id and p.asset_version_id = d.asset_version_id)) as oldest,
+       (select count(*) from publications where state in ('failed', 'uncertain')
+          and changed_at > clock_timestamp() - interval '1 day') as failed;
+
+-- name: minutes()
+select minute, type, facts, floor(extract(epoch from date_trunc('minute', clock_timestamp()) - minute) / 60)::int as ago
+from pace where minute > clock_timestamp() - interval '31 minutes';
+
+-- name: batches(many)
+-- The newest; requests of no batch stand together, under the workspace's own id.
+select coalesce(batch_id, workspace) as batch_id, batch_id is null as single, max(seq) as newest, count(*) as requests,
+       sum(variants) as jobs, min(campaign) as campaign
+from requests group by 1, 2 order by newest desc limit :many;
+
+-- name: batch(batch)^
+select coalesce(batch_id, workspace) as batch_id, batch_id is null as single, max(seq) as newest, count(*) as requests,
+       sum(variants) as jobs, min(campaign) as campaign
+from requests where batch_id = :batch or (batch_id is null and workspace = :batch) group by 1, 2;
+
+-- name: squares(batch, first, many)
+-- One row a job, in row and variant order.
+select j.rank, p.waiting_on is not null as waits
+from requests r join jobs j on j.request_id = r.request_id
+left join progress p on p.job_id = j.job_id and p.run = j.run and p.step >= j.step and j.rank = 0
+where r.batch_id = :batch or (r.batch_id is null and r.workspace = :batch)
+order by r.seq, j.variant offset :first limit :many;
+
+-- name: square(batch, place)$
+select j.job_id
+from requests r join jobs j on j.request_id = r.request_id
+where r.batch_id = :batch or (r.batch_id is null and r.workspace = :batch)
+order by r.seq, j.variant offset :place limit 1;
+
+-- name: batch_counts(batch)
+select j.rank, p.waiting_on is not null as waits, count(*) as jobs
+from requests r join jobs j on j.request_id = r.request_id
+left join progress p on p.job_id = j.job_id and p.run = j.run and p.step >= j.step and j.rank = 0
+where r.batch_id = :batch or (r.batch_id is null and r.workspace = :batch)
+group by 1, 2;
+
+-- name: spent(batch)^
+select case when bool_and(a.cost is not null) and count(distinct a.currency) = 1 then sum(a.cost) end as cost,
+       min(a.currency) as currency
+from requests r join jobs j on j.request_id = r.request_id join attempts a on a.job_id = j.job_id
+where r.batch_id = :batch or (r.batch_id is null and r.workspace = :batch);
+
+-- name: needs_someone(skipped, many)
+-- Failed first, then what a consumer refused, then what waits for a decision.
+select job_id, count(*) over () as listed from (
+    select distinct on (job_id) job_id, place, at from (
+        select f.job_id, 0 as place, f.failed_at as at from failures f
+        join jobs j on j.job_id = f.job_id and j.run = f.run and j.rank = 4
+        where f.failed_at > clock_timestamp() - interval '7 days'
+        union all
+        select j.job_id, 1, d.died_at from dead_letters d join jobs j on j.job_id = d.about
+        where d.state in ('waiting', 'replaying')
+        union all
+        select job_id, 2, since from awaiting_review
+    ) as named order by job_id, place
+) as once
+order by place, at offset :skipped limit :many;
