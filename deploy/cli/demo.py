@@ -19,6 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from deploy.cli.options import DATA, DataOption
 from deploy.cli.terminal import Terminal
+from deploy.cli.trace import drawn
 from deploy.cli.up import Told
 from deploy.errors import Problem
 from deploy.local.data import DataFolder
@@ -292,7 +293,7 @@ async def _tell(demo: Demo, delivered: Sequence[dict[str, Any]], *, jobs: int, w
     if delivered:
         asset = delivered[-1]["asset_id"]
         say(f"\nOne asset's whole life, as [bold]calotype trace {asset}[/] tells it:\n")
-        demo.terminal.console.print_json(data=await demo.get(f"/v1/trace/{asset}"))
+        say(drawn(await demo.get(f"/v1/trace/{asset}")))
     price = cloud_price()
     if price is not None:
         say(f"\nEstimate: a cloud route would have cost about ${price * jobs:.2f} for {jobs} pictures; here $0.00.")
