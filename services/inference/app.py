@@ -68,7 +68,7 @@ def open_backends(settings: InferenceSettings) -> dict[str, Backend]:
 def open_worker(service: Service, kind: str, maker: Maker, desk: Desk) -> Worker:
     settings = service.settings
     assert isinstance(settings, InferenceSettings)
-    kinds = [f"{kind}/{pool.strip()}" for pool in settings.pools.split(",")]
+    kinds = [f"{kind}/{pool}" for pool in settings.pools.split(",")]
     at_once = kind in AT_ONCE
     claims = Claims(desk, kinds=kinds, at_once=at_once)
     worker = Worker(

@@ -12,6 +12,7 @@ from pathlib import Path
 from uuid import UUID
 
 import aiosql
+import structlog
 
 from services.inference.domain import Job
 from shared import ids
@@ -20,6 +21,7 @@ from shared.events import Attempt, CancelRequested
 from shared.leases import MAX_FAILURES, MAX_LOSSES, Leased, Worker, buried
 from shared.postgres import Connection, Pool, transaction
 
+log = structlog.get_logger()
 queries = aiosql.from_path(Path(__file__).parent / "queries.sql", "asyncpg")
 
 # Of ten workers that every lane wants, what each lane is guaranteed. Unused share goes to the others.
@@ -138,10 +140,13 @@ class Lookout:
     async def _look_forever(self) -> None:
         while True:
             await asyncio.sleep(LOOK_EVERY)
-            # What it did not see now it sees the next time, or the settlement does.
-            with contextlib.suppress(Unavailable):
+            try:
                 async with transaction(self._pool) as connection:
                     await self._desk.look(connection)
+            except Unavailable:
+                continue  # what it did not see now it sees the next time, or the settlement does
+            except Exception:
+                log.exception("lookout.failed")
 
 
 class Claims:

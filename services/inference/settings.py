@@ -33,4 +33,8 @@ class InferenceSettings(Settings):
     )
     diffusion_silence_seconds: float = Field(default=600.0, gt=0, description="A model silent for longer is ended")
     null_backend: bool = Field(default=False, description="For benchmarks: a backend that makes nothing")
-    pools: str = Field(default="dedicated,standard", description="Pools whose work this process claims, by commas")
+    pools: str = Field(
+        default="dedicated,standard",
+        pattern=r"^(dedicated|standard)(,(dedicated|standard))?$",
+        description="Pools whose work this process claims, by commas",
+    )

@@ -4,6 +4,7 @@ Attempt written (with the claim) → backend → image, mask and manifest stored
 one transaction. Whatever is cancelled meanwhile ends so, and what it cost is booked all the same.
 """
 
+import asyncio
 import hashlib
 import time
 from collections.abc import Mapping, Sequence
@@ -70,7 +71,6 @@ class Maker:
     async def run(self, lease: Leased) -> Outcome:
         """One attempt; whatever becomes of it is an outcome."""
         with self.desk.at_work(lease) as piece:
-            self.progress.tell(State(piece, lease.traceparent))
             started = time.time_ns()
             tried = await self._try(lease, piece)
             self.progress.forget(piece)
@@ -125,22 +125,19 @@ class Maker:
         return Cancelled(by=piece.cancelled_by or ANOTHER_WORKER)
 
     async def _put_all(self, piece: Piece, generated: Generated) -> Made:
-        original = await self._put(piece, "original", generated.image, generated.media_type)
-        original = original.model_copy(update={"width": generated.width, "height": generated.height})
-        manifest = manifest_of(piece.job, generated, sha256=original.sha256)
+        size = {"width": generated.width, "height": generated.height}
+        original = _file(piece, "original", generated.image, generated.media_type).model_copy(update=size)
+        words = manifest_of(piece.job, generated, sha256=original.sha256)
+        manifest = _file(piece, "manifest", words, "application/json")
+        stored = [(original, generated.image), (manifest, words)]
+        mask = None
+        if generated.mask is not None:
+            mask = _file(piece, "mask", generated.mask, "image/png")
+            stored.append((mask, generated.mask))
+        await asyncio.gather(*(self.blobs.put(file.key, data, media_type=file.media_type) for file, data in stored))
         return Made(
-            original=original,
-            mask=await self._put(piece, "mask", generated.mask, "image/png") if generated.mask else None,
-            manifest=await self._put(piece, "manifest", manifest, "application/json"),
-            focal=generated.focal,
-            live_area=generated.live_area,
+            original=original, manifest=manifest, mask=mask, focal=generated.focal, live_area=generated.live_area
         )
-
-    async def _put(self, piece: Piece, name: str, data: bytes, media_type: str) -> File:
-        sha256, extension = hashlib.sha256(data).hexdigest(), EXTENSIONS[media_type]
-        key = blob_key(piece.job.event.workspace, piece.job.asset_id, sha256, extension)
-        await self.blobs.put(key, data, media_type=media_type)
-        return File(name=f"{name}.{extension}", media_type=media_type, bytes=len(data), sha256=sha256, key=key)
 
     def _again(self, lease: Leased, piece: Piece, attempt: Attempt, ending: Ending) -> Outcome:
         assert isinstance(ending, Failed)
@@ -204,6 +201,12 @@ async def _end_attempts(transaction: Transaction, attempts: Sequence[tuple[Promp
             provider_ids=[attempt.provider_request_id for _, attempt in attempts],
             reasons=[attempt.reason for _, attempt in attempts],
         )
+
+
+def _file(piece: Piece, name: str, data: bytes, media_type: str) -> File:
+    sha256, extension = hashlib.sha256(data).hexdigest(), EXTENSIONS[media_type]
+    key = blob_key(piece.job.event.workspace, piece.job.asset_id, sha256, extension)
+    return File(name=f"{name}.{extension}", media_type=media_type, bytes=len(data), sha256=sha256, key=key)
 
 
 def _over(settled: Settled) -> Outcome:

@@ -5,12 +5,13 @@ import hashlib
 import io
 import os
 import shutil
+import signal
 import subprocess
 import sys
+from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
-from uuid import UUID
 
 import numpy as np
 import pytest
@@ -22,27 +23,11 @@ from services.inference.backends import BackendFailure, Generated, Generation, G
 from services.inference.backends.diffusion import DiffusionBackend, DiffusionOptions
 from services.inference.backends.diffusion.folder import Unloadable, find
 from shared.events import FailureReason
+from tests.inference.generations import WORK
 
 HERE = Path(__file__).parent
 UNET = "unet/diffusion_pytorch_model.safetensors"
 SECRET = "postgresql://calotype:a-secret@127.0.0.1/calotype"
-
-WORK = Generation(
-    job_id=UUID(int=1),
-    run=1,
-    attempt_id=UUID(int=2),
-    prompt="a red mug",
-    negative_prompt="people",
-    width=64,
-    height=64,
-    steps=4,
-    guidance=5.0,
-    scheduler="default",
-    seed=7,
-    model="tiny",
-    scene={},
-    label="product-tile@3",
-)
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +98,7 @@ async def test_the_prompt_and_the_negative_prompt_both_change_the_picture(backen
 async def test_progress_is_told_after_every_step(backend: DiffusionBackend) -> None:
     told: list[tuple[int, int]] = []
     await backend.generate(WORK, progress=lambda step, steps: told.append((step, steps)), cancelled=lambda: False)
-    assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    assert told == [(0, 4), (1, 4), (2, 4), (3, 4), (4, 4)]
 
 
 @pytest.mark.asyncio(loop_scope="module")
@@ -220,7 +205,7 @@ async def test_a_killed_model_process_fails_its_job_and_is_started_again(backend
 
     def kill(step: int, steps: int) -> None:
         if step == 2:
-            os.kill(process, 9)
+            os.kill(process, signal.SIGKILL)
 
     with pytest.raises(BackendFailure, match="SIGKILL") as caught:
         await backend.generate(replace(WORK, steps=400), progress=kill, cancelled=lambda: False)
@@ -256,7 +241,8 @@ async def test_a_hung_model_process_is_ended_and_the_job_times_out(backend: Diff
     process = process_of(backend)
 
     def stop(step: int, steps: int) -> None:
-        os.kill(process, 19)  # SIGSTOP: alive and silent
+        if step == 1:
+            os.kill(process, signal.SIGSTOP)  # alive and silent
 
     with pytest.raises(BackendFailure) as caught:
         await backend.generate(replace(WORK, steps=400), progress=stop, cancelled=lambda: False)
@@ -277,9 +263,12 @@ async def test_a_process_that_cannot_start_says_why(models: Path) -> None:
 async def test_a_stopped_worker_takes_its_model_process_along(models: Path) -> None:
     backend = DiffusionBackend(DiffusionOptions(models=models))
     running = asyncio.Event()
-    image = asyncio.create_task(
-        backend.generate(replace(WORK, steps=900), progress=lambda step, steps: running.set(), cancelled=lambda: False)
-    )
+
+    def on_step(step: int, _: int) -> None:
+        if step:
+            running.set()
+
+    image = asyncio.create_task(backend.generate(replace(WORK, steps=900), progress=on_step, cancelled=lambda: False))
     await running.wait()
     process = process_of(backend)
     image.cancel()
@@ -287,6 +276,20 @@ async def test_a_stopped_worker_takes_its_model_process_along(models: Path) -> N
         await image
     await backend.close()
     assert not Path(f"/proc/{process}").exists()
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_killed_worker_takes_its_model_process_along(models: Path) -> None:
+    worker = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tests.inference.doomed_worker", str(models)), stdout=PIPE, cwd=HERE.parents[1]
+    )
+    assert worker.stdout is not None
+    process = int(await worker.stdout.readline())
+    worker.kill()
+    await worker.wait()
+    async with asyncio.timeout(30):
+        while Path(f"/proc/{process}").exists():
+            await asyncio.sleep(0.05)
 
 
 @pytest.mark.parametrize("name", ["", "..", "../tiny", "/etc", "tiny/../tiny", "a//b"])

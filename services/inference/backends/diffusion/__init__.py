@@ -69,6 +69,7 @@ class DiffusionBackend:
         async with self._one_at_a_time:
             if cancelled():
                 raise GenerationCancelled
+            progress(0, work.steps)
             model = await self._running()
             try:
                 return await model.generate(work, progress=progress, cancelled=cancelled)
