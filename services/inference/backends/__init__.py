@@ -72,7 +72,7 @@ class Backend(Protocol):
     async def generate(
         self, work: Generation, *, progress: Callable[[int, int], None], cancelled: Callable[[], bool]
     ) -> Generated:
-        """The image of `work`; calls `progress(0, steps)` as it begins, then after each step, and asks `cancelled()`."""
+        """The image of `work`; calls `progress(0, steps)` as it begins, then after each step; asks `cancelled()`."""
         ...
 
     async def close(self) -> None: ...
