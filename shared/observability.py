@@ -7,6 +7,7 @@ import logging
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 
 import structlog
@@ -69,6 +70,7 @@ def configure_traces(*, service: str, sample: float, endpoint: str | None) -> Tr
     return provider
 
 
+@lru_cache(maxsize=1)  # asking the SDK each time costs more than the span; before there is a provider it is a proxy
 def tracer() -> Tracer:
     return trace.get_tracer("calotype")
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from deploy.cli.client import Client, connected
 from deploy.cli.options import DATA, AsJson, DataOption, WorkspaceOption
@@ -111,7 +111,9 @@ def list_(
     if as_json:
         typer.echo(json.dumps(batches))
         return
-    table = Table("batch", "name", "state", "rows", "accepted", "unchanged", "refused", "jobs", box=None)
+    table = Table(
+        Column("batch", min_width=36), "name", "state", "rows", "accepted", "unchanged", "refused", "jobs", box=None
+    )
     for one in batches:
         counts = (str(one[name]) for name in ("rows", "accepted", "unchanged", "refused", "jobs"))
         table.add_row(one["batch_id"], one["name"], one["state"], *counts)
@@ -149,7 +151,8 @@ def tell_batch(client: Client, batch: Mapping[str, Any], console: Console) -> No
     counts = [f"{batch[name]} {name}" for name in ("accepted", "unchanged", "refused") if batch[name]]
     console.print(
         f"Batch {batch['batch_id']} ({batch['name']}): {batch['state']}; "
-        f"{batch['rows']} rows, {', '.join(counts) or 'none read yet'}; {batch['jobs']} jobs"
+        f"{batch['rows']} rows, {', '.join(counts) or 'none read yet'}; {batch['jobs']} jobs",
+        soft_wrap=True,
     )
     if batch["detail"]:
         console.print(f"  {batch['detail']}")
@@ -159,7 +162,9 @@ def tell_batch(client: Client, batch: Mapping[str, Any], console: Console) -> No
         for row in [row for row in page["rows"] if row["problems"]][: SHOWN_FAULTS - shown]:
             shown += 1
             first = row["problems"][0]
-            console.print(f"  line {row['line']}, {row['key'] or 'no key'}: {first['what']} → {first['remedy']}")
+            console.print(
+                f"  line {row['line']}, {row['key'] or 'no key'}: {first['what']} → {first['remedy']}", soft_wrap=True
+            )
         if page["next_after"] is None:
             break
         after = page["next_after"]

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from deploy.cli.client import connected_as_owner
 from deploy.cli.options import DATA, AsJson, DataOption
@@ -50,7 +50,7 @@ def list_(data: DataOption = DATA, as_json: AsJson = False) -> None:  # noqa: FB
     if as_json:
         typer.echo(json.dumps(workspaces))
         return
-    table = Table("workspace", "name", "state", "limits", box=None)
+    table = Table(Column("workspace", min_width=36), "name", "state", "limits", box=None)
     for one in workspaces:
         limits = ", ".join(f"{name} {value}" for name, value in one["limits"].items() if value is not None)
         table.add_row(one["workspace"], one["name"], one["state"], limits or "none")

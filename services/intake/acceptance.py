@@ -76,7 +76,7 @@ class _Row:
 
 def digest_of(asked: ImageRequested) -> str:
     """Of what was meant, not of how it was written: spaces, order and defaults spelled out make no difference."""
-    fields = orjson.dumps(asked.model_dump(mode="json", exclude_defaults=True), option=orjson.OPT_SORT_KEYS)
+    fields = orjson.dumps(asked.model_dump(exclude_defaults=True), option=orjson.OPT_SORT_KEYS)
     return hashlib.sha256(fields).hexdigest()
 
 
@@ -204,7 +204,7 @@ def _verdict(ask: Ask, known: Mapping[UUID, Known], *, now: datetime, room: _Roo
 def _row(ask: Ask, verdict: Verdict, *, now: datetime, remember_refused: bool) -> _Row | None:
     if verdict.event is not None:
         event = verdict.event
-        text = orjson.dumps(answer(event)).decode()
+        text = orjson.dumps(answer(event), default=str).decode()  # asyncpg's UUIDs are a class orjson does not know
         return _Row(ask=ask, state="accepted", jobs=event.variants, answer=text, event=event)
     if verdict.problems and remember_refused:
         return _Row(ask=ask, state="rejected", jobs=0, answer="", event=rejected(ask.origin, verdict.problems, now=now))

@@ -16,6 +16,7 @@ from shared.events import (
     ImageRequested,
     Pin,
     Problem,
+    Product,
     RequestAccepted,
 )
 from shared.library.documents import (
@@ -71,6 +72,7 @@ class Offer:
     pins: dict[str, Pin]
     recipe_pins: dict[str, Pin]
     catalogue: dict[str, BrandProduct]
+    products: dict[str, Product]
     shows_a_product: bool
 
 
@@ -109,7 +111,8 @@ class Offers:
             recipes=recipes,
             pins={name: document.pin() for name, document in documents.items()},
             recipe_pins={channel: recipe.pin() for channel, recipe in recipes.items()},
-            catalogue={product.sku: product for product in brand.products},
+            catalogue={line.sku: line for line in brand.products},
+            products={line.sku: product_of(line) for line in brand.products},
             shows_a_product=_shows_a_product(template),
         )
 
@@ -134,8 +137,11 @@ class Resolved:
     @property
     def confidentiality(self) -> Confidentiality:
         """The strictest of what was asked and what the products are: an unreleased product is never public."""
-        levels = [self.asked.confidentiality, *(product.confidentiality for product in self.products)]
-        return max(levels, key=lambda level: level.rank)
+        strictest = self.asked.confidentiality
+        for product in self.products:
+            if product.confidentiality is not strictest and product.confidentiality.rank > strictest.rank:
+                strictest = product.confidentiality
+        return strictest
 
 
 def read(value: bytes | str | Mapping[str, Any]) -> ImageRequested | list[Problem]:
@@ -152,7 +158,7 @@ def read(value: bytes | str | Mapping[str, Any]) -> ImageRequested | list[Proble
             code="unknown_value", what="is not one of the known values", where=name, remedy=f"use {', '.join(known)}"
         )
         for name, known in _WORDS.items()
-        if getattr(asked, name).value == "unknown"
+        if getattr(asked, name) == "unknown"
     ]
     if asked.deadline is not None and asked.deadline.tzinfo is None:
         remedy = "end it with Z, or with an offset such as +01:00"
@@ -426,7 +432,7 @@ def accepted(resolved: Resolved, origin: Origin, *, now: datetime) -> RequestAcc
         brief=brief,
         **offer.pins,
         recipes={channel: offer.recipe_pins[channel] for channel in resolved.channels},
-        products=[product_of(product) for product in resolved.products],
+        products=[offer.products[product.sku] for product in resolved.products],
         variables=resolved.variables,
         variants=asked.variants,
         audience=asked.audience,
@@ -440,10 +446,8 @@ def accepted(resolved: Resolved, origin: Origin, *, now: datetime) -> RequestAcc
 
 
 def answer(event: RequestAccepted) -> dict[str, Any]:
-    """What the sender is told, now and whenever it asks again."""
+    """What is kept of a request to answer its sender with, now and whenever it asks again."""
     return {
-        "request_id": str(event.request_id),
-        "jobs": [str(ids.job_id(event.request_id, variant)) for variant in range(1, event.variants + 1)],
         "campaign": event.campaign.label if event.campaign else None,
         "asset_type": event.brief.asset_type,
         "template": event.template.label,
@@ -451,9 +455,13 @@ def answer(event: RequestAccepted) -> dict[str, Any]:
         "variants": event.variants,
         "priority": event.priority,
         "confidentiality": event.confidentiality,
-        "supersedes": str(event.supersedes) if event.supersedes else None,
+        "supersedes": event.supersedes,
         "client_reference": event.client_reference,
     }
+
+
+def jobs_of(request_id: UUID, variants: int) -> list[UUID]:
+    return [ids.job_id(request_id, variant) for variant in range(1, variants + 1)]
 
 
 @dataclass(slots=True)

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from services.intake.acceptance import Ask, Verdict, digest_of, queries
 from services.intake.cancelling import cancel
-from services.intake.domain import CONTROL, Origin, answer, read, resolve
+from services.intake.domain import CONTROL, Origin, answer, jobs_of, read, resolve
 from services.intake.front import Front
 from services.intake.publishing import told
 from services.intake.shelves import Shelves
@@ -138,7 +138,8 @@ def wire(app: FastAPI, intake: Intake) -> None:
             row = await queries.request(connection, request_id=request_id)
         if row is None or row["state"] != "accepted":
             raise not_found("request", request_id)
-        return RequestState(**orjson.loads(row["answer"]) | dict(row) | {"jobs": orjson.loads(row["answer"])["jobs"]})
+        kept = orjson.loads(row["answer"])
+        return RequestState(**kept | dict(row) | {"jobs": jobs_of(request_id, kept["variants"])})
 
     @app.post("/v1/requests/{request_id}/cancel", status_code=202)
     async def cancel_request(request_id: UUID, caller: Annotated[Caller, canceller], ask: Cancel | None = None) -> Any:
@@ -148,7 +149,7 @@ def wire(app: FastAPI, intake: Intake) -> None:
             row = await queries.request(transaction.connection, request_id=request_id)
             if row is None or row["state"] != "accepted":
                 raise not_found("request", request_id)
-            if ask.job_id is not None and str(ask.job_id) not in orjson.loads(row["answer"])["jobs"]:
+            if ask.job_id is not None and ask.job_id not in jobs_of(request_id, row["jobs"]):
                 raise not_found("job of this request", ask.job_id)
             facts = await cancel(
                 transaction.connection,
@@ -181,18 +182,20 @@ def _answer(ask: Ask, verdict: Verdict) -> Response:
                 where="Idempotency-Key",
                 remedy="send what you sent first, or a new key for a new request",
             )
-        text = verdict.known.answer
+        kept = orjson.loads(verdict.known.answer)
     elif verdict.event is not None:
-        text = orjson.dumps(answer(verdict.event)).decode()
+        kept = answer(verdict.event)
     elif verdict.problems[0].code == "quota_exceeded":
         (over,) = verdict.problems
         raise HttpProblem("quota_exceeded", over.what, remedy=over.remedy)
     else:
         raise invalid(list(verdict.problems))
-    headers = {"Location": f"/v1/requests/{ask.origin.request_id}"}
+    request_id = ask.origin.request_id
+    body = orjson.dumps({"request_id": request_id, "jobs": jobs_of(request_id, kept["variants"])} | kept, default=str)
+    headers = {"Location": f"/v1/requests/{request_id}"}
     if verdict.known is not None:
         headers["Idempotency-Replayed"] = "true"
-    return Response(text, 202, headers, "application/json")
+    return Response(body, 202, headers, "application/json")
 
 
 def idempotency_key(request: Request) -> str:
