@@ -20,9 +20,9 @@ FLAGS = (
 
 
 @asynccontextmanager
-async def chromium() -> AsyncIterator[Browser]:
+async def chromium(*flags: str) -> AsyncIterator[Browser]:
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=EXECUTABLE, args=list(FLAGS))
+        browser = await playwright.chromium.launch(executable_path=EXECUTABLE, args=[*FLAGS, *flags])
         try:
             yield browser
         finally:
