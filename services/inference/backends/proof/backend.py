@@ -18,8 +18,8 @@ from shared.events import FailureReason
 ROOT = Path(__file__).resolve().parents[4]
 # A step at 4096 px on a busy machine takes a fraction of this; a child that is silent for longer hangs.
 SILENCE_SECONDS = 120.0
-# A child that nobody asked for this long gives its memory (100–300 MB of caches) back.
-IDLE_SECONDS = 60.0
+# A child that nobody asked for this long gives its memory (100–400 MB) back.
+IDLE_SECONDS = 30.0
 # All a child inherits: how to find programs and libraries, none of the service's secrets.
 INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "PYTHONDONTWRITEBYTECODE")
 

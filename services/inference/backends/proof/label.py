@@ -41,7 +41,7 @@ class Label:
         return 0.78 if self.radius is None else 0.78 * min(1.0, SEEN / self.half)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=8)
 def ink(product: Product, *, width: int, height: int, room: float, frame: bool, plain: bool) -> Array:
     """How much ink each texel has, 0..1, (height, width); the lines take at most `room` texels."""
     image = Image.new("L", (width, height))

@@ -13,7 +13,7 @@ from services.inference.backends.proof.surface import FINE, Points, Surface
 SKIN = 0.75
 
 
-@lru_cache(maxsize=3)
+@lru_cache(maxsize=1)
 def box(width: float, height: float, thick: float, yaw: float, bevel: float, unit: float) -> Surface:
     """A box turned by `yaw`; face 0 is the front, 1 the top, 2 the side. On each, `u` and `h` are world units.
 
@@ -63,7 +63,7 @@ def box(width: float, height: float, thick: float, yaw: float, bevel: float, uni
     )
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=8)
 def rod(points: Points, radius: float, unit: float) -> Surface:
     """A round rod along `points` (x, up on the screen); `u` is the distance across, `h` the height."""
     scale = unit * FINE

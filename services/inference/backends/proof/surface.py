@@ -50,7 +50,7 @@ def profile(points: Points, *, count: int, smooth: float) -> tuple[Array, Array]
     return heights, radii
 
 
-@lru_cache(maxsize=10)
+@lru_cache(maxsize=4)
 def lathe(points: Points, unit: float, smooth: float = 0.004, lip: float = 0.0, well: float = 0.0) -> Surface:
     """A solid of revolution; with `lip` (wall thickness) it is open at the top and filled up to `well` below the rim.
 
