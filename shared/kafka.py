@@ -109,6 +109,12 @@ class Producer:
     async def start(self) -> None:
         await self._current()
 
+    async def check(self) -> None:
+        """Raises Unavailable unless the broker answers: what `/readyz` asks."""
+        producer = await self._current()
+        if not await producer.client.force_metadata_update():
+            raise Unavailable("kafka", "no broker answers")
+
     async def stop(self) -> None:
         producer, self._producer = self._producer, None
         if producer is not None:
@@ -198,9 +204,11 @@ class Producer:
                 )
                 try:
                     await producer.start()
-                except (KafkaError, OSError) as error:
+                except BaseException as error:  # a check that ran out of time cancels it
                     await _close(producer)
-                    raise Unavailable("kafka", error) from error
+                    if isinstance(error, (KafkaError, OSError)):
+                        raise Unavailable("kafka", error) from error
+                    raise
                 self._producer = producer
             return self._producer
 

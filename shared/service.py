@@ -127,7 +127,7 @@ async def open_service(stage: str, settings: Settings, *, roles: frozenset[str],
     blobs = open_blobs(
         settings.blobs_url, public_url=settings.public_url, secret=secret, s3_endpoint=settings.s3_endpoint
     )
-    checks: dict[str, Check] = {"object store": _check(blobs.check)}
+    checks: dict[str, Check] = {"kafka": _check(producer.check), "object store": _check(blobs.check)}
     if pool is not None:
         checks["postgres"] = _check(lambda: pool.fetchval("select 1", timeout=2))
     gate = Gate(pool, secret=secret, public_url=settings.public_url)

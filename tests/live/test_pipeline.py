@@ -1,0 +1,336 @@
+"""From a request event to published files, on real servers through six real processes, whatever is killed or away."""
+
+import asyncio
+import json
+import signal
+import sys
+from asyncio.subprocess import PIPE
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from deploy.local.supervisor import STAGES
+from shared.events.envelope import event_type
+from shared.postgres import STAGES_WITH_DATABASE
+from shared.topics import (
+    ASSETS_RECALLED,
+    ASSETS_REJECTED,
+    IMAGE_REQUESTS,
+    REQUESTS_COMPLETED,
+    REVIEWS_RECORDED,
+    TOPICS,
+    Topic,
+)
+from tests.live.delivered import assert_each_once, facts_of
+from tests.live.pipeline import FILES_OF_AN_ASSET, PARTITIONS, Pipeline, Studio, ask, pipeline
+from tests.live.stage import eventually
+
+OUTSIDER = Path(__file__).with_name("outsider.py")
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Pipeline]:
+    with pipeline() as everything:
+        yield everything
+
+
+# -- strangers
+
+
+async def test_a_stranger_with_the_cloudevents_sdk_orders_hears_and_fetches(running: Pipeline) -> None:
+    """Binary and structured mode; nothing of ours is imported there, and every event is complete in itself."""
+    async with running.studio() as studio:
+        seen = await talk_to_a_stranger(studio)
+    assert not {"shared", "services", "deploy", "tests", "pydantic", "faststream"} & set(seen["imported"])
+    events = {
+        (event["type"].removeprefix("calotype."), event.get("clientreference")): event for event in seen["events"]
+    }
+    for reference in ("our binary", "our structured"):
+        approved, published = events["AssetApproved", reference], events["AssetPublished", reference]
+        assert approved["requestid"] == approved["data"]["request_id"] == published["requestid"]
+        assert published["data"]["asset_version_id"] == approved["data"]["asset_version_id"] == approved["subject"]
+        assert published["data"]["files"] == approved["data"]["files"]
+        assert {receipt["sha256"] for receipt in published["data"]["receipts"]} >= {
+            file["sha256"] for file in approved["data"]["files"]
+        }
+        assert not {"prompt", "negative_prompt", "variables"} & set(approved["data"])
+        files = seen["files"][reference]
+        assert len(files) == FILES_OF_AN_ASSET
+        for file in files:
+            assert (file["without_key"], file["redirect"], file["status"]) == (401, 307, 200)
+            assert {name: file[name] for name in ("media_type", "bytes", "sha256")} == file["said"]
+    ((_, rejected),) = [(name, event) for name, event in events.items() if name[0] == "RequestRejected"]
+    assert rejected["data"]["origin_id"] == "/pim/of/strangers wrong"
+    (problem,) = rejected["data"]["problems"]
+    assert "channels" in problem["where"] and problem["remedy"]
+
+
+async def talk_to_a_stranger(studio: Studio) -> dict[str, Any]:
+    """Runs the stranger in a process of its own; a person approves meanwhile."""
+    running = studio.pipeline
+    key = await studio.call("POST", "/v1/keys", json={"principal": "dam", "roles": ["reader"]})
+    told = {
+        "bootstrap": running.servers.kafka_bootstrap,
+        "prefix": running.prefix,
+        "workspace": str(studio.workspace),
+        "token": key["token"],
+        "ask": ask("A stranger's headline"),
+    }
+    # -I: neither this folder nor PYTHONPATH leads to us.
+    stranger = await asyncio.create_subprocess_exec(sys.executable, "-I", OUTSIDER, stdin=PIPE, stdout=PIPE)
+    talking = asyncio.create_task(stranger.communicate(json.dumps(told).encode()))
+    try:
+        await studio.finish(2)
+        output, _ = await asyncio.wait_for(asyncio.shield(talking), 60)
+    finally:
+        if stranger.returncode is None:
+            stranger.kill()
+        await talking
+    assert stranger.returncode == 0
+    found: dict[str, Any] = json.loads(output)
+    return found
+
+
+# -- poison
+
+Poison = tuple[str | None, list[tuple[str, bytes]], bytes]
+# Facts that leave for people outside, and whose notices nobody writes yet.
+UNREAD = {REQUESTS_COMPLETED, REVIEWS_RECORDED, ASSETS_REJECTED, ASSETS_RECALLED}
+
+
+async def test_poison_on_every_topic_is_set_aside_and_its_neighbours_go_on(running: Pipeline) -> None:
+    """Every group that reads the topic refuses it for itself; the catalog lists all of it, until somebody drops it."""
+    async with running.studio() as studio:
+        wanted = await spread_poison(studio)
+        for number in range(8):
+            await studio.submit(f"neighbour {number}")
+        await studio.finish(8)
+        await running.all_ready()
+
+        async def all_listed() -> bool:
+            return (await letters(studio, "waiting")).total() >= wanted.total()
+
+        await eventually(all_listed)
+        assert await letters(studio, "waiting") == wanted
+        told = Counter((await facts_of(studio)).types.values())
+        assert told["RequestRejected"] == 1  # of a type nobody knows, but readable: the sender is answered, once
+
+        dropped = await studio.call("POST", "/v1/dead-letters/drop", json={"every": True, "note": "poison"})
+        assert dropped == {"dropped": wanted.total(), "failed_jobs": []}
+        assert await letters(studio, "waiting") == Counter()
+        assert await letters(studio, "dropped") == wanted
+
+
+async def spread_poison(studio: Studio) -> Counter[Any]:
+    """Onto every partition of every topic; returns the dead letters that must come of it."""
+    running = studio.pipeline
+    readers = await running.readers()
+    wanted = Counter[Any]()
+    async with running.producer() as producer:
+        for topic in TOPICS:
+            name = running.prefix + topic.name
+            groups = [group for group, held in readers.items() if name in {partition.topic for partition in held}]
+            assert groups or topic in UNREAD, f"nobody reads {topic.name}"
+            for reason, headers, body in poison(topic, studio):
+                for number in range(PARTITIONS):
+                    await producer.send_and_wait(name, body, key=b"poison", partition=number, headers=headers)
+                if reason is not None:
+                    wanted |= Counter({(topic.name, group, reason): PARTITIONS for group in groups})
+    return wanted
+
+
+def poison(topic: Topic, studio: Studio) -> list[Poison]:
+    """Records that cannot be read, each with the reason it is set aside for; None: it is answered instead."""
+    told = [
+        ("ce_specversion", b"1.0"),
+        ("ce_id", b"poison"),
+        ("ce_source", b"/poison"),
+        ("content-type", b"application/json"),
+    ]
+    is_foreign = topic is IMAGE_REQUESTS
+    known = "calotype.ImageRequested" if is_foreign else event_type(topic.events[0])
+    nonsense = [*told, ("ce_type", b"calotype.Nonsense")]
+    nonsense += [("ce_workspace", str(studio.workspace).encode())] if is_foreign else []
+    return [
+        ("bad_header", [*told, ("ce_type", b"\xff\xfe")], b"{}"),
+        ("bad_body", [*told, ("ce_type", known.encode())], b'{"not": "whole'),
+        (None if is_foreign else "unknown_type", nonsense, b"{}"),
+    ]
+
+
+async def letters(studio: Studio, state: str) -> Counter[Any]:
+    answer = await studio.call("GET", "/v1/dead-letters", params={"limit": 500, "state": state})
+    assert answer["next"] is None
+    return Counter((one["topic"], one["consumer_group"], one["reason"]) for one in answer["dead_letters"])
+
+
+# -- ends, asked for and not
+
+IN_HAND = "select count(*) > 0 from {}.work where holder is not null"
+
+
+async def test_sigterm_in_the_middle_of_work_loses_nothing_and_repeats_nothing(running: Pipeline) -> None:
+    """All six at once; every job could finish in the time that a service has, so none is begun again."""
+    async with running.studio() as studio:
+        dead = await running.dead()
+        await studio.send_file("before", rows=20)
+        await studio.approve(at_least=5)
+        sending = asyncio.create_task(studio.submit_all([f"meanwhile {number}" for number in range(20)], variants=2))
+        await running.until(IN_HAND.format("inference"))
+        ended = [await running.signal(stage, signal.SIGTERM) for stage in STAGES]
+
+        async def all_gone() -> bool:
+            return not any(process.alive() for process in ended)
+
+        await eventually(all_gone, within=20)
+        await sending
+        await studio.finish(60)
+        await assert_each_once(studio, requests=40, jobs=60)
+        assert await running.dead() == dead
+        for stage in STAGES_WITH_DATABASE:
+            again = (
+                "select work_id, kind, epoch, losses, failures, detail from {}.work where workspace = $1 and epoch > 1"
+            )
+            assert await running.rows(again.format(stage), studio.workspace) == [], stage
+    assert [stage for stage in STAGES if "stop.step_failed" in running.log(stage)] == []
+
+
+async def test_killed_one_after_another_each_service_still_delivers_every_job_once(running: Pipeline) -> None:
+    """Two hundred jobs, from HTTP, a file and Kafka; each service is killed with work in its hands."""
+    async with running.studio() as studio:
+        dead = await running.dead()
+
+        sending = asyncio.create_task(studio.submit_all([f"first {number}" for number in range(25)], variants=2))
+        await running.until("select count(*) > 5 from intake.requests where workspace = $1", studio.workspace)
+        async with running.killed("intake"):
+            await sending
+        assert studio.refused, "it was killed before anybody sent anything, or after everybody had"
+
+        await studio.order("second", requests=10, variants=5)
+        await running.until("select count(*) > 25 from intake.requests where workspace = $1", studio.workspace)
+        async with running.killed("prompt"):
+            await studio.send_file("third", rows=50)
+
+        for stage in ("inference", "postprocess"):
+            await running.until(IN_HAND.format(stage))
+            async with running.killed(stage):
+                await studio.submit(f"while {stage} is away", variants=25)
+
+        approving = asyncio.create_task(studio.approve(at_least=60))
+        await running.until("select count(*) > 0 from catalog.decisions where workspace = $1", studio.workspace)
+        async with running.killed("catalog"):
+            await approving
+
+        approving = asyncio.create_task(studio.approve(at_least=30))
+        await running.until(IN_HAND.format("publisher"))
+        async with running.killed("publisher"):
+            await approving
+
+        await studio.finish(200)
+        await assert_each_once(studio, requests=25 + 10 + 50 + 2, jobs=200)
+        assert await running.dead() == dead
+
+
+# -- servers that are away
+
+# Each answers from one stage's database, or writes to it.
+ASKED: list[tuple[str, str, dict[str, Any]]] = [
+    ("POST", "/v1/requests", {"json": ask(), "headers": {"Idempotency-Key": "while it is away"}}),
+    ("POST", "/v1/batches", {"content": b"key,headline\n1,x\n", "headers": {"Content-Type": "text/csv"}}),
+    ("GET", "/v1/usage", {}),
+    ("GET", "/v1/queue", {}),
+    ("GET", "/v1/jobs", {}),
+    ("GET", "/v1/assets", {}),
+    ("GET", "/v1/publications", {}),
+]
+
+
+async def test_postgres_away_is_said_and_nothing_accepted_is_lost(running: Pipeline) -> None:
+    async with running.studio() as studio:
+        dead = await running.dead()
+        await studio.send_file("before", rows=15)
+        await running.until(IN_HAND.format("inference"))
+        async with running.without("postgres"):
+            for method, path, content in ASKED:
+                assert_says_when_to_come_again(await studio.admin.request(method, path, **content))
+            await studio.order("meanwhile", requests=5)  # Kafka holds it
+            await eventually(lambda: all_wait_for(running, "postgres", stages=STAGES_WITH_DATABASE))
+        await all_of_it_arrives(studio, requests=20, dead=dead)
+
+
+async def test_a_postgres_that_answers_nothing_delays_and_loses_nothing(running: Pipeline) -> None:
+    """Worse than one that is away: connections stay open, and nothing ever comes back on them."""
+    async with running.studio() as studio:
+        dead = await running.dead()
+        await studio.send_file("before", rows=15)
+        await running.until(IN_HAND.format("inference"))
+        with running.frozen("postgres"):
+            asking = asyncio.create_task(studio.admin.request(*ASKED[0][:2], **ASKED[0][2]))
+            await eventually(lambda: all_wait_for(running, "postgres", stages=STAGES_WITH_DATABASE))
+            assert not asking.done()
+        assert (await asking).status_code == 202
+        await all_of_it_arrives(studio, requests=16, dead=dead)
+
+
+async def test_kafka_away_is_said_and_nothing_accepted_is_lost(running: Pipeline) -> None:
+    """What is committed is accepted, and waits in the outbox."""
+    async with running.studio() as studio:
+        dead = await running.dead()
+        await studio.send_file("before", rows=15)
+        await running.until(IN_HAND.format("inference"))
+        async with running.without("kafka"):
+            await studio.submit_all([f"meanwhile {number}" for number in range(5)])
+            assert studio.refused == 0
+            await eventually(lambda: all_wait_for(running, "kafka", stages=STAGES))
+        await all_of_it_arrives(studio, requests=20, dead=dead)
+
+
+async def test_the_object_store_away_is_said_and_nothing_accepted_is_lost(running: Pipeline) -> None:
+    """What needs no bytes goes on; what does waits, and a file that cannot be served now is not called missing."""
+    async with running.studio() as studio:
+        dead = await running.dead()
+        await studio.submit("before")
+        await studio.approve(at_least=1)
+        (asset,) = await studio.every("/v1/assets", "assets")
+        (file, *_) = (await studio.call("GET", f"/v1/assets/{asset['asset_id']}"))["files"]
+        await studio.send_file("at work", rows=15)
+        await running.until(IN_HAND.format("inference"))
+        with running.without_store():
+            assert_says_when_to_come_again(await studio.admin.get(f"/v1/files/{file['file_id']}"))
+            assert_says_when_to_come_again(await studio.admin.request(*ASKED[1][:2], **ASKED[1][2]))
+            await studio.submit_all([f"meanwhile {number}" for number in range(4)])
+            assert studio.refused == 0
+            await eventually(lambda: all_wait_for(running, "object store", stages=STAGES))
+        await all_of_it_arrives(studio, requests=20, dead=dead)
+
+
+def assert_says_when_to_come_again(answer: httpx.Response) -> None:
+    assert answer.status_code == 503, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert int(answer.headers["retry-after"]) > 0
+    told = answer.json()
+    assert (told["type"], told["status"]) == ("urn:calotype:problem:unavailable", 503)
+    assert told["detail"] and told["remedy"]
+
+
+async def all_wait_for(running: Pipeline, dependency: str, *, stages: tuple[str, ...]) -> bool:
+    """Whether every stage that needs it says that it is not ready, and why."""
+    async with running.client() as client:
+        for stage in stages:
+            answer = await client.get(f"/v1/stages/{stage}/readyz")
+            if answer.status_code != 503 or answer.json()["dependencies"][dependency] == "ok":
+                return False
+    return True
+
+
+async def all_of_it_arrives(studio: Studio, *, requests: int, dead: int) -> None:
+    """Without a hand, and as if nothing had been."""
+    await studio.pipeline.all_ready()
+    await studio.finish(requests)
+    await assert_each_once(studio, requests=requests, jobs=requests)
+    assert await studio.pipeline.dead() == dead
