@@ -2,30 +2,18 @@
 
 Topics have no order between them, so a job's standing is a maximum and not a sequence: the highest rank in the highest
 run. `later` is commutative, associative and idempotent; a property test holds it to that, and the upsert in
-`queries.sql` says the same in SQL.
+`ledger/queries.sql` says the same in SQL.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
-from uuid import UUID
 
 from shared import ids
-from shared.events import (
-    AssetApproved,
-    AssetRejected,
-    Event,
-    ImageGenerated,
-    ImageProcessed,
-    JobCancelled,
-    JobFailed,
-    JobProgressed,
-    JobRetried,
-    JobStatus,
-    PromptAssembled,
-    RequestAccepted,
-    Stage,
-)
+from shared.events import JobStatus, Stage
+
+Body = Mapping[str, Any]
+"""A fact's JSON as it was said. Not decoded into its class: of the four facts of every job most is only kept."""
 
 RANKED = (
     JobStatus.PENDING,
@@ -42,15 +30,15 @@ ENDED = RANK[JobStatus.CANCELLED]
 """From this rank on nothing more will become of the job's run."""
 
 STEPS = (Stage.INTAKE, Stage.PROMPT, Stage.INFERENCE, Stage.POSTPROCESS, Stage.CATALOG, Stage.PUBLISHER)
-STEP = {stage: step for step, stage in enumerate(STEPS)} | {Stage.UNKNOWN: 0}
+STEP = {stage: step for step, stage in enumerate(STEPS)}
 
 
 class Standing(NamedTuple):
     """Where a job stands after some of its facts; `step` is the stage that holds it, `since` when it got there."""
 
-    job_id: UUID
-    request_id: UUID
-    workspace: UUID
+    job_id: str
+    request_id: str
+    workspace: str
     run: int
     rank: int
     step: int
@@ -78,45 +66,63 @@ def later(one: Standing, other: Standing) -> Standing:
 
 def fold(standings: Iterable[Standing]) -> list[Standing]:
     """One standing per job."""
-    folded: dict[UUID, Standing] = {}
+    folded: dict[str, Standing] = {}
     for standing in standings:
         known = folded.get(standing.job_id)
         folded[standing.job_id] = standing if known is None else later(known, standing)
     return list(folded.values())
 
 
-# What each fact says of its job: status, the stage that holds it now, and why it ended.
-PLACE: dict[type[Event], Callable[[Any], tuple[JobStatus, Stage, str | None]]] = {
-    PromptAssembled: lambda _: (JobStatus.PENDING, Stage.INFERENCE, None),
-    ImageGenerated: lambda _: (JobStatus.RUNNING, Stage.POSTPROCESS, None),
-    ImageProcessed: lambda _: (JobStatus.COMPLETED, Stage.CATALOG, None),
-    # Progress is ephemeral: it never says more than running, so losing it loses no state.
-    JobProgressed: lambda e: (
-        JobStatus.PENDING if e.status is JobStatus.PENDING else JobStatus.RUNNING,
-        e.stage,
-        None,
-    ),
-    JobFailed: lambda e: (JobStatus.FAILED, e.stage, e.reason.value),
-    JobCancelled: lambda e: (JobStatus.CANCELLED, e.stage, e.by),
-    JobRetried: lambda _: (JobStatus.PENDING, Stage.INFERENCE, None),
-    AssetApproved: lambda _: (JobStatus.APPROVED, Stage.PUBLISHER, None),
-    AssetRejected: lambda e: (JobStatus.REJECTED, Stage.CATALOG, e.code),
+Place = tuple[int, int, str | None]
+
+
+def _place(status: JobStatus, stage: Stage, reason: str | None = None) -> Place:
+    return RANK[status], STEP[stage], reason
+
+
+def _progressed(body: Body) -> Place:
+    """Progress is ephemeral: it never says more than running, so losing it loses no state."""
+    status = JobStatus.PENDING if body.get("status") == JobStatus.PENDING else JobStatus.RUNNING
+    return _place(status, _stage(body))
+
+
+def _stage(body: Body) -> Stage:
+    stage = Stage(body["stage"])
+    return Stage.INTAKE if stage is Stage.UNKNOWN else stage
+
+
+# What each fact says of its job: how far it is, the stage that holds it now, and why it ended.
+PLACE: dict[str, Callable[[Body], Place]] = {
+    "PromptAssembled": lambda _: _place(JobStatus.PENDING, Stage.INFERENCE),
+    "ImageGenerated": lambda _: _place(JobStatus.RUNNING, Stage.POSTPROCESS),
+    "ImageProcessed": lambda _: _place(JobStatus.COMPLETED, Stage.CATALOG),
+    "JobProgressed": _progressed,
+    "JobFailed": lambda body: _place(JobStatus.FAILED, _stage(body), body["reason"]),
+    "JobCancelled": lambda body: _place(JobStatus.CANCELLED, _stage(body), body["by"]),
+    "JobRetried": lambda _: _place(JobStatus.PENDING, Stage.INFERENCE),
+    "AssetApproved": lambda _: _place(JobStatus.APPROVED, Stage.PUBLISHER),
+    "AssetRejected": lambda body: _place(JobStatus.REJECTED, Stage.CATALOG, body["code"]),
 }
 
 
-def standings(event: Event) -> list[Standing]:
-    """What one fact says about where its jobs stand; facts of other kinds say nothing."""
-    if isinstance(event, RequestAccepted):
-        rank, step = RANK[JobStatus.PENDING], STEP[Stage.PROMPT]
-        variants = {variant: ids.job_id(event.request_id, variant) for variant in range(1, event.variants + 1)}
-        return [
-            Standing(job, event.request_id, event.workspace, 1, rank, step, event.occurred_at, None, variant)
-            for variant, job in variants.items()
-        ]
-    if (place := PLACE.get(type(event))) is None:
+def standings(kind: str, body: Body, at: datetime) -> list[Standing]:
+    """What a fact of `at` says about where its jobs stand; facts of other kinds say nothing."""
+    if kind == "RequestAccepted":
+        return _accepted(body, at)
+    if (place := PLACE.get(kind)) is None:
         return []
-    status, stage, reason = place(event)
-    job: Any = event
-    variant = job.brief.variant if hasattr(job, "brief") else None
-    rank, step = RANK[status], STEP[stage]
-    return [Standing(job.job_id, job.request_id, job.workspace, job.run, rank, step, job.occurred_at, reason, variant)]
+    rank, step, reason = place(body)
+    brief = body.get("brief")
+    variant = brief.get("variant", 1) if brief else None
+    run = body.get("run", 1)
+    return [Standing(body["job_id"], body["request_id"], body["workspace"], run, rank, step, at, reason, variant)]
+
+
+def _accepted(body: Body, at: datetime) -> list[Standing]:
+    """A request stands for every job it will have, from the first moment."""
+    rank, step, reason = _place(JobStatus.PENDING, Stage.PROMPT)
+    request, workspace = body["request_id"], body["workspace"]
+    return [
+        Standing(str(ids.job_id(request, variant)), request, workspace, 1, rank, step, at, reason, variant)
+        for variant in range(1, body["variants"] + 1)
+    ]

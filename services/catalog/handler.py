@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from services.catalog.deadletters import DeadLetter, keep_dead_letters, read_dead_letter
 from services.catalog.feed import Feed
-from services.catalog.ledger.facts import Heard, hear
+from services.catalog.ledger.facts import Fact, hear
 from services.catalog.ledger.writing import Writing
 from shared.bus import Bus
 from shared.outbox import Transaction
@@ -27,13 +27,13 @@ DEAD = tuple(
 
 
 def wire(bus: Bus, *, feed: Feed) -> None:
-    async def write(transaction: Transaction, facts: Sequence[Heard]) -> None:
+    async def write(transaction: Transaction, facts: Sequence[Fact]) -> None:
         writing = Writing(transaction, feed)
         await writing.keep(facts)
         await writing.close()
 
     @bus.project(*HEARD, group="catalog", apply=write, decode=hear)
-    def on_fact(fact: Heard) -> Heard:
+    def on_fact(fact: Fact) -> Fact:
         return fact
 
     @bus.project(*DEAD, group="catalog-dead-letters", apply=keep_dead_letters, decode=read_dead_letter)

@@ -214,7 +214,8 @@ select * from (
     union all
     select 'attempt', j.request_id, j.job_id from attempts a join jobs j using (job_id) where a.attempt_id = :id
     union all
-    select 'event', request_id, nullif(about, request_id) from ledger where event_id = :id
+    select 'event', (body::json ->> 'request_id')::uuid,
+           nullif(about, (body::json ->> 'request_id')::uuid) from ledger where event_id = :id
 ) as found limit 1;
 
 -- name: jobs_of_requests(requests)

@@ -108,8 +108,13 @@ async def test_the_upsert_folds_as_the_domain_does(servers: EmbeddedServers, tmp
                 writing = Writing(transaction, feed)
                 await writing.keep(map(heard, batch))
                 await writing.close()
-        expected: dict[object, Standing] = {s.job_id: s for s in fold(s for fact in facts for s in standings(fact))}
-        rows = await running.rows("select * from jobs where request_id = $1", request.request_id)
+        said = [s for f in map(heard, facts) for s in standings(f.kind, f.body, f.at)]
+        expected = {standing.job_id: standing for standing in fold(said)}
+        rows = await running.rows(
+            "select job_id::text, request_id::text, workspace::text, run, rank, step, since, reason, variant from jobs "
+            "where request_id = $1",
+            request.request_id,
+        )
         found = {row["job_id"]: Standing(**row) for row in rows}
         assert found == expected
         await _projection_is_the_same(running, request)

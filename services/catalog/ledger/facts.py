@@ -1,36 +1,29 @@
-"""From facts to rows: what each fact adds to which table. No I/O; a batch's rows are merged here, before any SQL."""
+"""From facts to rows: what each fact adds to which table. No I/O; a batch's rows are merged here, before any SQL.
+
+The four facts of every job are read only as far as the tables need, which costs a third of decoding them; whatever is
+rare is validated in full. Ids stay text: Postgres's driver takes them so, and no object is made of each.
+"""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from services.catalog.domain import STEP, Standing, fold, standings
+import orjson
+
+from services.catalog.domain import STEP, Body, Standing, fold, standings
 from shared import ids
-from shared.decoding import decode_event
-from shared.events import (
-    AssetPublished,
-    AssetSuperseded,
-    Attempt,
-    AttemptSettled,
-    CancelRequested,
-    Event,
-    File,
-    ImageGenerated,
-    ImageProcessed,
-    JobCancelled,
-    JobFailed,
-    JobProgressed,
-    JobRetried,
-    PublicationFailed,
-    PublicationState,
-    PublicationWithdrawn,
-    RequestAccepted,
-)
-from shared.topics import Topic
+from shared.decoding import MARGIN, SetAside, decode_event
+from shared.events import Event, File, PublicationState, Stage
+from shared.events.envelope import event_type
+from shared.topics import TOPICS, Topic
 
 Row = tuple[Any, ...]
 
+ONLY_READ = frozenset({"RequestAccepted", "PromptAssembled", "ImageGenerated", "ImageProcessed"})
+KIND_OF = {topic.name: {event_type(event).encode(): event.__name__ for event in topic.events} for topic in TOPICS}
 # A publication's states as they follow each other; what may still come back from is lower.
 PUBLICATION_RANK = {
     PublicationState.PENDING: 0,
@@ -42,245 +35,284 @@ PUBLICATION_RANK = {
 }
 
 
-class Heard(NamedTuple):
-    """A fact, and its words as they came: the ledger keeps those."""
+class Fact(NamedTuple):
+    """What was said: its kind, its body to read from, its time, its trace, and its words as they came.
 
-    event: Event
-    body: str
+    It shows the bus no `traceparent`, so no span is opened for it: the ledger edge records none.
+    """
+
+    kind: str
+    body: Body
+    at: datetime
+    trace: str | None
+    text: str
 
 
-def hear(record: Any, topic: Topic) -> Heard:
-    """Decodes one record. It shows the bus no `traceparent`, so no span is opened: the ledger edge records none."""
-    event = decode_event(record, topic)
-    return Heard(event, record.value.decode())
+def hear(record: Any, topic: Topic) -> Fact:
+    """Reads one record.
+
+    Raises:
+        SetAside: unreadable, of a type the topic does not carry, or older than anything still deduplicated.
+    """
+    headers = dict(record.headers)
+    kind = KIND_OF[topic.name].get(headers.get("ce_type", b""))
+    if kind not in ONLY_READ:
+        event = decode_event(record, topic)
+        return Fact(
+            type(event).__name__, _read(record.value), event.occurred_at, event.traceparent, record.value.decode()
+        )
+    body = _read(record.value)
+    at = datetime.fromisoformat(body["occurred_at"])
+    if topic.retention and record.timestamp / 1000 - at.timestamp() > (topic.retention + MARGIN).total_seconds():
+        raise SetAside("stale", f"the fact of {at.isoformat()} is older than what is deduplicated")
+    trace = headers.get("traceparent")
+    return Fact(kind, body, at, trace.decode() if trace else None, record.value.decode())
 
 
-def heard(event: Event) -> Heard:
+def _read(value: bytes | None) -> dict[str, Any]:
+    try:
+        body = orjson.loads(value or b"")
+    except orjson.JSONDecodeError as error:
+        raise SetAside("bad_body", str(error)) from error
+    missing = NEEDED - body.keys() if isinstance(body, dict) else NEEDED
+    if missing:
+        raise SetAside("bad_body", f"the body has no {', '.join(sorted(missing))}")
+    if b"\\u0000" in (value or b""):
+        raise SetAside("bad_body", "U+0000 cannot be stored as text")
+    return body  # type: ignore[no-any-return]  # a dict, or everything would be missing
+
+
+NEEDED = frozenset({"event_id", "occurred_at", "workspace", "cause_id"})
+
+
+def heard(event: Event) -> Fact:
     """A fact the catalog itself made."""
-    return Heard(event, event.body().decode())
+    text = event.body()
+    return Fact(type(event).__name__, orjson.loads(text), event.occurred_at, event.traceparent, text.decode())
 
 
-def about(event: Event) -> UUID:
+def about(fact: Fact) -> str:
     """Whose life the fact belongs to: a job's, else a request's, else that of whatever it speaks of."""
-    subject: UUID | None = getattr(event, "job_id", None) or getattr(event, "request_id", None)
-    return subject or ids.derive("about", event.workspace, type(event).__name__, getattr(event, event.SUBJECT))
+    body = fact.body
+    found: str | None = body.get("job_id") or body.get("request_id")
+    return found or str(ids.derive("about", body["workspace"], fact.kind, body.get("item") or body.get("subject")))
 
 
-def file_id(asset: UUID, file: File) -> UUID:
+def file_id(asset: UUID | str, sha256: str, recipe: str | None, rendition: str | None) -> UUID:
     """The derivative's id; the original is the derivative that no recipe made."""
-    return ids.derivative_id(asset, file.sha256, file.recipe or "", file.rendition or "original")
+    return ids.derive("derivative", asset, sha256, recipe or "", rendition or "original")
 
 
-def files_of(event: Event) -> list[tuple[UUID, File]]:
-    """Every file the fact names, by id."""
-    match event:
-        case ImageProcessed():
-            manifest = [event.derivatives_manifest] if event.derivatives_manifest else []
-            files = [event.original, *event.files, *event.proxies, *manifest]
-        case ImageGenerated():
-            files = [event.manifest, *([event.mask] if event.mask else [])]
+def id_of(asset: UUID, file: File) -> UUID:
+    return file_id(asset, file.sha256, file.recipe, file.rendition)
+
+
+def files_of(kind: str, body: Body) -> list[Body]:
+    """Every file the fact names."""
+    match kind:
+        case "ImageProcessed":
+            manifest = body.get("derivatives_manifest")
+            return [body["original"], *body["files"], *body["proxies"], *([manifest] if manifest else ())]
+        case "ImageGenerated":
+            return [body["manifest"], *([body["mask"]] if body.get("mask") else ())]
         case _:
             return []
-    return [(file_id(event.asset_id, file), file) for file in files]
 
 
 @dataclass(slots=True)
 class Batch:
-    """The rows of many facts, a list per table, in the order of the columns of `queries.sql`."""
+    """The rows of many facts, a list per table, in the order of the parameters of `queries.sql`."""
 
     facts: list[Row] = field(default_factory=list)
     requests: list[Row] = field(default_factory=list)
     standings: list[Standing] = field(default_factory=list)
-    progress: dict[UUID, Row] = field(default_factory=dict)
+    progress: dict[str, Row] = field(default_factory=dict)
     failures: list[Row] = field(default_factory=list)
-    attempts: dict[UUID, Row] = field(default_factory=dict)
-    assets: list[ImageProcessed] = field(default_factory=list)
+    attempts: dict[str, Row] = field(default_factory=dict)
+    assets: list[Fact] = field(default_factory=list)
     files: list[Row] = field(default_factory=list)
-    publications: dict[UUID, Row] = field(default_factory=dict)
-    cancels: list[CancelRequested] = field(default_factory=list)
-    retried: set[UUID] = field(default_factory=set)
+    publications: dict[str, Row] = field(default_factory=dict)
+    cancels: list[Fact] = field(default_factory=list)
+    retried: set[str] = field(default_factory=set)
 
 
-def gather(many: Iterable[Heard]) -> Batch:
-    """Rows of a batch: each fact once, one standing per job, one row per attempt and publication."""
+def gather(facts: Iterable[Fact]) -> Batch:
+    """Rows of a batch: one standing per job, one row per attempt, note and publication.
+
+    A fact that is there twice is kept once by the ledger's key.
+    """
     batch = Batch()
-    for event_id, (event, body) in {h.event.event_id: h for h in many}.items():
-        batch.standings += standings(event)
-        if not isinstance(event, JobProgressed):
-            batch.facts.append(
-                (
-                    about(event),
-                    event_id,
-                    event.workspace,
-                    getattr(event, "request_id", None),
-                    type(event).__name__,
-                    event.occurred_at,
-                    event.traceparent,
-                    body,
-                )
-            )
-        if add := ADD.get(type(event)):
-            add(batch, event)
+    for fact in facts:
+        kind, body, at, trace, text = fact
+        batch.standings += standings(kind, body, at)
+        if kind != "JobProgressed":
+            batch.facts.append((about(fact), body["event_id"], body["workspace"], kind, at, trace, text))
+        if add := ADD.get(kind):
+            add(batch, fact)
     batch.standings = fold(batch.standings)
     return batch
 
 
-def _request(batch: Batch, event: RequestAccepted) -> None:
-    brief = event.brief
+def _request(batch: Batch, fact: Fact) -> None:
+    body, brief = fact.body, fact.body["brief"]
     batch.requests.append(
         (
-            event.request_id,
-            event.workspace,
-            brief.batch_id,
-            brief.row_key,
-            brief.campaign,
-            brief.asset_type,
-            brief.template,
-            brief.product,
-            "\x1f".join(brief.skus),
-            brief.locale,
-            brief.headline,
-            event.priority.value,
-            event.confidentiality.value,
-            event.variants,
-            event.principal,
-            event.occurred_at,
+            body["request_id"],
+            body["workspace"],
+            brief.get("batch_id"),
+            brief.get("row_key"),
+            brief.get("campaign"),
+            brief["asset_type"],
+            brief["template"],
+            brief.get("product"),
+            "\x1f".join(brief.get("skus", ())),
+            brief.get("locale", "en"),
+            brief.get("headline"),
+            body.get("priority", "normal"),
+            body["confidentiality"],
+            body["variants"],
+            body["principal"],
+            fact.at,
         )
     )
 
 
-def _progress(batch: Batch, event: JobProgressed) -> None:
+def _progress(batch: Batch, fact: Fact) -> None:
+    body = fact.body
     row = (
-        event.job_id,
-        event.workspace,
-        event.run,
-        event.occurred_at,
-        STEP[event.stage],
-        event.waiting_on.value if event.waiting_on else None,
-        event.detail,
-        event.attempt,
-        event.step,
-        event.steps,
+        body["job_id"],
+        body["workspace"],
+        body.get("run", 1),
+        fact.at,
+        STEP.get(Stage(body["stage"]), 0),
+        body.get("waiting_on"),
+        body.get("detail"),
+        body.get("attempt", 1),
+        body.get("step", 0),
+        body.get("steps", 0),
     )
-    known = batch.progress.get(event.job_id)
-    if known is None or (known[2], known[3]) < (event.run, event.occurred_at):
-        batch.progress[event.job_id] = row
+    known = batch.progress.get(row[0])
+    if known is None or (known[2], known[3]) < (row[2], row[3]):
+        batch.progress[row[0]] = row
 
 
-def _generated(batch: Batch, event: ImageGenerated) -> None:
-    _attempts(batch, event)
-    _files(batch, event)
+def _generated(batch: Batch, fact: Fact) -> None:
+    _attempts(batch, fact)
+    _files(batch, fact)
 
 
-def _processed(batch: Batch, event: ImageProcessed) -> None:
-    batch.assets.append(event)
-    _files(batch, event)
+def _processed(batch: Batch, fact: Fact) -> None:
+    batch.assets.append(fact)
+    _files(batch, fact)
 
 
-def _files(batch: Batch, event: ImageGenerated | ImageProcessed) -> None:
-    batch.files += [(found, event.workspace, event.job_id, event.event_id) for found, _ in files_of(event)]
+def _files(batch: Batch, fact: Fact) -> None:
+    body = fact.body
+    asset = body["asset_id"]
+    for file in files_of(fact.kind, body):
+        found = file_id(asset, file["sha256"], file.get("recipe"), file.get("rendition"))
+        batch.files.append((found, body["workspace"], body["job_id"], body["event_id"]))
 
 
-def _failed(batch: Batch, event: JobFailed) -> None:
+def _failed(batch: Batch, fact: Fact) -> None:
+    body = fact.body
     batch.failures.append(
         (
-            event.job_id,
-            event.run,
-            event.workspace,
-            event.request_id,
-            event.occurred_at,
-            event.stage.value,
-            event.reason.value,
-            event.detail,
-            event.remedy,
+            body["job_id"],
+            body.get("run", 1),
+            body["workspace"],
+            body["request_id"],
+            fact.at,
+            body["stage"],
+            body["reason"],
+            body["detail"],
+            body.get("remedy"),
         )
     )
-    _attempts(batch, event)
+    _attempts(batch, fact)
 
 
-def _attempts(batch: Batch, event: ImageGenerated | JobFailed | JobCancelled) -> None:
-    for attempt in event.attempts:
-        _attempt(batch, event, attempt, settled=False)
+def _attempts(batch: Batch, fact: Fact) -> None:
+    for attempt in fact.body.get("attempts", ()):
+        _attempt(batch, fact.body, attempt, settled=False)
 
 
-def _settled(batch: Batch, event: AttemptSettled) -> None:
-    _attempt(batch, event, event.attempt, settled=True)
+def _settled(batch: Batch, fact: Fact) -> None:
+    _attempt(batch, fact.body, fact.body["attempt"], settled=True)
 
 
-def _attempt(
-    batch: Batch, event: ImageGenerated | JobFailed | JobCancelled | AttemptSettled, attempt: Attempt, *, settled: bool
-) -> None:
+def _attempt(batch: Batch, body: Body, attempt: Body, *, settled: bool) -> None:
+    cost = attempt.get("cost")
     row = (
-        event.job_id,
-        attempt.attempt_id,
-        event.workspace,
-        event.run,
-        attempt.number,
-        attempt.backend,
-        attempt.state.value,
-        attempt.cost,
-        attempt.currency,
-        attempt.seconds,
+        body["job_id"],
+        attempt["attempt_id"],
+        body["workspace"],
+        body.get("run", 1),
+        attempt.get("number", 1),
+        attempt["backend"],
+        attempt["state"],
+        None if cost is None else Decimal(cost),
+        attempt.get("currency", "USD"),
+        attempt.get("seconds"),
         settled,
     )
-    known = batch.attempts.get(attempt.attempt_id)
-    if known is None or (known[10], known[7] is not None) < (settled, attempt.cost is not None):
-        batch.attempts[attempt.attempt_id] = row
+    known = batch.attempts.get(row[1])
+    if known is None or (known[10], known[7] is not None) < (settled, cost is not None):
+        batch.attempts[row[1]] = row
 
 
-Published = AssetPublished | PublicationFailed | PublicationWithdrawn | AssetSuperseded
-
-
-def _publication(batch: Batch, event: Published) -> None:
-    state, location, detail = PublicationState.DELIVERED, None, None
-    match event:
-        case AssetPublished():
-            location = event.location
-        case PublicationFailed():
-            state = PublicationState.UNCERTAIN if event.uncertain else PublicationState.FAILED
-            detail = f"{event.detail}: {event.remedy}" if event.remedy else event.detail
-        case PublicationWithdrawn():
-            state, detail = PublicationState.WITHDRAWN, event.reason
-        case AssetSuperseded():
-            state, detail = PublicationState.SUPERSEDED, f"superseded by {event.superseded_by}"
+def _publication(batch: Batch, fact: Fact) -> None:
+    body = fact.body
+    state, location, detail = PUBLISHED[fact.kind](body)
     row = (
-        event.publication_id,
-        event.workspace,
-        event.request_id,
-        event.job_id,
-        event.asset_version_id,
-        event.target,
+        body["publication_id"],
+        body["workspace"],
+        body["request_id"],
+        body["job_id"],
+        body["asset_version_id"],
+        body["target"],
         PUBLICATION_RANK[state],
         state.value,
         location,
         detail,
-        event.occurred_at,
+        fact.at,
     )
-    known = batch.publications.get(event.publication_id)
+    known = batch.publications.get(row[0])
     if known is None or (known[6], known[10]) < (row[6], row[10]):
-        batch.publications[event.publication_id] = row
+        batch.publications[row[0]] = row
 
 
-def _cancel(batch: Batch, event: CancelRequested) -> None:
-    batch.cancels.append(event)
+def _publication_failed(body: Body) -> tuple[PublicationState, None, str]:
+    state = PublicationState.UNCERTAIN if body.get("uncertain") else PublicationState.FAILED
+    return state, None, f"{body['detail']}: {body['remedy']}" if body.get("remedy") else body["detail"]
 
 
-def _retried(batch: Batch, event: JobRetried) -> None:
-    batch.retried.add(event.request_id)
+# State, location and detail that each fact says of a publication.
+PUBLISHED: dict[str, Callable[[Body], tuple[PublicationState, str | None, str | None]]] = {
+    "AssetPublished": lambda body: (PublicationState.DELIVERED, body["location"], None),
+    "PublicationFailed": _publication_failed,
+    "PublicationWithdrawn": lambda body: (PublicationState.WITHDRAWN, None, body["reason"]),
+    "AssetSuperseded": lambda body: (PublicationState.SUPERSEDED, None, f"superseded by {body['superseded_by']}"),
+}
 
 
-ADD: dict[type[Event], Callable[[Batch, Any], None]] = {
-    RequestAccepted: _request,
-    JobProgressed: _progress,
-    ImageGenerated: _generated,
-    ImageProcessed: _processed,
-    JobFailed: _failed,
-    JobCancelled: _attempts,
-    JobRetried: _retried,
-    AttemptSettled: _settled,
-    AssetPublished: _publication,
-    PublicationFailed: _publication,
-    PublicationWithdrawn: _publication,
-    AssetSuperseded: _publication,
-    CancelRequested: _cancel,
+def _cancel(batch: Batch, fact: Fact) -> None:
+    batch.cancels.append(fact)
+
+
+def _retried(batch: Batch, fact: Fact) -> None:
+    batch.retried.add(fact.body["request_id"])
+
+
+ADD: dict[str, Callable[[Batch, Fact], None]] = {
+    "RequestAccepted": _request,
+    "JobProgressed": _progress,
+    "ImageGenerated": _generated,
+    "ImageProcessed": _processed,
+    "JobFailed": _failed,
+    "JobCancelled": _attempts,
+    "JobRetried": _retried,
+    "AttemptSettled": _settled,
+    "CancelRequested": _cancel,
+    **dict.fromkeys(PUBLISHED, _publication),
 }

@@ -1,11 +1,11 @@
 -- What the ledger edge writes: one statement a table and batch, never one a fact. Everything here may be repeated.
 
--- name: write_facts(abouts, ids, workspaces, requests, types, times, traces, bodies)!
+-- name: write_facts(abouts, ids, workspaces, types, times, traces, bodies)!
 -- Not COPY: Postgres refuses COPY FROM on a table with row-level security. `unnest` costs 4 µs more a fact and needs no
 -- second try on a conflict.
-insert into ledger (about, event_id, workspace, request_id, type, occurred_at, traceparent, body)
-select * from unnest(:abouts::uuid[], :ids::uuid[], :workspaces::uuid[], :requests::uuid[], :types::text[],
-                     :times::timestamptz[], :traces::text[], :bodies::text[])
+insert into ledger (about, event_id, workspace, type, occurred_at, traceparent, body)
+select * from unnest(:abouts::uuid[], :ids::uuid[], :workspaces::uuid[], :types::text[], :times::timestamptz[],
+                     :traces::text[], :bodies::text[])
 on conflict do nothing;
 
 -- name: keep_pace(workspaces, minutes, types, facts)!
@@ -84,12 +84,23 @@ on conflict (job_id, attempt_id) do update set
 where (excluded.settled, excluded.cost is not null) > (a.settled, a.cost is not null);
 
 -- name: write_assets(assets, versions, workspaces, requests, jobs, runs, events, times)
--- The row is the inbox: only what comes back has just arrived.
-insert into assets (asset_id, asset_version_id, workspace, request_id, job_id, run, event_id, processed_at)
-select * from unnest(:assets::uuid[], :versions::uuid[], :workspaces::uuid[], :requests::uuid[], :jobs::uuid[],
-                     :runs::int[], :events::uuid[], :times::timestamptz[])
+-- The asset's row is the inbox: only what has just arrived can wait for a person, if its job has not ended otherwise and
+-- nobody cancelled it. What comes back waits.
+with arrived as (
+    insert into assets (asset_id, asset_version_id, workspace, request_id, job_id, run, event_id, processed_at)
+    select * from unnest(:assets::uuid[], :versions::uuid[], :workspaces::uuid[], :requests::uuid[], :jobs::uuid[],
+                         :runs::int[], :events::uuid[], :times::timestamptz[])
+    on conflict do nothing
+    returning asset_id, asset_version_id, workspace, request_id, job_id, run
+)
+insert into awaiting_review (asset_id, asset_version_id, workspace, request_id, job_id, run)
+select a.* from arrived a join jobs j on j.job_id = a.job_id and j.run = a.run and j.rank = 2
+where not exists (
+    select 1 from tombstones t
+    where t.request_id = a.request_id and t.job_id in (a.job_id, '00000000-0000-0000-0000-000000000000')
+)
 on conflict do nothing
-returning asset_id, asset_version_id, request_id, job_id, run;
+returning asset_version_id;
 
 -- name: write_files(files, workspaces, jobs, events)!
 insert into files (file_id, workspace, job_id, event_id)
@@ -118,12 +129,11 @@ select pg_advisory_xact_lock_shared(hashtext('calotype.catalog.cancels'));
 -- name: hold_cancels()$
 select pg_advisory_xact_lock(hashtext('calotype.catalog.cancels'));
 
--- name: await_review(assets, versions, workspaces, requests, jobs, runs, review_versions)
+-- name: await_review(asset, version, workspace, request, job, run, review_version)!
+-- A decision was taken back.
 insert into awaiting_review (asset_id, asset_version_id, workspace, request_id, job_id, run, review_version)
-select * from unnest(:assets::uuid[], :versions::uuid[], :workspaces::uuid[], :requests::uuid[], :jobs::uuid[],
-                     :runs::int[], :review_versions::int[])
-on conflict do nothing
-returning asset_id, request_id, job_id;
+values (:asset, :version, :workspace, :request, :job, :run, :review_version)
+on conflict do nothing;
 
 -- name: stop_waiting(jobs)!
 -- The job ended some other way; nobody needs to decide on it.

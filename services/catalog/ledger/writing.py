@@ -16,15 +16,15 @@ from uuid import UUID
 import aiosql
 import asyncpg
 
-from services.catalog.domain import COMPLETED, ENDED, RANKED
+from services.catalog.domain import COMPLETED, ENDED, RANKED, Body
 from services.catalog.feed import Feed, News
-from services.catalog.ledger.facts import Batch, Heard, Row, gather, heard
+from services.catalog.ledger.facts import Batch, Fact, Row, gather, heard
 from services.catalog.sql import arrays
 from shared import ids, leases
 from shared.events import (
     CancelRequested,
+    Confidentiality,
     Event,
-    ImageProcessed,
     JobCancelled,
     JobStatus,
     RequestCompleted,
@@ -44,15 +44,15 @@ class Writing:
     transaction: Transaction
     feed: Feed
     news: list[News] = field(default_factory=list)
-    ended: set[UUID] = field(default_factory=set)
+    ended: set[str] = field(default_factory=set)
     """Requests of which a job has just ended."""
-    pace: Counter[tuple[UUID, datetime, str]] = field(default_factory=Counter)
+    pace: Counter[tuple[str, datetime, str]] = field(default_factory=Counter)
 
     @property
     def connection(self) -> Any:
         return self.transaction.connection
 
-    async def keep(self, facts: Iterable[Heard]) -> None:
+    async def keep(self, facts: Iterable[Fact]) -> None:
         """Writes facts that were heard, and tells what follows from them."""
         batch = gather(facts)
         changed = await self._write(batch)
@@ -60,7 +60,7 @@ class Writing:
         if batch.assets:
             told += await self._arrive(batch, changed)
         if batch.cancels:
-            told += await self._cancel(batch)
+            told += await self._cancel([CancelRequested.model_validate(cancel.body) for cancel in batch.cancels])
         if ended := [job for job, row in changed.items() if row["rank"] >= ENDED]:
             await queries.stop_waiting(self.connection, jobs=ended)
         await self.tell(told)
@@ -79,11 +79,11 @@ class Writing:
             await self._rows(queries.keep_pace, [(*minute, count) for minute, count in self.pace.items()])
         await self.feed.tell(self.transaction, self.news)
 
-    async def _write(self, batch: Batch) -> Mapping[UUID, asyncpg.Record]:
+    async def _write(self, batch: Batch) -> Mapping[str, asyncpg.Record]:
         """The rows of every table; job id → row of the jobs whose standing changed."""
         written = await self._rows(queries.write_facts, batch.facts)
         if written == f"INSERT 0 {len(batch.facts)}":  # else some were heard before: then none of them is counted
-            self.pace.update((row[2], row[5].replace(second=0, microsecond=0), row[4]) for row in batch.facts)
+            self.pace.update((row[2], row[4].replace(second=0, microsecond=0), row[3]) for row in batch.facts)
         await self._rows(queries.write_requests, batch.requests)
         changed = await self._fold(batch) if batch.standings else {}
         await self._rows(queries.note_progress, list(batch.progress.values()))
@@ -99,13 +99,13 @@ class Writing:
         """One statement for all rows, or none for none; answers with what Postgres says it did."""
         return await query(self.connection, **arrays(query, rows)) if rows else None
 
-    async def _fold(self, batch: Batch) -> dict[UUID, asyncpg.Record]:
+    async def _fold(self, batch: Batch) -> dict[str, asyncpg.Record]:
         rows = queries.fold_jobs(self.connection, **arrays(queries.fold_jobs, batch.standings))
-        changed = {row["job_id"]: row async for row in rows}
-        for row in changed.values():
-            self.news.append(News(row["workspace"], "job", {"job_id": row["job_id"], "status": RANKED[row["rank"]]}))
+        changed = {str(row["job_id"]): row async for row in rows}
+        for job, row in changed.items():
+            self.news.append(News(row["workspace"], "job", {"job_id": job, "status": RANKED[row["rank"]]}))
             if row["rank"] >= ENDED:
-                self.ended.add(row["request_id"])
+                self.ended.add(str(row["request_id"]))
         if batch.requests and len(changed) < len(batch.standings):
             # A job may have ended before its request was heard of: a standing that did not change says so.
             self.ended.update(s.request_id for s in batch.standings if s.job_id not in changed)
@@ -118,61 +118,75 @@ class Writing:
 
     # -- an asset has arrived: a person can decide, unless somebody cancelled meanwhile
 
-    async def _arrive(self, batch: Batch, changed: Mapping[UUID, asyncpg.Record]) -> list[Event]:
+    async def _arrive(self, batch: Batch, changed: Mapping[str, asyncpg.Record]) -> list[Event]:
+        await queries.share_cancels(self.connection)
         rows = [
-            (a.asset_id, a.asset_version_id, a.workspace, a.request_id, a.job_id, a.run, a.event_id, a.occurred_at)
-            for a in batch.assets
+            (
+                (body := fact.body)["asset_id"],
+                body["asset_version_id"],
+                body["workspace"],
+                body["request_id"],
+                body["job_id"],
+                body.get("run", 1),
+                body["event_id"],
+                fact.at,
+            )
+            for fact in batch.assets
         ]
         found = queries.write_assets(self.connection, **arrays(queries.write_assets, rows))
-        new = {row["asset_version_id"] async for row in found}
-        waiting = [a for a in batch.assets if a.asset_version_id in new and _is_completed(changed.get(a.job_id), a.run)]
-        if not waiting:
-            return []
-        cancelled = await self.buried(waiting)
-        told: list[Event] = [dropped(a, by=cancelled[a.job_id]) for a in waiting if a.job_id in cancelled]
-        waiting = [a for a in waiting if a.job_id not in cancelled]
-        if waiting:
-            await self.await_review([(a, 0) for a in waiting])
-            told += map(review_needed, waiting)
+        waits = {str(row["asset_version_id"]) async for row in found}
+        waiting = [fact for fact in batch.assets if fact.body["asset_version_id"] in waits]
+        self.news += [_waits(fact.body) for fact in waiting]
+        told: list[Event] = [review_needed(fact) for fact in waiting]
+        if len(waits) < len(batch.assets):
+            told += await self._drop(batch.assets, changed)
         return told
 
-    async def buried(self, assets: Sequence[ImageProcessed]) -> dict[UUID, str]:
+    async def _drop(self, assets: Sequence[Fact], changed: Mapping[str, asyncpg.Record]) -> list[Event]:
+        """Of assets that have just arrived, those whose job somebody had cancelled."""
+        new = [fact for fact in assets if _is_completed(changed.get(fact.body["job_id"]), fact.body.get("run", 1))]
+        cancelled = await self.buried(new)
+        return [dropped(fact, by=by) for fact in new if (by := cancelled.get(fact.body["job_id"]))]
+
+    async def buried(self, assets: Sequence[Fact]) -> dict[str, str]:
         """Job id → who asked for its end, of these assets' jobs."""
         await queries.share_cancels(self.connection)
         rows = tombstones.buried(
-            self.connection, requests=[a.request_id for a in assets], jobs=[a.job_id for a in assets]
+            self.connection,
+            requests=[fact.body["request_id"] for fact in assets],
+            jobs=[fact.body["job_id"] for fact in assets],
         )
-        return {row["job_id"]: row["cancelled_by"] async for row in rows}
+        return {str(row["job_id"]): row["cancelled_by"] async for row in rows}
 
-    async def await_review(self, assets: Sequence[tuple[ImageProcessed, int]]) -> None:
-        """From here on a person can decide on these; with each the review version a decision builds on."""
-        rows = [
-            (a.asset_id, a.asset_version_id, a.workspace, a.request_id, a.job_id, a.run, version)
-            for a, version in assets
-        ]
-        new = {
-            row["asset_id"] async for row in queries.await_review(self.connection, **arrays(queries.await_review, rows))
-        }
-        self.news += [
-            News(a.workspace, "asset", {"asset_id": a.asset_id, "status": JobStatus.COMPLETED})
-            for a, _ in assets
-            if a.asset_id in new
-        ]
+    async def await_review(self, asset: Fact, review_version: int) -> None:
+        """From here on a person can decide on it again; their decision builds on `review_version`."""
+        body = asset.body
+        await queries.await_review(
+            self.connection,
+            asset=body["asset_id"],
+            version=body["asset_version_id"],
+            workspace=body["workspace"],
+            request=body["request_id"],
+            job=body["job_id"],
+            run=body.get("run", 1),
+            review_version=review_version,
+        )
+        self.news.append(_waits(body))
 
     # -- somebody asked for an end
 
-    async def _cancel(self, batch: Batch) -> list[Event]:
+    async def _cancel(self, cancels: Sequence[CancelRequested]) -> list[Event]:
         """Drops what waits here for a person; what is decided already, in its undo window, stays decided."""
         await queries.hold_cancels(self.connection)
-        await leases.bury(self.connection, batch.cancels)
+        await leases.bury(self.connection, cancels)
         rows = queries.drop_cancelled(
-            self.connection, requests=[c.request_id for c in batch.cancels], jobs=[c.job_id for c in batch.cancels]
+            self.connection, requests=[c.request_id for c in cancels], jobs=[c.job_id for c in cancels]
         )
-        return [_obeyed(row, _cancel_of(row, batch.cancels)) async for row in rows]
+        return [_obeyed(row, _cancel_of(row, cancels)) async for row in rows]
 
     # -- every job of a request has ended
 
-    async def _complete(self, requests: Iterable[UUID]) -> None:
+    async def _complete(self, requests: Iterable[str]) -> None:
         held = [row["request_id"] async for row in queries.hold_requests(self.connection, requests=list(requests))]
         if not held:
             return
@@ -195,36 +209,34 @@ def _is_completed(row: asyncpg.Record | None, run: int) -> bool:
     return row is not None and row["run"] == run and row["rank"] == COMPLETED
 
 
-def review_needed(asset: ImageProcessed) -> ReviewNeeded:
+def _waits(asset: Body) -> News:
+    return News(asset["workspace"], "asset", {"asset_id": asset["asset_id"], "status": JobStatus.COMPLETED})
+
+
+def _caused_by(asset: Fact) -> dict[str, Any]:
+    """What a fact says that follows from an asset's arrival."""
+    body = asset.body
+    return {
+        "cause_id": body["event_id"],
+        "occurred_at": asset.at,
+        "workspace": body["workspace"],
+        "client_reference": body.get("client_reference"),
+        "traceparent": asset.trace,
+        "request_id": body["request_id"],
+        "job_id": body["job_id"],
+        "confidentiality": body.get("confidentiality", Confidentiality.UNKNOWN),
+    }
+
+
+def review_needed(asset: Fact) -> ReviewNeeded:
     return ReviewNeeded.of(
-        cause_id=asset.event_id,
-        occurred_at=asset.occurred_at,
-        workspace=asset.workspace,
-        client_reference=asset.client_reference,
-        traceparent=asset.traceparent,
-        request_id=asset.request_id,
-        job_id=asset.job_id,
-        asset_id=asset.asset_id,
-        asset_version_id=asset.asset_version_id,
-        confidentiality=asset.confidentiality,
+        **_caused_by(asset), asset_id=asset.body["asset_id"], asset_version_id=asset.body["asset_version_id"]
     )
 
 
-def dropped(asset: ImageProcessed, *, by: str) -> JobCancelled:
+def dropped(asset: Fact, *, by: str) -> JobCancelled:
     """The asset of a job that was cancelled before it got here."""
-    return JobCancelled.of(
-        cause_id=asset.event_id,
-        occurred_at=asset.occurred_at,
-        workspace=asset.workspace,
-        client_reference=asset.client_reference,
-        traceparent=asset.traceparent,
-        request_id=asset.request_id,
-        job_id=asset.job_id,
-        run=asset.run,
-        stage=Stage.CATALOG,
-        by=by,
-        confidentiality=asset.confidentiality,
-    )
+    return JobCancelled.of(**_caused_by(asset), run=asset.body.get("run", 1), stage=Stage.CATALOG, by=by)
 
 
 def _cancel_of(row: asyncpg.Record, cancels: Sequence[CancelRequested]) -> CancelRequested:

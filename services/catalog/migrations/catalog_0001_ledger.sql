@@ -11,7 +11,6 @@ create table ledger (
     about uuid not null,
     event_id uuid not null,
     workspace uuid not null,
-    request_id uuid,
     type text not null,
     occurred_at timestamptz not null,
     recorded_at timestamptz not null default clock_timestamp(),

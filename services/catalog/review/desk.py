@@ -13,6 +13,7 @@ import structlog
 from opentelemetry.trace import SpanContext
 
 from services.catalog.feed import Feed, News
+from services.catalog.ledger.facts import heard
 from services.catalog.ledger.writing import Writing, dropped
 from services.catalog.review.rules import (
     STATUS_AFTER,
@@ -206,11 +207,12 @@ class Desk:
                 raise _not_undone(decision, await queries.decision(writing.connection, id=decision))
             asset = (await self._documents(writing, [row]))[row["asset_version_id"]]
             told: list[Event] = [recorded(row, asset, word="undo")]
-            cancelled = await writing.buried([asset])
-            if by := cancelled.get(asset.job_id):
-                told.append(dropped(asset, by=by))
+            fact = heard(asset)
+            cancelled = await writing.buried([fact])
+            if by := cancelled.get(str(asset.job_id)):
+                told.append(dropped(fact, by=by))
             else:
-                await writing.await_review([(asset, row["review_version"] + 1)])
+                await writing.await_review(fact, row["review_version"] + 1)
             await writing.tell(told)
             writing.news.append(_news(row, JobStatus.COMPLETED, by=person.principal, at=row["ended_at"]))
         return Undone(asset_id=row["asset_id"], review_version=row["review_version"] + 1)

@@ -8,7 +8,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from services.catalog.domain import RANKED
-from services.catalog.ledger.facts import file_id
+from services.catalog.ledger.facts import id_of
 from shared import ids
 from shared.contracts.rejection_codes import REJECTION_CODES
 from shared.events import (
@@ -121,7 +121,7 @@ def public_file(asset: ImageProcessed, file: File, *, public_url: str, rendition
         media_type=file.media_type,
         bytes=file.bytes,
         sha256=file.sha256,
-        url=f"{public_url}/v1/files/{file_id(asset.asset_id, file)}",
+        url=f"{public_url}/v1/files/{id_of(asset.asset_id, file)}",
         width=file.width,
         height=file.height,
         recipe=file.recipe,

@@ -8,7 +8,7 @@ import orjson
 from fastapi import APIRouter, Depends, Query, Response
 
 from services.catalog.domain import RANKED
-from services.catalog.ledger.facts import file_id
+from services.catalog.ledger.facts import id_of
 from services.catalog.routes.frame import Filters, Reading, answer, read_cursor, write_cursor
 from services.catalog.routes.jobs import costs_of
 from services.catalog.sql import queries
@@ -141,7 +141,7 @@ def _described(facts: Facts, *, public_url: str) -> dict[str, Any]:
 def files_in(asset: UUID, files: Sequence[File], *, public_url: str) -> list[dict[str, Any]]:
     return [
         {
-            "file_id": (found := file_id(asset, file)),
+            "file_id": (found := id_of(asset, file)),
             **file.model_dump(exclude={"key"}, exclude_none=True),
             "url": f"{public_url}/v1/files/{found}",
         }

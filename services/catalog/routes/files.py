@@ -4,15 +4,16 @@ import time
 from pathlib import Path
 from uuid import UUID
 
+import orjson
 from fastapi import APIRouter, Depends, Response
 from fastapi.responses import FileResponse, RedirectResponse
 
-from services.catalog.ledger.facts import files_of
+from services.catalog.ledger import facts
 from services.catalog.routes.frame import Reading
 from services.catalog.sql import queries
 from shared.blobs import MEDIA_TYPES, Blobs, FileBlobs, content_disposition, verify_address
 from shared.errors import BlobMissing
-from shared.events import BY_TYPE, File
+from shared.events import File
 from shared.http import HttpProblem
 from shared.identity import Caller, May
 
@@ -46,8 +47,11 @@ def routes(reading: Reading, blobs: Blobs, *, secret: str) -> APIRouter:
 
 
 def _described(file_id: UUID, kind: str, body: str) -> File:
-    event = BY_TYPE[f"calotype.{kind}"].model_validate_json(body)
-    return dict(files_of(event))[file_id]
+    told = orjson.loads(body)
+    for file in facts.files_of(kind, told):
+        if facts.file_id(told["asset_id"], file["sha256"], file.get("recipe"), file.get("rendition")) == file_id:
+            return File.model_validate(file)
+    raise HttpProblem("not_found", "its fact does not name this file", where=str(file_id))
 
 
 def _own_addresses(blobs: FileBlobs, *, secret: str) -> APIRouter:

@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from services.catalog.domain import COMPLETED, RANKED
-from services.catalog.ledger.facts import file_id
+from services.catalog.ledger.facts import id_of
 from services.catalog.ledger.words import size
 from services.catalog.web.view import (
     Check,
@@ -62,7 +62,7 @@ def mark_of_frame(row: Mapping[str, Any]) -> Mark:
 
 
 def address(asset: UUID, file: File) -> str:
-    return f"/v1/files/{file_id(asset, file)}"
+    return f"/v1/files/{id_of(asset, file)}"
 
 
 def picture_of(asset: ImageProcessed) -> Picture:
