@@ -17,6 +17,7 @@ from uuid import UUID, uuid4
 
 import asyncpg
 import httpx
+import psutil
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
@@ -103,7 +104,8 @@ class Pipeline:
         """Every process of the server stands still: it takes connections and answers nothing."""
         identity = Identity.read(read_json(self.servers.data.run / f"{name}.json"))
         assert identity is not None
-        processes = identity.session()
+        first = psutil.Process(identity.pid)
+        processes = [first, *first.children(recursive=True)]
         for process in processes:
             process.suspend()
         try:
