@@ -81,8 +81,9 @@ class Desk:
         async def found() -> list[Event]:
             return [event for event in await self.running.said(topic) if event.workspace == self.workspace]
 
-        (fact,) = await eventually(found)
-        return fact
+        facts_: list[Event] = await eventually(found)
+        assert len(facts_) == 1
+        return facts_[0]
 
     async def arrive(self, request: Request, *, pictures: bool = True) -> None:
         """Its pictures and rubric are in the store before the facts that name them."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from services.catalog.web.view import Span
 
 CUT_WIDTH = 56.0
+CUT_FROM = 12
 GAP = 1.0
 
 
@@ -22,11 +23,15 @@ class Piece:
 def ribbon(spans: Sequence[Span], width: float) -> list[Piece]:
     """Lays spans side by side on `width` units, to scale.
 
-    A wait longer than four times everything else (a person's night) is cut and drawn with a fixed width; otherwise it
-    would squeeze the machine's seconds into nothing.
+    A wait longer than CUT_FROM times everything else (a person's night) is cut and drawn with a fixed width; otherwise
+    it would squeeze the machine's seconds into nothing.
     """
     total = sum(span.seconds for span in spans)
-    cuts = {i for i, span in enumerate(spans) if span.kind == "wait" and span.seconds > 4 * (total - span.seconds) > 0}
+    cuts = {
+        i
+        for i, span in enumerate(spans)
+        if span.kind == "wait" and span.seconds > CUT_FROM * (total - span.seconds) > 0
+    }
     scaled = total - sum(spans[i].seconds for i in cuts)
     room = width - CUT_WIDTH * len(cuts) - GAP * max(len(spans) - 1, 0)
     pieces: list[Piece] = []

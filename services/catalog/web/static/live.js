@@ -6,14 +6,15 @@
   let cursor = page().dataset.cursor;
   let heard = Date.now();
   let refreshed = 0;
-  let dirty = ""; // the id of what has to be fetched again
+  let dirty = ""; // the id of what to fetch again
   let stream;
 
   const local = () => {
     const moment = { dateStyle: "medium", timeStyle: "medium" };
     for (const time of document.querySelectorAll("time[data-as]")) {
       const at = new Date(time.dateTime);
-      time.textContent = time.dataset.as === "clock" ? at.toTimeString().slice(0, 5) : at.toLocaleString("en-GB", moment);
+      const day = at.toLocaleString("en-GB", moment).replace(/ \d+,/, "");
+      time.textContent = time.dataset.as === "clock" ? at.toTimeString().slice(0, 5) : day;
       delete time.dataset.as;
     }
   };
@@ -36,7 +37,7 @@
     id("news").textContent = `${arrived.size} new, show`;
   };
 
-  // Asked for by nobody, so a refusal or an outage changes nothing here: the dot tells of it.
+  // Nobody asked for it, so a refusal or an outage changes nothing: the dot tells.
   const refresh = async () => {
     const part = `#${dirty}`;
     const here = () => page().dataset.here || location.href;

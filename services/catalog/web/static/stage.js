@@ -1,4 +1,4 @@
-// What the stage does by itself: keeps the strip centred, fetches the neighbours, holds 1:1, ends the undo window.
+// What the stage does by itself: centres the strip, fetches neighbours, holds 1:1, ends the undo window.
 (() => {
   const all = (selector) => document.querySelectorAll(selector);
 
@@ -33,7 +33,7 @@
   document.addEventListener("keyup", (event) => event.key === " " && drop());
   addEventListener("blur", drop);
 
-  // The server refuses a late undo; here it only stops being offered.
+  // The server refuses a late undo; here it is no longer offered.
   setInterval(() => {
     for (const offer of all("[data-until]")) if (Date.parse(offer.dataset.until) < Date.now()) offer.remove();
   }, 250);
