@@ -1,4 +1,4 @@
-// Each batch as a contact sheet: one 7 px square a job, drawn on a canvas; arrows walk it, Enter opens.
+// Each batch as a contact sheet: one 7 px square a job; arrows walk it, Enter opens.
 (() => {
   const WORDS = { p: "pending", w: "waiting", r: "running", c: "completed", a: "approved", x: "rejected", f: "failed", n: "cancelled" };
   const SIDE = 7;
