@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -123,6 +123,49 @@ class Intake:
 
     def _of(self, kind: type[Event]) -> list[Any]:
         return [event for event in self._events if isinstance(event, kind)]
+
+
+class Line:
+    """A line to a server that can be cut and mended: what is behind it is away without being stopped for others."""
+
+    def __init__(self, address: str) -> None:
+        self._host, _, port = address.rpartition(":")
+        self._port = int(port)
+        self._open: set[asyncio.StreamWriter] = set()
+        self._is_cut = False
+
+    async def start(self) -> str:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        host, port = self._server.sockets[0].getsockname()
+        return f"{host}:{port}"
+
+    def cut(self) -> None:
+        self._is_cut = True
+        for writer in self._open:
+            writer.transport.abort()
+
+    def mend(self) -> None:
+        self._is_cut = False
+
+    async def stop(self) -> None:
+        self.cut()
+        self._server.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._is_cut:
+            writer.transport.abort()
+            return
+        there_reader, there = await asyncio.open_connection(self._host, self._port)
+        self._open |= {writer, there}
+        await asyncio.gather(self._pass_on(reader, there), self._pass_on(there_reader, writer))
+        self._open -= {writer, there}
+
+    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while data := await reader.read(65536):
+                writer.write(data)
+                await writer.drain()
+        writer.transport.abort()
 
 
 async def _is(state: Callable[[], Awaitable[Any]], wanted: Callable[[Any], bool]) -> bool:

@@ -1,11 +1,16 @@
 """Stage 1 on a real Kafka, a real Postgres and a real store."""
 
 import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
 from pathlib import Path
+from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
 import httpx
 import orjson
+import psutil
+import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from deploy.local.servers import EmbeddedServers
@@ -27,7 +32,8 @@ from shared.http import SESSION_COOKIE
 from shared.identity import csrf_token
 from shared.kafka import Record
 from shared.topics import IMAGE_REQUESTS
-from tests.live.intaking import BOOTSTRAP, GOOD, Intake, intake_on, until
+from tests.live.intaking import BOOTSTRAP, GOOD, Intake, Line, intake_on, until
+from tests.live.stage import new_database
 from tests.prompt.library import brand, campaign, documents, template
 
 
@@ -488,3 +494,100 @@ async def test_a_spreadsheets_file_is_read_as_it_was_saved(servers: EmbeddedServ
             assert (batch["accepted"], batch["refused"], batch["delimiter"]) == (1, 0, ";")
         headlines = {fact.brief.headline for fact in await intake.all_said(RequestAccepted)}
         assert headlines == {'Café; "ruhig" –\r\nganz'}
+
+
+@pytest.mark.timeout(400)
+async def test_a_hundred_thousand_rows_are_taken_in_parts_and_memory_stays_flat(
+    servers: EmbeddedServers, tmp_path: Path
+) -> None:
+    rows = 100_000
+
+    async def written() -> AsyncIterator[bytes]:
+        yield b"key,sku,asset_type,setting,season,locale,headline,variants,channels,priority,confidentiality\n"
+        for start in range(0, rows, 500):
+            lines = (
+                f"r{number},OIL-100,tile,linen,winter,en,Row {number},1,web,normal,public\n"
+                for number in range(start, start + 500)
+            )
+            yield "".join(lines).encode()
+
+    async with intake_on(servers, tmp_path) as intake:
+        await intake.found()
+        await intake.publish()
+        before = highest = psutil.Process().memory_info().rss
+        sent = await intake.client.post(
+            "/v1/batches",
+            content=written(),
+            params={"campaign": "winter"},
+            headers={"Content-Type": "text/csv"},
+            timeout=120,
+        )
+        assert sent.json()["rows"] == rows, sent.text
+
+        async def read() -> bool:
+            nonlocal highest
+            highest = max(highest, psutil.Process().memory_info().rss)
+            return not await _state_is(intake, sent.json()["batch_id"], "expanding")
+
+        await until(read, within=300)
+        batch = (await intake.client.get(sent.json()["status"])).json()
+        assert (batch["state"], batch["accepted"], batch["refused"], batch["jobs"]) == ("expanded", rows, 0, rows)
+        assert await intake.service.database.fetchval("select count(*) from requests") == rows
+        assert highest - before < 100e6, "a hundred thousand rows as objects alone would be more"
+
+
+async def test_while_postgres_is_away_nobody_is_told_yes_and_nothing_that_was_sent_is_lost(
+    servers: EmbeddedServers, tmp_path: Path
+) -> None:
+    url = urlsplit(await new_database(servers))
+    line = Line(f"{url.hostname}:{url.port}")
+    address = await line.start()
+    there = url._replace(netloc=f"{url.username}:{url.password}@{address}").geturl()
+    async with intake_on(servers, tmp_path, DATABASE_URL=there) as intake:
+        await intake.found()
+        await intake.publish()
+        line.cut()
+        away = await intake.submit("a")
+        assert away.status_code == 503 and int(away.headers["retry-after"]) > 0
+        assert away.headers["content-type"] == "application/problem+json"
+        for number in range(20):
+            await intake.ask(f"event-{number}", GOOD)
+        assert (await intake.send_file(CSV, campaign="winter")).status_code == 503
+        line.mend()
+        assert (await intake.submit("a")).status_code == 202
+        batch = await intake.expanded(await intake.send_file(CSV, campaign="winter"))
+        assert batch["accepted"] == 2
+        facts = await intake.said(RequestAccepted, 23)
+        assert len({fact.request_id for fact in facts}) == 23
+        assert len(await intake.all_said(RequestAccepted)) == 23
+    await line.stop()
+
+
+async def test_one_key_sent_many_times_at_once_makes_one_request(servers: EmbeddedServers, tmp_path: Path) -> None:
+    async with intake_on(servers, tmp_path) as intake:
+        await intake.found()
+        await intake.publish()
+        answers = await asyncio.gather(*(intake.submit("a") for _ in range(10)))
+        codes = Counter(answer.status_code for answer in answers)
+        assert codes[202] >= 1 and set(codes) <= {202, 409}
+        assert len({answer.text for answer in answers if answer.status_code == 202}) == 1
+        assert all(answer.json()["type"].endswith(":in_flight") for answer in answers if answer.status_code == 409)
+        assert len(await intake.all_said(RequestAccepted)) == 1
+
+
+async def test_a_file_is_not_replaced_while_it_is_being_read_and_a_cancelled_one_stops(
+    servers: EmbeddedServers, tmp_path: Path
+) -> None:
+    header, row = CSV.splitlines()[:2]
+    long = "\n".join([header, *(row.replace("oil-1", f"oil-{number}") for number in range(20_000))])
+    async with intake_on(servers, tmp_path) as intake:
+        await intake.found()
+        await intake.publish()
+        sent = (await intake.send_file(long, campaign="winter")).json()
+        again = await intake.send_file(CSV, campaign="winter")
+        assert again.status_code == 409 and again.json()["type"].endswith(":in_flight")
+        assert (await intake.client.post(f"{sent['status']}/cancel")).status_code == 202
+        await until(lambda: _state_is(intake, sent["batch_id"], "cancelled"))
+        made = {fact.request_id for fact in await intake.all_said(RequestAccepted)}
+        assert len(made) < 20_000
+        assert {fact.request_id for fact in await intake.all_said(CancelRequested)} == made
