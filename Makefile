@@ -33,12 +33,15 @@ bench-%: .venv/dev.stamp ## Run one benchmark: bus, pipeline
 
 COMPILE := $(UV) pip compile --universal --generate-hashes --python-version 3.11 --quiet --no-header
 KAFKA := org.apache.kafka:kafka_2.13:4.3.1 org.apache.logging.log4j:log4j-slf4j-impl:2.25.4!
+S3PROXY := org.gaul:s3proxy:4.1.0:jar-with-dependencies
 
-lock: .venv/dev.stamp ## Pin what pyproject.toml asks for, and Kafka's archives
+lock: .venv/dev.stamp ## Pin what pyproject.toml asks for, Kafka's archives and the tests' object store
 	$(COMPILE) --group dev --output-file deploy/locks/dev.txt
 	$(COMPILE) --group local --constraints deploy/locks/dev.txt --output-file deploy/locks/local.txt
 	$(BIN)/python -m deploy.local.jars $(KAFKA) > deploy/locks/kafka.jars.new
 	mv deploy/locks/kafka.jars.new deploy/locks/kafka.jars
+	$(BIN)/python -m deploy.local.jars --alone $(S3PROXY) > deploy/locks/s3proxy.jars.new
+	mv deploy/locks/s3proxy.jars.new deploy/locks/s3proxy.jars
 
 # Quick when warm: a lock that has not changed since is not looked at again.
 .venv/%.stamp: deploy/locks/%.txt pyproject.toml | $(UV)

@@ -38,7 +38,7 @@ class DataFolder:
         """Make the folders that are ours; the servers make their own."""
         try:
             for folder in (self.root, self.logs, self.run, self.blobs, self.published):
-                folder.mkdir(parents=True, exist_ok=True)
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise CannotStart(
                 f"{self.root} cannot be written: {error.strerror}.", remedy="Name another folder with --data DIR."
@@ -81,7 +81,7 @@ class DataFolder:
         return identity if identity and identity.alive() else None
 
     def let_through(self, account: Account | None) -> None:
-        """Let the servers' account pass through our root, which holds nothing else that it may read."""
+        """Let the servers' account pass through our root; it may neither list it nor enter what is ours alone."""
         if account is not None:
             self.root.chmod(self.root.stat().st_mode | stat.S_IXOTH)
 

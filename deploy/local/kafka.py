@@ -9,6 +9,7 @@ from base64 import urlsafe_b64encode
 from importlib.metadata import version
 from pathlib import Path
 
+import psutil
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
@@ -16,7 +17,7 @@ from deploy.local.accounts import Account, own, reachable
 from deploy.local.errors import CannotStart
 from deploy.local.jars import LOCKS, fetch
 from deploy.local.ports import takes_connections
-from deploy.local.processes import Program, run
+from deploy.local.processes import Identity, Program, run
 from deploy.local.progress import Progress
 
 # A single node keeps one copy, so what would wait for others must not. It acknowledges from the page cache: flushing
@@ -132,6 +133,16 @@ class Kafka:
             finally:
                 await admin.close()
         return False
+
+    def leftover(self) -> Identity | None:
+        """Return a Kafka that still runs on this folder though its supervisor died before it could write that down."""
+        ours = str(self._java), str(self.folder / "server.properties")
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error, ProcessLookupError):
+                arguments = process.cmdline()
+                if arguments and (arguments[0], arguments[-1]) == ours:
+                    return Identity.of(process.pid)
+        return None
 
     def ended(self, status: int) -> None:
         """Move the AOT cache that a run wrote at its orderly end to where later starts look for it."""

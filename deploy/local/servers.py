@@ -111,8 +111,6 @@ class EmbeddedServers:
         await together(starts)
 
     async def _start_postgres(self, postgres: Postgres) -> None:
-        if leftover := postgres.leftover():
-            await stop_identity(leftover, stop_signal=signal.SIGINT, seconds=20)
         await postgres.prepare()
         await self._keep(postgres)
         await postgres.make_database()
@@ -131,6 +129,9 @@ class EmbeddedServers:
 
     async def _keep(self, server: Kafka | Postgres) -> None:
         log = self.data.logs / f"{server.name}.log"
+        if leftover := await asyncio.to_thread(server.leftover):
+            program = server.program(log)
+            await stop_identity(leftover, stop_signal=program.stop_signal, seconds=program.stop_seconds)
         keeper = Keeper(
             lambda: server.program(log),
             run=self.data.run,

@@ -14,9 +14,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from uuid import uuid4
 
 import asyncpg
 import httpx
@@ -105,20 +107,36 @@ def run_cli(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=False)
 
 
-@pytest.fixture
-def folder() -> Iterator[DataFolder]:
+@contextmanager
+def new_folder() -> Iterator[DataFolder]:
     # Not pytest's own folder, which only its user may enter: the servers run as nobody.
     parent = Path(tempfile.mkdtemp(prefix="calotype-up-"))
     parent.chmod(0o755)
     data = DataFolder(parent / "data")
-    yield data
-    run_cli("down", "--data", str(data.root))
-    shutil.rmtree(parent)
+    try:
+        yield data
+    finally:
+        run_cli("down", "--data", str(data.root))
+        shutil.rmtree(parent)
 
 
 @pytest.fixture
-def up(folder: DataFolder) -> Iterator[Up]:
-    running = Up(folder)
+def folder() -> Iterator[DataFolder]:
+    """A data folder that nothing ran on yet."""
+    with new_folder() as data:
+        yield data
+
+
+@pytest.fixture(scope="module")
+def used_folder() -> Iterator[DataFolder]:
+    """One data folder for many tests, so that only the first of them makes the servers' files."""
+    with new_folder() as data:
+        yield data
+
+
+@pytest.fixture
+def up(used_folder: DataFolder) -> Iterator[Up]:
+    running = Up(used_folder)
     yield running
     running.stop()
 
@@ -159,9 +177,15 @@ def test_a_second_instance_on_the_same_data_is_refused_and_told_who_has_it(up: U
 
 
 @pytest.mark.timeout(240)
-async def test_after_a_kill_the_next_up_stops_what_was_left_and_has_lost_nothing(up: Up) -> None:
+@pytest.mark.parametrize(
+    "unrecorded", [(), ("kafka", "postgres")], ids=["recorded", "killed before it was written down"]
+)
+async def test_after_a_kill_the_next_up_stops_what_was_left_and_has_lost_nothing(
+    up: Up, unrecorded: tuple[str, ...]
+) -> None:
     await asyncio.to_thread(up.start)
-    await _write(up)
+    word = str(uuid4())
+    await _write(up, word)
     left = {name: identity for name, identity in up.records.items() if name != "supervisor"}
     workers = [process for identity in left.values() for process in identity.session()]
     up.signal(signal.SIGKILL)
@@ -169,12 +193,14 @@ async def test_after_a_kill_the_next_up_stops_what_was_left_and_has_lost_nothing
     up.process.wait()
     assert all(identity.alive() for identity in left.values()), "orphans, as a kill leaves them"
     assert "left running" in run_cli("status", "--data", str(up.folder.root)).stdout
+    for name in unrecorded:
+        (up.folder.run / f"{name}.json").unlink()
 
     await asyncio.to_thread(up.start)
     assert not any(identity.alive() for identity in left.values())
     assert all(is_over(worker) for worker in workers)
     assert set(up.records) == {*left, "supervisor"}
-    assert await _read(up) == ("kept", b"kept")
+    assert await _read(up, word) == (word, word.encode())
 
 
 @pytest.mark.timeout(240)
@@ -261,8 +287,8 @@ def test_outside_servers_are_used_where_the_environment_names_them(
 
 
 @pytest.mark.timeout(240)
-def test_detach_returns_when_everything_is_ready(folder: DataFolder, servers: EmbeddedServers) -> None:
-    del servers  # started first, so that this one does not download beside it
+def test_detach_returns_when_everything_is_ready(used_folder: DataFolder) -> None:
+    folder = used_folder
     started = run_cli("up", "--data", str(folder.root), "--detach")
     assert started.returncode == 0, started.stdout + started.stderr
     found = json.loads(run_cli("status", "--json", "--data", str(folder.root)).stdout)
@@ -324,26 +350,27 @@ def _addresses(up: Up) -> tuple[str, str]:
     return kafka, f"postgresql://postgres:{up.folder.secret('postgres_password')}@{postgres}/calotype"
 
 
-async def _write(up: Up) -> None:
+async def _write(up: Up, word: str) -> None:
     bootstrap, database = _addresses(up)
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     await admin.start()
-    await admin.create_topics([NewTopic("kept", num_partitions=1, replication_factor=1)])
+    await admin.create_topics([NewTopic(word, num_partitions=1, replication_factor=1)])
     await admin.close()
     async with AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all") as producer:
-        await producer.send_and_wait("kept", b"kept")
+        await producer.send_and_wait(word, word.encode())
     connection = await asyncpg.connect(database)
-    await connection.execute("create table kept as select 'kept' as word")
+    await connection.execute("create table if not exists kept (word text)")
+    await connection.execute("insert into kept values ($1)", word)
     await connection.close()
 
 
-async def _read(up: Up) -> tuple[str, bytes]:
+async def _read(up: Up, word: str) -> tuple[str, bytes]:
     bootstrap, database = _addresses(up)
     connection = await asyncpg.connect(database)
-    word = await connection.fetchval("select word from kept")
+    row = await connection.fetchval("select word from kept where word = $1", word)
     await connection.close()
-    async with AIOKafkaConsumer("kept", bootstrap_servers=bootstrap, auto_offset_reset="earliest") as consumer:
-        return word, (await consumer.getone()).value
+    async with AIOKafkaConsumer(word, bootstrap_servers=bootstrap, auto_offset_reset="earliest") as consumer:
+        return row, (await consumer.getone()).value
 
 
 def _as_ordinary_user() -> tuple[list[str], int]:
@@ -361,9 +388,9 @@ def _as_ordinary_user() -> tuple[list[str], int]:
 
 
 def _lend_cache(cache: Path, owner: int) -> None:
-    """Give a user the jars that root has, so that the test does not download them again."""
-    jars = Path("/var/cache/calotype/jars")
-    if jars.is_dir():
-        shutil.copytree(jars, cache / "jars", copy_function=os.link)
-        for path in (cache, cache / "jars"):
-            os.chown(path, owner, -1)
+    """Give a user what root has downloaded, so that the test does not do it again."""
+    for part in ("jars", "aot"):
+        if (Path("/var/cache/calotype") / part).is_dir():
+            shutil.copytree(Path("/var/cache/calotype") / part, cache / part)
+            for path in (cache, cache / part):
+                os.chown(path, owner, -1)
