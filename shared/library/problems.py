@@ -53,7 +53,7 @@ def _written(details: ErrorDetails) -> tuple[Loc, bool]:
     return (loc[:-1], True) if loc[-1] in _BRANCHES else (loc, False)
 
 
-_BRANCHES = frozenset(("str", "int", "float", "bool"))
+_BRANCHES = frozenset(("str", "constrained-str", "int", "float", "bool"))
 
 
 def _problem(details: ErrorDetails, loc: Loc, model: type[BaseModel]) -> Problem:

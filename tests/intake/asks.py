@@ -1,0 +1,44 @@
+"""Builders: a good ask, and what becomes of it with changes."""
+
+from typing import Any
+
+from services.intake.domain import Offers, Resolved, read, resolve
+from shared.events import ImageRequested, Problem
+from tests.prompt.library import shelf
+
+GOOD: dict[str, Any] = {
+    "campaign": "winter",
+    "asset_type": "tile",
+    "skus": ["OIL-100"],
+    "variables": {"setting": "linen", "headline": "Slow down"},
+    "channels": ["web"],
+}
+
+
+def asked(**changes: Any) -> ImageRequested:
+    found = read(GOOD | changes)
+    assert isinstance(found, ImageRequested), found
+    return found
+
+
+def resolved(offers: Offers | None = None, /, **changes: Any) -> Resolved:
+    found = resolve(asked(**changes), offers or Offers(shelf()))
+    assert isinstance(found, Resolved), found
+    return found
+
+
+def faults(offers: Offers | None = None, /, **changes: Any) -> list[tuple[str, str | None]]:
+    """Code and place of everything wrong with a good ask that was changed."""
+    ask = read(GOOD | changes)
+    problems = ask if isinstance(ask, list) else resolve(ask, offers or Offers(shelf()))
+    assert isinstance(problems, list), "it is good"
+    assert all(problem.what and problem.remedy for problem in problems)
+    return [(problem.code, problem.where) for problem in problems]
+
+
+def problem(offers: Offers | None = None, /, **changes: Any) -> Problem:
+    ask = read(GOOD | changes)
+    problems = ask if isinstance(ask, list) else resolve(ask, offers or Offers(shelf()))
+    assert isinstance(problems, list)
+    (only,) = problems
+    return only
