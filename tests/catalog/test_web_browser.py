@@ -258,6 +258,18 @@ async def test_what_another_decides_appears_by_name_without_a_dialog(browser: Br
         await page.screenshot(path=shot("review_conflict"))
 
 
+async def test_a_page_waits_with_what_is_new_until_the_open_sheet_is_closed(browser: Browser) -> None:
+    fake = reviewed()
+    async with visit(browser, fake) as page:
+        await page.keyboard.press("x")
+        await expect(page.locator(".codes")).to_be_visible()
+        fake.rule(fake.pieces[9], Mark.REJECTED, by="Mara Lind", code="artefact")
+        await expect(page.locator(f"#f-{fake.pieces[9].asset_id} .verdict")).to_have_text("rejected")
+        await expect(page.locator(".codes")).to_be_visible()
+        await page.keyboard.press("Escape")
+        await expect(page.locator(".stands")).to_contain_text("Mara Lind rejected at")
+
+
 async def test_arrivals_are_counted_and_shown_only_when_asked_for(browser: Browser) -> None:
     fake = reviewed()
     new = fake.pieces.pop()

@@ -1,4 +1,4 @@
-// Keys press what the page already offers: an element that answers to a key says so in data-key.
+// Keys press what the page offers: an element that answers to a key says so in data-key.
 (() => {
   let deciding = false;
 

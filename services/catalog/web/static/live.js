@@ -46,7 +46,7 @@
     refreshed = Date.now();
     const answer = await fetch(asked).catch(() => null);
     const text = answer?.ok && (await answer.text());
-    if (!text || asked !== here() || document.querySelector(":popover-open")) return;
+    if (!text || asked !== here()) return;
     htmx.swap({ sourceElement: document.body, text, target: part, select: part, swap: "outerMorph show:none" });
   };
 
@@ -90,7 +90,7 @@
       });
   };
 
-  // A browser opens six connections to an origin: a hidden tab gives its own back and catches up when seen again.
+  // A browser opens six connections to an origin: a hidden tab gives its own back, and catches up later.
   document.addEventListener("visibilitychange", () => {
     stream?.close();
     listen();
@@ -98,7 +98,8 @@
   setInterval(() => stream?.readyState === EventSource.CLOSED && listen(), 5000);
   setInterval(() => {
     say();
-    if (dirty && !document.hidden && Date.now() - refreshed > 1000) refresh();
+    const busy = document.hidden || document.querySelector(":popover-open");
+    if (dirty && !busy && Date.now() - refreshed > 1000) refresh();
   }, 250);
 
   document.addEventListener("htmx:after:swap", () => {
