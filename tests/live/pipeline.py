@@ -72,6 +72,12 @@ def ask(headline: str = "Slow evenings", *, variants: int = 1) -> dict[str, Any]
     }
 
 
+def sheet(name: str, *, rows: int) -> bytes:
+    """Requests for that library as a CSV file, of one job each."""
+    lines = [f"{name} {number},winter,tile,{name} {number},web" for number in range(rows)]
+    return "\n".join(["key,campaign,asset_type,headline,channels", *lines]).encode()
+
+
 @dataclass(eq=False)
 class Pipeline:
     """Everything running, watched from a thread with a loop of its own; tests talk to it as the world does."""
@@ -403,10 +409,8 @@ class Studio:
 
     async def send_file(self, name: str, *, rows: int) -> None:
         """A batch of so many jobs."""
-        lines = [f"{name} {number},winter,tile,{name} {number},web" for number in range(rows)]
-        table = "\n".join(["key,campaign,asset_type,headline,channels", *lines])
-        headers = {"Content-Type": "text/csv"}
-        await self.call("POST", "/v1/batches", params={"name": name}, content=table.encode(), headers=headers)
+        headers, content = {"Content-Type": "text/csv"}, sheet(name, rows=rows)
+        await self.call("POST", "/v1/batches", params={"name": name}, content=content, headers=headers)
 
     async def order(self, name: str, *, requests: int, variants: int = 1) -> None:
         """As an upstream system on Kafka."""

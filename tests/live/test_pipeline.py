@@ -26,7 +26,7 @@ from shared.topics import (
     Topic,
 )
 from tests.live.delivered import assert_each_once, facts_of
-from tests.live.pipeline import FILES_OF_AN_ASSET, PARTITIONS, Pipeline, Studio, ask, pipeline
+from tests.live.pipeline import FILES_OF_AN_ASSET, PARTITIONS, Pipeline, Studio, ask, pipeline, sheet
 from tests.live.stage import eventually
 
 OUTSIDER = Path(__file__).with_name("outsider.py")
@@ -241,7 +241,7 @@ async def test_killed_one_after_another_each_service_still_delivers_every_job_on
 # Each answers from one stage's database, or writes to it.
 ASKED: list[tuple[str, str, dict[str, Any]]] = [
     ("POST", "/v1/requests", {"json": ask(), "headers": {"Idempotency-Key": "while it is away"}}),
-    ("POST", "/v1/batches", {"content": b"key,headline\n1,x\n", "headers": {"Content-Type": "text/csv"}}),
+    ("POST", "/v1/batches", {"content": sheet("while away", rows=1), "headers": {"Content-Type": "text/csv"}}),
     ("GET", "/v1/usage", {}),
     ("GET", "/v1/queue", {}),
     ("GET", "/v1/jobs", {}),
@@ -321,11 +321,8 @@ def assert_says_when_to_come_again(answer: httpx.Response) -> None:
 async def all_wait_for(running: Pipeline, dependency: str, *, stages: tuple[str, ...]) -> bool:
     """Whether every stage that needs it says that it is not ready, and why."""
     async with running.client() as client:
-        for stage in stages:
-            answer = await client.get(f"/v1/stages/{stage}/readyz")
-            if answer.status_code != 503 or answer.json()["dependencies"][dependency] == "ok":
-                return False
-    return True
+        answers = await asyncio.gather(*(client.get(f"/v1/stages/{stage}/readyz") for stage in stages))
+    return all(a.status_code == 503 and a.json()["dependencies"][dependency] != "ok" for a in answers)
 
 
 async def all_of_it_arrives(studio: Studio, *, requests: int, dead: int) -> None:
