@@ -10,8 +10,9 @@ from typing import Any
 
 import orjson
 
-from services.intake.domain import CONTROL, Offers, Resolved, read, resolve
+from services.intake.domain import CONTROL, Resolved, read, resolve
 from services.intake.files import Format, Part, csv_rows, json_rows
+from services.intake.offers import Offers
 from shared.errors import Rejected
 from shared.events import ImageRequested, Problem
 from shared.library.problems import suggest

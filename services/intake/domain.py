@@ -2,39 +2,20 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from pydantic import ValidationError
 
+from services.intake.offers import Offer, Offers
+from services.intake.variables import Findings, typed_variables
 from shared import ids
-from shared.events import (
-    Brief,
-    Confidentiality,
-    ImageRequested,
-    Pin,
-    Problem,
-    Product,
-    RequestAccepted,
-)
-from shared.library.documents import (
-    Brand,
-    BrandProduct,
-    Campaign,
-    Policy,
-    Recipe,
-    Rubric,
-    Scalar,
-    Template,
-    Variable,
-)
+from shared.events import Brief, Confidentiality, ImageRequested, Problem, RequestAccepted
+from shared.library.documents import BrandProduct, Campaign, Scalar, Template
 from shared.library.problems import problems_of, suggest
-from shared.library.rendering import TemplateFault
 from shared.library.shelf import Shelf
-from shared.library.terms import find
-from shared.library.values import names_of, product_of
 
 MAX_JOBS = 100  # of one request; more are more requests
 # Postgres stores no U+0000, and U+001F separates the fields of derived ids; tab and line ends alone are text.
@@ -56,72 +37,6 @@ class Origin:
     row_key: str | None = None
     supersedes: UUID | None = None
     traceparent: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Offer:
-    """What a campaign makes of one asset type: every document found, and pinned."""
-
-    asset_type: str
-    campaign: Campaign
-    template: Template
-    brand: Brand
-    policy: Policy
-    rubric: Rubric
-    recipes: dict[str, Recipe]
-    pins: dict[str, Pin]
-    recipe_pins: dict[str, Pin]
-    catalogue: dict[str, BrandProduct]
-    products: dict[str, Product]
-    shows_a_product: bool
-
-
-class Offers:
-    """The offers of one shelf, each put together once: a file of 100,000 rows asks for the same three."""
-
-    def __init__(self, shelf: Shelf) -> None:
-        self.shelf = shelf
-        self._known: dict[tuple[str, str, str], Offer | None] = {}
-
-    def find(self, campaign: Campaign, asset_type: str, template: str) -> Offer | None:
-        """None where something the campaign names is not published (any more)."""
-        key = (campaign.label, asset_type, template)
-        if key not in self._known:
-            self._known[key] = self._put_together(campaign, asset_type, template)
-        return self._known[key]
-
-    def _put_together(self, campaign: Campaign, asset_type: str, reference: str) -> Offer | None:
-        made = campaign.asset_types[asset_type]
-        template = self.shelf.find(Template, reference)
-        brand = self.shelf.find(Brand, campaign.brand)
-        rubric = self.shelf.find(Rubric, made.rubric)
-        policy = self.shelf.find(Policy, template.policy) if template else None
-        found = {channel: self.shelf.find(Recipe, name) for channel, name in made.recipes.items()}
-        recipes = {channel: recipe for channel, recipe in found.items() if recipe is not None}
-        if template is None or brand is None or rubric is None or policy is None or len(recipes) < len(found):
-            return None
-        documents = {"template": template, "brand": brand, "policy": policy, "rubric": rubric, "campaign": campaign}
-        return Offer(
-            asset_type=asset_type,
-            campaign=campaign,
-            template=template,
-            brand=brand,
-            policy=policy,
-            rubric=rubric,
-            recipes=recipes,
-            pins={name: document.pin() for name, document in documents.items()},
-            recipe_pins={channel: recipe.pin() for channel, recipe in recipes.items()},
-            catalogue={line.sku: line for line in brand.products},
-            products={line.sku: product_of(line) for line in brand.products},
-            shows_a_product=_shows_a_product(template),
-        )
-
-
-def _shows_a_product(template: Template) -> bool:
-    try:
-        return "product" in names_of(template)
-    except TemplateFault:
-        return False  # the prompt stage says what is wrong with it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,17 +116,9 @@ def _strings(value: Any, where: str) -> Iterable[tuple[str, str]]:
             yield from _strings(inner, f"{where}[{place}]")
 
 
-@dataclass(slots=True)
-class _Findings:
-    problems: list[Problem] = field(default_factory=list)
-
-    def add(self, code: str, what: str, where: str, remedy: str) -> None:
-        self.problems.append(Problem(code=code, what=what, where=where, remedy=remedy))
-
-
 def resolve(asked: ImageRequested, offers: Offers) -> Resolved | list[Problem]:
     """Everything the ask names, found; or every reason why it cannot be."""
-    found = _Findings()
+    found = Findings()
     campaign = _campaign(asked, offers.shelf, found)
     asset_type = _asset_type(asked, campaign, offers.shelf, found) if campaign else None
     if campaign is None or asset_type is None:
@@ -223,7 +130,7 @@ def resolve(asked: ImageRequested, offers: Offers) -> Resolved | list[Problem]:
         return found.problems
     channels = _channels(asked, offer, found)
     products = _products(asked, offer, found)
-    variables = _variables(asked, offer.template, offer.policy, found)
+    variables = typed_variables(asked, offer.template, offer.policy, found)
     if asked.aspect is not None and asked.aspect != offer.template.aspect:
         what = f"{offer.template.label} is {offer.template.aspect}"
         found.add("locked", what, "aspect", "leave it out, or name a template of that aspect")
@@ -233,7 +140,7 @@ def resolve(asked: ImageRequested, offers: Offers) -> Resolved | list[Problem]:
 
 
 def _say_what_is_missing(
-    asked: ImageRequested, campaign: Campaign, shelf: Shelf, reference: str, found: _Findings
+    asked: ImageRequested, campaign: Campaign, shelf: Shelf, reference: str, found: Findings
 ) -> None:
     if asked.template is not None and shelf.find(Template, reference) is None:
         what = f"there is no template {reference!r}"
@@ -252,7 +159,7 @@ def late(asked: ImageRequested, now: datetime) -> Problem | None:
     return Problem(code="out_of_range", what=what, where="deadline", remedy="give a later time, or none")
 
 
-def _campaign(asked: ImageRequested, shelf: Shelf, found: _Findings) -> Campaign | None:
+def _campaign(asked: ImageRequested, shelf: Shelf, found: Findings) -> Campaign | None:
     names = shelf.references(Campaign)
     if asked.campaign is None:
         what = "a campaign chooses template, recipes and rubric"
@@ -265,7 +172,7 @@ def _campaign(asked: ImageRequested, shelf: Shelf, found: _Findings) -> Campaign
     return campaign
 
 
-def _asset_type(asked: ImageRequested, campaign: Campaign, shelf: Shelf, found: _Findings) -> str | None:
+def _asset_type(asked: ImageRequested, campaign: Campaign, shelf: Shelf, found: Findings) -> str | None:
     """The one that is named, or the only one that uses the template that is named."""
     types = campaign.asset_types
     if asked.asset_type is not None:
@@ -295,7 +202,7 @@ def _asset_type(asked: ImageRequested, campaign: Campaign, shelf: Shelf, found: 
     return None
 
 
-def _template_reference(asked: ImageRequested, reference: str, found: _Findings) -> str:
+def _template_reference(asked: ImageRequested, reference: str, found: Findings) -> str:
     """What the campaign says; a request may pin the version the campaign leaves open, nothing more."""
     if asked.template is None or asked.template in {reference, _name(reference)}:
         return reference
@@ -314,7 +221,7 @@ def _is_reference(text: str) -> bool:
     return not at or (version.isascii() and version.isdigit())
 
 
-def _channels(asked: ImageRequested, offer: Offer, found: _Findings) -> list[str]:
+def _channels(asked: ImageRequested, offer: Offer, found: Findings) -> list[str]:
     """Those asked for, once each; all the campaign has if none is."""
     for place, channel in enumerate(asked.channels):
         if channel not in offer.recipes:
@@ -323,7 +230,7 @@ def _channels(asked: ImageRequested, offer: Offer, found: _Findings) -> list[str
     return list(dict.fromkeys(asked.channels)) or list(offer.recipes)
 
 
-def _products(asked: ImageRequested, offer: Offer, found: _Findings) -> list[BrandProduct]:
+def _products(asked: ImageRequested, offer: Offer, found: Findings) -> list[BrandProduct]:
     products = []
     for place, sku in enumerate(asked.skus):
         if sku in offer.catalogue:
@@ -335,71 +242,6 @@ def _products(asked: ImageRequested, offer: Offer, found: _Findings) -> list[Bra
         what = f"{offer.template.label} shows a product"
         found.add("missing_field", what, "skus", suggest("", offer.catalogue))
     return products
-
-
-def _variables(asked: ImageRequested, template: Template, policy: Policy, found: _Findings) -> dict[str, Scalar]:
-    values: dict[str, Scalar] = {}
-    for name, value in asked.variables.items():
-        variable = template.variables.get(name)
-        if variable is None:
-            what = f"{template.label} has no variable {name!r}"
-            found.add("unknown_variable", what, f"variables.{name}", suggest(name, template.variables))
-        elif (typed := _typed(name, value, variable, found)) is not None:
-            values[name] = typed
-            if isinstance(typed, str) and variable.type == "text" and (hit := find(policy, typed)):
-                what = f"says {hit.term!r}, which rule {hit.rule.id!r} of {policy.label} forbids: {hit.rule.why}"
-                found.add("policy_refused", what, f"variables.{name}", hit.rule.remedy)
-    for name, variable in template.variables.items():
-        if name in asked.variables:
-            continue
-        if variable.default is not None:
-            values[name] = variable.default
-        elif variable.required:
-            remedy = f"use one of: {', '.join(variable.values)}" if variable.values else "give it a value"
-            found.add("missing_variable", f"{template.label} needs {name!r}", f"variables.{name}", remedy)
-    return values
-
-
-def _typed(name: str, value: Scalar, variable: Variable, found: _Findings) -> Scalar | None:
-    """The value in the variable's type: text from a file's cell is read as what the template declares."""
-    where = f"variables.{name}"
-    match variable.type:
-        case "choice":
-            if str(value) in variable.values:
-                return str(value)
-            found.add("value_not_allowed", f"{value!r} is not allowed", where, suggest(str(value), variable.values))
-        case "text":
-            if len(str(value)) <= variable.max_length:
-                return str(value)
-            what = f"is longer than {variable.max_length} characters"
-            found.add("too_long", what, where, f"shorten it by {len(str(value)) - variable.max_length}")
-        case "boolean":
-            if (truth := _TRUTHS.get(str(value).lower())) is not None:
-                return truth
-            found.add("wrong_type", f"{value!r} is neither true nor false", where, "use true or false")
-        case "integer" | "number":
-            return _number(where, value, variable, found)
-    return None
-
-
-_TRUTHS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
-_NUMBER = re.compile(r"-?\d{1,15}(\.\d{1,15})?")
-
-
-def _number(where: str, value: Scalar, variable: Variable, found: _Findings) -> Scalar | None:
-    text = str(value)
-    whole = variable.type == "integer"
-    if isinstance(value, bool) or not _NUMBER.fullmatch(text) or (whole and not float(text).is_integer()):
-        found.add("wrong_type", f"{value!r} is not a {'whole ' if whole else ''}number", where, "write digits")
-        return None
-    number = int(float(text)) if whole else float(text)
-    if variable.minimum is not None and number < variable.minimum:
-        found.add("out_of_range", f"{number} is too small", where, f"use {variable.minimum:g} or more")
-    elif variable.maximum is not None and number > variable.maximum:
-        found.add("out_of_range", f"{number} is too large", where, f"use {variable.maximum:g} or less")
-    else:
-        return number
-    return None
 
 
 def accepted(resolved: Resolved, origin: Origin, *, now: datetime) -> RequestAccepted:
@@ -462,34 +304,3 @@ def answer(event: RequestAccepted) -> dict[str, Any]:
 
 def jobs_of(request_id: UUID, variants: int) -> list[UUID]:
     return [ids.job_id(request_id, variant) for variant in range(1, variants + 1)]
-
-
-@dataclass(slots=True)
-class Group:
-    """One kind of fault, and the lines it was found on."""
-
-    problem: Problem
-    lines: list[int] = field(default_factory=list)
-    count: int = 0
-
-
-Groups = dict[tuple[str, str, str | None], Group]
-SHOWN_LINES = 10
-MAX_GROUPS = 1000  # a file where every row is wrong in its own way has as many kinds as rows
-
-
-def collect(groups: Groups, line: int, problems: Iterable[Problem]) -> None:
-    """Counts the problems of one line among their kind."""
-    for problem in problems:
-        key = (problem.code, problem.what, problem.where)
-        if key not in groups and len(groups) >= MAX_GROUPS:
-            key = (problem.code, "", None)
-            problem = Problem(code=problem.code, what="many more of this kind", remedy="see errors.csv")  # noqa: PLW2901
-        group = groups.setdefault(key, Group(problem))
-        group.count += 1
-        if len(group.lines) < SHOWN_LINES:
-            group.lines.append(line)
-
-
-def most_frequent(groups: Groups) -> list[Group]:
-    return sorted(groups.values(), key=lambda group: (-group.count, group.lines[0]))

@@ -7,8 +7,9 @@ from typing import Any
 from uuid import UUID
 
 from services.intake.acceptance import Ask, queries, take
-from services.intake.domain import Offers, resolve
+from services.intake.domain import resolve
 from services.intake.foreign import Foreign, decode_foreign
+from services.intake.offers import Offers
 from services.intake.shelves import Shelves
 from shared.bus import Bus, Transaction
 from shared.events import Attempt, AttemptSettled, ImageGenerated, JobCancelled, JobFailed, JobRetried

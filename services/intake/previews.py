@@ -1,15 +1,45 @@
 """Looking through a file before anything is spent: what would be made, and what is wrong."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from pydantic import BaseModel, Field
 
 from services.intake.batches import Sheet, column_of, errors_csv_header, errors_csv_line
-from services.intake.domain import Groups, collect, most_frequent
 from services.intake.worker import SortedOut
 from shared.events import Problem
+
+
+@dataclass(slots=True)
+class Group:
+    """One kind of fault, and the lines it was found on."""
+
+    problem: Problem
+    lines: list[int] = field(default_factory=list)
+    count: int = 0
+
+
+Groups = dict[tuple[str, str, str | None], Group]
+SHOWN_LINES = 10
+MAX_GROUPS = 1000  # a file where every row is wrong in its own way has as many kinds as rows
+
+
+def collect(groups: Groups, line: int, problems: Iterable[Problem]) -> None:
+    """Counts the problems of one line among their kind."""
+    for problem in problems:
+        key = (problem.code, problem.what, problem.where)
+        if key not in groups and len(groups) >= MAX_GROUPS:
+            key = (problem.code, "", None)
+            problem = Problem(code=problem.code, what="many more of this kind", remedy="see errors.csv")  # noqa: PLW2901
+        group = groups.setdefault(key, Group(problem))
+        group.count += 1
+        if len(group.lines) < SHOWN_LINES:
+            group.lines.append(line)
+
+
+def most_frequent(groups: Groups) -> list[Group]:
+    return sorted(groups.values(), key=lambda group: (-group.count, group.lines[0]))
 
 
 class Fault(BaseModel):

@@ -4,7 +4,7 @@ import time
 from uuid import UUID
 
 from services.intake.acceptance import queries
-from services.intake.domain import Offers
+from services.intake.offers import Offers
 from shared.library.documents import DOCUMENT
 from shared.library.shelf import Shelf
 from shared.postgres import Connection, Pool, unavailable_when_away

@@ -11,8 +11,9 @@ import orjson
 from services.intake.acceptance import Ask, digest_of, queries, take
 from services.intake.batches import Row, Sheet, doubled, judged
 from services.intake.cancelling import cancel
-from services.intake.domain import Offers, Origin
+from services.intake.domain import Origin
 from services.intake.files import Part
+from services.intake.offers import Offers
 from services.intake.shelves import Shelves
 from shared import ids
 from shared.blobs import Blobs, blob_key

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from services.intake.domain import Offers, Resolved, read, resolve
+from services.intake.domain import Resolved, read, resolve
+from services.intake.offers import Offers
 from shared.events import ImageRequested, Problem
 from tests.prompt.library import shelf
 

@@ -4,7 +4,9 @@ from uuid import UUID
 
 import pytest
 
-from services.intake.domain import Groups, Offers, Origin, accepted, collect, jobs_of, late, most_frequent, read
+from services.intake.domain import Origin, accepted, jobs_of, late, read
+from services.intake.offers import Offers
+from services.intake.previews import Groups, collect, most_frequent
 from shared import ids
 from shared.events import Confidentiality, ImageRequested, Problem, RequestAccepted
 from shared.library.documents import AssetType, Variable
