@@ -9,8 +9,8 @@ from starlette.datastructures import UploadFile
 
 from services.intake.batches import Sheet, open_sheet
 from services.intake.domain import CONTROL
+from services.intake.expansion import Batch
 from services.intake.files import Cutter, Format, Part
-from services.intake.worker import Batch
 from shared import ids
 from shared.errors import Rejected
 from shared.http import HttpProblem, trace_of

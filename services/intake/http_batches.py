@@ -16,9 +16,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from services.intake.acceptance import queries
 from services.intake.arrivals import FILE_CAP, STORED_AS, Arrival
 from services.intake.batches import errors_csv_header, errors_csv_line
+from services.intake.expansion import Batch, batch_of, judge, sort_out
 from services.intake.http import Intake, Reason, not_found
 from services.intake.previews import Looked
-from services.intake.worker import Batch, batch_of, cancellation, expansion, judge, sort_out
+from services.intake.worker import cancellation, expansion
 from services.intake.writing import writing
 from shared.blobs import blob_key
 from shared.errors import Rejected

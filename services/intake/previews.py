@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pydantic import BaseModel, Field
 
 from services.intake.batches import Sheet, column_of, errors_csv_header, errors_csv_line
-from services.intake.worker import SortedOut
+from services.intake.expansion import SortedOut
 from shared.events import Problem
 
 

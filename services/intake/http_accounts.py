@@ -1,19 +1,17 @@
-"""The desk of a workspace over HTTP: its library, its keys, and the links that sign a browser in."""
+"""Who may come in, over HTTP: workspaces, keys, and the links that sign a browser in."""
 
 import hmac
-from collections.abc import Sequence
 from typing import Annotated, Any
 from urllib.parse import urlencode
 from uuid import UUID
 
 import orjson
-from fastapi import Depends, FastAPI, Path, Query, Request, Response
+from fastapi import Depends, FastAPI, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from services.intake.acceptance import queries
 from services.intake.http import Intake
-from services.intake.publishing import LibraryFaults, described, publish, told
 from services.intake.workspaces import (
     change_workspace,
     create_key,
@@ -26,35 +24,9 @@ from services.intake.workspaces import (
 from shared.events import Limits
 from shared.http import SESSION_COOKIE, HttpProblem
 from shared.identity import LINK_SECONDS, ROLES, SESSION_SECONDS, Caller, May, sign
-from shared.library.documents import MODELS, AnyDocument
-from shared.library.problems import problems_of, suggest
 from shared.postgres import transaction, unavailable_when_away, workspace_transaction
 
-LIBRARY_CAP = 500  # documents at once
-
-
-class Documents(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-    documents: list[dict[str, Any]] = Field(min_length=1, max_length=LIBRARY_CAP)
-
-
-class Published(BaseModel):
-    published: list[str]
-    unchanged: list[str] = Field(description="Published before, with the same content")
-
-
-class LibraryItem(BaseModel):
-    kind: str
-    name: str
-    version: int
-    digest: str
-    state: str
-    owner: str | None
-
-
 Word = Annotated[str, Field(min_length=1, max_length=120, pattern=r"^[^\x00-\x1f\x7f]+$")]
-Slug = Annotated[str, Path(pattern=r"^[a-z0-9-]{1,80}$")]
 
 
 class NewWorkspace(BaseModel):
@@ -96,83 +68,9 @@ class NewLink(BaseModel):
 
 
 def wire(app: FastAPI, intake: Intake, *, bootstrap_token: str) -> None:
-    _wire_library(app, intake)
     _wire_workspaces(app, intake, bootstrap_token)
     _wire_keys(app, intake, bootstrap_token)
     _wire_links(app, intake)
-
-
-def _wire_library(app: FastAPI, intake: Intake) -> None:
-    pool = intake.pool
-    reader = Depends(intake.gate.needs(May.READ_LIBRARY))
-    librarian = Depends(intake.gate.needs(May.PUBLISH_LIBRARY))
-
-    @app.post("/v1/library", status_code=201)
-    async def publish_documents(ask: Documents, caller: Annotated[Caller, librarian]) -> Published:
-        """Publishes all documents, or none and says why."""
-        documents = _read(ask.documents)
-        try:
-            new = await publish(pool, intake.outbox, intake.blobs, workspace=caller.workspace, documents=documents)
-        except LibraryFaults as faults:
-            raise HttpProblem(
-                faults.code,
-                faults.what,
-                where=faults.where,
-                remedy=faults.remedy,
-                problems=[described(fault) for fault in faults.faults],
-            ) from None
-        intake.shelves.forget(caller.workspace)
-        labels = [f"{document.kind} {document.label}" for document in new]
-        unchanged = [f"{document.kind} {document.label}" for document in documents]
-        return Published(published=labels, unchanged=[label for label in unchanged if label not in labels])
-
-    @app.get("/v1/library")
-    async def items(
-        caller: Annotated[Caller, reader], kind: Annotated[str | None, Query(pattern=r"^[a-z]{1,40}$")] = None
-    ) -> list[LibraryItem]:
-        async with workspace_transaction(pool, stage="intake", workspace=caller.workspace) as connection:
-            rows = queries.items(connection, workspace=caller.workspace, kind=kind)
-            return [LibraryItem(**dict(row)) async for row in rows]
-
-    @app.get("/v1/library/{kind}/{name}")
-    async def document(
-        kind: Slug, name: Slug, caller: Annotated[Caller, reader], version: Annotated[int | None, Query(ge=1)] = None
-    ) -> Response:
-        """One document, its newest version unless one is named."""
-        async with workspace_transaction(pool, stage="intake", workspace=caller.workspace) as connection:
-            row = await queries.item(connection, workspace=caller.workspace, kind=kind, name=name, version=version)
-        if row is None:
-            label = f"{name}@{version}" if version else name
-            raise HttpProblem("not_found", f"there is no {kind} {label} here", remedy="see `calotype library list`")
-        return Response(row["document"], media_type="application/json", headers={"ETag": f'"{row["digest"]}"'})
-
-
-def _read(given: Sequence[dict[str, Any]]) -> list[AnyDocument]:
-    documents: list[AnyDocument] = []
-    problems: list[dict[str, object]] = []
-    for place, fields in enumerate(given):
-        kind = fields.get("kind")
-        if not isinstance(kind, str) or kind not in MODELS:
-            where = f"documents[{place}].kind"
-            remedy = suggest(str(kind), MODELS)
-            problems.append({"code": "unknown_kind", "what": f"{kind!r} is no kind", "where": where, "remedy": remedy})
-            continue
-        try:
-            document = MODELS[kind].model_validate(fields)
-            documents.append(document)
-            if b"\\u0000" in document.canonical():
-                where, remedy = f"documents[{place}]", "remove the character"
-                problems.append({"code": "control_character", "what": "holds U+0000", "where": where, "remedy": remedy})
-        except ValidationError as error:
-            for _, problem in problems_of(error, MODELS[kind]):
-                problems.append(told(problem) | {"where": f"documents[{place}].{problem.where}"})
-    if problems:
-        first = problems[0]
-        raise HttpProblem(
-            str(first["code"]), str(first["what"]), where=str(first["where"]), remedy=str(first["remedy"]),
-            status=422, problems=problems,
-        )  # fmt: skip
-    return documents
 
 
 def _with_bootstrap(request: Request, token: str) -> bool:
