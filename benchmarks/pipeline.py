@@ -1,4 +1,4 @@
-"""The whole pipeline, request → completed, against a raw chain of six aiokafka processes and a chain of six Celery tasks.
+"""The whole pipeline, request → completed, against six raw aiokafka processes and a chain of six Celery tasks.
 
 All three share the machine and, but for Celery's Redis, the broker; arms are interleaved and warmed. Ours runs the
 six services at the production sampler (1 %) with a null backend and null recipes: everything but the picture. A job
@@ -9,6 +9,7 @@ Aims: vs_raw_chain ≥ 0.5, vs_celery ≥ 20, unloaded request → completed p50
 
 import asyncio
 import contextlib
+import hashlib
 import os
 import secrets
 import shutil
@@ -32,6 +33,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from benchmarks.frame import Result, arguments, interleave, report, run, say
 from deploy.local.servers import EmbeddedServers
 from shared import ids
+from shared.blobs import FileBlobs, blob_key
 from shared.contracts.golden import golden
 from shared.events import PromptAssembled
 from shared.kafka import Producer, Record, create_topics
@@ -49,6 +51,10 @@ LIBRARY: list[dict[str, Any]] = [
     {
         "kind": "template", "name": "bench", "version": 1, "owner": "bench", "brand": "bench", "policy": "bench",
         "variables": {"headline": {"type": "text"}}, "prompt": "A quiet picture for: {{ headline }}",
+    },
+    {
+        "kind": "target", "name": "folder", "version": 1, "owner": "bench", "type": "folder", "ceiling": "confidential",
+        "demo": True,
     },
     {
         "kind": "campaign", "name": "bench", "version": 1, "owner": "bench", "title": "Bench", "brand": "bench",
@@ -75,6 +81,8 @@ class Calotype:
         self.processes: list[subprocess.Popen[bytes]] = []
         self.token = secrets.token_hex(16)
         self.workspace = UUID(int=0)
+        self.key = ""
+        self.published_jobs: set[str] = set()
         self.done = 0
 
     async def start(self) -> None:
@@ -116,10 +124,12 @@ class Calotype:
     async def _prepare(self, client: httpx.AsyncClient) -> None:
         intake = f"http://127.0.0.1:{self.ports['intake']}"
         bootstrap = {"Authorization": f"Bearer {self.token}"}
-        made = await client.post(f"{intake}/v1/workspaces", json={"name": "bench"}, headers=bootstrap)
+        asked = {"name": "bench", "undo_seconds": 0}
+        made = await client.post(f"{intake}/v1/workspaces", json=asked, headers=bootstrap)
         made.raise_for_status()
         self.workspace = UUID(made.json()["workspace"])
-        key = {"Authorization": f"Bearer {made.json()['token']}"}
+        self.key = made.json()["token"]
+        key = {"Authorization": f"Bearer {self.key}"}
         published = await client.post(f"{intake}/v1/library", json={"documents": LIBRARY}, headers=key)
         assert published.is_success, published.text
 
@@ -141,7 +151,7 @@ class Calotype:
         return made
 
     async def completed(self) -> int:
-        return int(await self.database.fetchval("select count(*) from catalog.jobs where rank = $1", COMPLETED))
+        return int(await self.database.fetchval("select count(*) from catalog.jobs where rank >= $1", COMPLETED))
 
     async def run(self, jobs: int) -> None:
         records = self.requests(jobs)
@@ -162,6 +172,47 @@ class Calotype:
         while await self.database.fetchval("select rank from catalog.jobs where job_id = $1", job) != COMPLETED:
             await asyncio.sleep(0.001)
         return time.perf_counter() - started
+
+    async def publish(self, jobs: int) -> float:
+        """Seconds from the first request to the last delivery, everything approved in bulk as soon as it is there."""
+        records = self.requests(jobs)
+        await self._store_pictures(records)
+        self.done += jobs
+        headers = {"Authorization": f"Bearer {self.key}"}
+        catalog = f"http://127.0.0.1:{self.ports['catalog']}"
+        delivered_before = await self._delivered()
+        began = time.perf_counter()
+        await self.producer.deliver(records)
+        async with httpx.AsyncClient(timeout=60, trust_env=False, headers=headers, base_url=catalog) as client:
+            approved: set[str] = set()
+            while len(approved) < jobs:
+                page = (await client.get("/v1/assets", params={"status": "completed", "limit": 500})).json()["assets"]
+                waiting = [asset for asset in page if not asset["decision"] and asset["job_id"] in self.published_jobs]
+                if waiting:
+                    verdicts = [_approval(asset) for asset in waiting]
+                    answer = await client.post("/v1/decisions", json={"decisions": verdicts})
+                    approved |= {one["asset_id"] for one in answer.raise_for_status().json()["decided"]}
+                else:
+                    await asyncio.sleep(0.02)
+        while await self._delivered() - delivered_before < jobs:
+            await asyncio.sleep(0.02)
+        return time.perf_counter() - began
+
+    async def _store_pictures(self, records: Sequence[Record]) -> None:
+        """The null backend stores nothing; what is published has to be there."""
+        blobs = FileBlobs(self.folder / "blobs", public_url="http://127.0.0.1", secret="bench")  # noqa: S106  # no secret
+        self.published_jobs = set()
+        for record in records:
+            event_id = dict(record.headers)["ce_id"].decode()
+            job = ids.job_id(ids.request_id_for_kafka(self.workspace, "bench", event_id), 1)
+            self.published_jobs.add(str(job))
+            key = blob_key(self.workspace, ids.asset_id(job, 1), hashlib.sha256(b"").hexdigest(), "png")
+            await blobs.put(key, b"", media_type="image/png")
+
+    async def _delivered(self) -> int:
+        return int(
+            await self.database.fetchval("select count(*) from publisher.publications where state = 'delivered'")
+        )
 
     async def stop(self) -> None:
         await self.producer.stop()
@@ -249,6 +300,15 @@ class CeleryChain:
         await end(self.processes[::-1])
 
 
+def _approval(asset: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "asset_id": asset["asset_id"],
+        "asset_version": asset["asset_version"],
+        "review_version": asset["review_version"],
+        "decision": "approve",
+    }
+
+
 def spawn(command: Sequence[str], **options: Any) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(command, **options)
 
@@ -292,7 +352,11 @@ async def started(*arms: Any) -> AsyncIterator[None]:
 async def main(servers: EmbeddedServers) -> None:
     given = arguments(
         __doc__,
-        more=[("--jobs", {"type": int, "default": 10_000}), ("--celery-jobs", {"type": int, "default": 300})],
+        more=[
+            ("--jobs", {"type": int, "default": 10_000}),
+            ("--celery-jobs", {"type": int, "default": 300}),
+            ("--published-jobs", {"type": int, "default": 500}),
+        ],
     )
     folder = Path(tempfile.mkdtemp(prefix="calotype-bench-services-"))
     result = Result("pipeline", "six stages, one machine")
@@ -319,6 +383,8 @@ async def main(servers: EmbeddedServers) -> None:
             await interleave(result, arms, rounds=given.rounds)
             say("  unloaded latency, 100 single requests")
             latencies = sorted([await ours.latency() for _ in range(100)])
+            say(f"  {given.published_jobs} jobs to published, approved in bulk")
+            published = given.published_jobs / await ours.publish(given.published_jobs)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     ratios = {
@@ -329,7 +395,7 @@ async def main(servers: EmbeddedServers) -> None:
         "unloaded_p50_ms": round(statistics.median(latencies) * 1000, 1),
         "unloaded_p95_ms": round(latencies[94] * 1000, 1),
     }
-    report(result, ratios, save=given.save, jobs=given.jobs, **milliseconds)
+    report(result, ratios, save=given.save, jobs=given.jobs, **milliseconds, published_per_second=round(published, 1))
 
 
 if __name__ == "__main__":
