@@ -40,7 +40,7 @@ def main(names: list[str]) -> int:
     OUT.mkdir(exist_ok=True)
     NOT_RUN.unlink(missing_ok=True)
     steps: dict[str, Callable[[], Count]] = {
-        "fast": lambda: tests("fast", "-n", "2", "tests", "--ignore=tests/live"),
+        "fast": lambda: tests("fast", "-n", "2", "--dist", "loadfile", "tests", "--ignore=tests/live"),
         "lint": lint,
         "live": lambda: tests("live", "tests/live"),
     }
