@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 
 from deploy.errors import Problem
-from deploy.local.data import DataFolder, read_json
+from deploy.local.data import DataFolder
 from deploy.local.first_run import checked, known_access
 
 URL = "CALOTYPE_URL"
@@ -81,8 +81,7 @@ def connected_as_owner(data: Path) -> Iterator[Client]:
 
 
 def address_of(folder: DataFolder) -> str | None:
-    found = os.environ.get(URL) or read_json(folder.run / "supervisor.json").get("url")
-    return str(found) if found else None
+    return os.environ.get(URL) or folder.local_address()
 
 
 def _nothing_runs(folder: DataFolder) -> Problem:
