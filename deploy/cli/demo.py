@@ -132,9 +132,8 @@ class Demo:
         self.terminal.step(f"{path.name}: {batch['rows']} rows, {batch['refused']} refused{again}; {jobs} jobs")
         for row in (await self.get(f"{sent['status']}/rows", limit=1000))["rows"]:
             for problem in row["problems"]:
-                self.terminal.console.print(
-                    f"        [red]✕[/] line {row['line']}, {row['key']}: {problem['what']} [dim]→ {problem['remedy']}[/]"
-                )
+                told = f"line {row['line']}, {row['key']}: {problem['what']} [dim]→ {problem['remedy']}[/]"
+                self.terminal.console.print(f"        [red]✕[/] {told}")
         return int(jobs)
 
     async def watch(self, jobs: int) -> None:
