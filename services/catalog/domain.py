@@ -24,6 +24,7 @@ RANKED = (
     JobStatus.REJECTED,
     JobStatus.APPROVED,
 )
+WORDS = tuple(status.value for status in RANKED)
 RANK = {status: rank for rank, status in enumerate(RANKED)}
 COMPLETED = RANK[JobStatus.COMPLETED]
 ENDED = RANK[JobStatus.CANCELLED]
@@ -80,6 +81,11 @@ def _place(status: JobStatus, stage: Stage, reason: str | None = None) -> Place:
     return RANK[status], STEP[stage], reason
 
 
+def _always(status: JobStatus, stage: Stage) -> Callable[[Body], Place]:
+    place = _place(status, stage)  # once: reading an enum's member costs more than the rest of a standing
+    return lambda _: place
+
+
 def _progressed(body: Body) -> Place:
     """Progress is ephemeral: it never says more than running, so losing it loses no state."""
     status = JobStatus.PENDING if body.get("status") == JobStatus.PENDING else JobStatus.RUNNING
@@ -93,14 +99,14 @@ def _stage(body: Body) -> Stage:
 
 # What each fact says of its job: how far it is, the stage that holds it now, and why it ended.
 PLACE: dict[str, Callable[[Body], Place]] = {
-    "PromptAssembled": lambda _: _place(JobStatus.PENDING, Stage.INFERENCE),
-    "ImageGenerated": lambda _: _place(JobStatus.RUNNING, Stage.POSTPROCESS),
-    "ImageProcessed": lambda _: _place(JobStatus.COMPLETED, Stage.CATALOG),
+    "PromptAssembled": _always(JobStatus.PENDING, Stage.INFERENCE),
+    "ImageGenerated": _always(JobStatus.RUNNING, Stage.POSTPROCESS),
+    "ImageProcessed": _always(JobStatus.COMPLETED, Stage.CATALOG),
     "JobProgressed": _progressed,
     "JobFailed": lambda body: _place(JobStatus.FAILED, _stage(body), body["reason"]),
     "JobCancelled": lambda body: _place(JobStatus.CANCELLED, _stage(body), body["by"]),
-    "JobRetried": lambda _: _place(JobStatus.PENDING, Stage.INFERENCE),
-    "AssetApproved": lambda _: _place(JobStatus.APPROVED, Stage.PUBLISHER),
+    "JobRetried": _always(JobStatus.PENDING, Stage.INFERENCE),
+    "AssetApproved": _always(JobStatus.APPROVED, Stage.PUBLISHER),
     "AssetRejected": lambda body: _place(JobStatus.REJECTED, Stage.CATALOG, body["code"]),
 }
 

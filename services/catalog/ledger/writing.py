@@ -16,7 +16,7 @@ from uuid import UUID
 import aiosql
 import asyncpg
 
-from services.catalog.domain import COMPLETED, ENDED, RANKED, Body
+from services.catalog.domain import COMPLETED, ENDED, RANK, WORDS, Body
 from services.catalog.feed import Feed, News
 from services.catalog.ledger.facts import Batch, Fact, Row, gather, heard
 from services.catalog.sql import arrays
@@ -103,7 +103,7 @@ class Writing:
         rows = queries.fold_jobs(self.connection, **arrays(queries.fold_jobs, batch.standings))
         changed = {str(row["job_id"]): row async for row in rows}
         for job, row in changed.items():
-            self.news.append(News(row["workspace"], "job", {"job_id": job, "status": RANKED[row["rank"]]}))
+            self.news.append(News(row["workspace"], "job", {"job_id": job, "status": WORDS[row["rank"]]}))
             if row["rank"] >= ENDED:
                 self.ended.add(str(row["request_id"]))
         if batch.requests and len(changed) < len(batch.standings):
@@ -113,7 +113,7 @@ class Writing:
         for job, row in batch.progress.items():
             if job not in changed:
                 status = JobStatus.RUNNING if row[5] is None else JobStatus.PENDING
-                self.news.append(News(row[1], "job", {"job_id": job, "status": status}))
+                self.news.append(News(row[1], "job", {"job_id": job, "status": WORDS[RANK[status]]}))
         return changed
 
     # -- an asset has arrived: a person can decide, unless somebody cancelled meanwhile
@@ -210,7 +210,7 @@ def _is_completed(row: asyncpg.Record | None, run: int) -> bool:
 
 
 def _waits(asset: Body) -> News:
-    return News(asset["workspace"], "asset", {"asset_id": asset["asset_id"], "status": JobStatus.COMPLETED})
+    return News(asset["workspace"], "asset", {"asset_id": asset["asset_id"], "status": WORDS[COMPLETED]})
 
 
 def _caused_by(asset: Fact) -> dict[str, Any]:
@@ -260,7 +260,7 @@ def _obeyed(row: asyncpg.Record, cancel: CancelRequested) -> JobCancelled:
 
 def completed(jobs: Sequence[asyncpg.Record], costs: Mapping[UUID, Any]) -> RequestCompleted:
     """The fact that all of a request's jobs ended. The same ends give the same id; a fresh run gives another."""
-    ends = sorted((str(row["job_id"]), row["run"], RANKED[row["rank"]].value) for row in jobs)
+    ends = sorted((str(row["job_id"]), row["run"], WORDS[row["rank"]]) for row in jobs)
     counts: dict[str, int] = {}
     for _, _, status in ends:
         counts[status] = counts.get(status, 0) + 1
