@@ -12,6 +12,7 @@ from rich.table import Column, Table
 
 from deploy.cli.client import Client, connected
 from deploy.cli.options import DATA, AsJson, DataOption, WorkspaceOption
+from deploy.cli.terminal import plain_console
 from deploy.errors import Problem
 
 app = typer.Typer(help="Files of requests.", no_args_is_help=True, add_completion=False)
@@ -46,7 +47,7 @@ def preview(
     if as_json:
         typer.echo(json.dumps(told))
     else:
-        console = Console(highlight=False)
+        console = plain_console()
         unchanged = f", of these {told['unchanged']} made before" if told["unchanged"] else ""
         console.print(f"{told['rows']} rows: {told['good']} good{unchanged}, {told['refused']} refused")
         kinds = ", ".join(f"{jobs} {kind}" for kind, jobs in told["jobs_by_asset_type"].items())
@@ -76,7 +77,7 @@ def send(
         if as_json:
             typer.echo(json.dumps(told))
         else:
-            tell_batch(client, told, Console(highlight=False))
+            tell_batch(client, told, plain_console())
             if told["refused"]:
                 typer.echo(f"The refused rows are in {errors}: repair them there and send that file.")
     if told["refused"]:
@@ -96,7 +97,7 @@ def show(
         if as_json:
             typer.echo(json.dumps(told))
         else:
-            tell_batch(client, told, Console(highlight=False))
+            tell_batch(client, told, plain_console())
 
 
 @app.command(name="list")
@@ -117,7 +118,7 @@ def list_(
     for one in batches:
         counts = (str(one[name]) for name in ("rows", "accepted", "unchanged", "refused", "jobs"))
         table.add_row(one["batch_id"], one["name"], one["state"], *counts)
-    Console(highlight=False).print(table)
+    plain_console().print(table)
 
 
 @app.command()

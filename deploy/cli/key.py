@@ -4,11 +4,11 @@ import json
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from deploy.cli.client import connected
 from deploy.cli.options import DATA, AsJson, DataOption, WorkspaceOption
+from deploy.cli.terminal import plain_console
 from shared.identity import ROLES
 
 app = typer.Typer(help="API keys.", no_args_is_help=True, add_completion=False)
@@ -44,7 +44,7 @@ def list_(
     for key in keys:
         state = "active" if key["active"] else "revoked"
         table.add_row(key["key_id"], key["principal"], ", ".join(key["roles"]), state)
-    Console(highlight=False).print(table)
+    plain_console().print(table)
 
 
 @app.command()

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from deploy.cli.client import connected
 from deploy.cli.options import DATA, AsJson, DataOption, WorkspaceOption
+from deploy.cli.terminal import plain_console
 from shared.events import Problem
 from shared.library.documents import KINDS
 from shared.library.lint import lint as lint_documents
@@ -84,7 +84,7 @@ def list_(
     table = Table("kind", "name", "state", "owner", box=None)
     for item in items:
         table.add_row(item["kind"], f"{item['name']}@{item['version']}", item["state"], item["owner"])
-    Console(highlight=False).print(table)
+    plain_console().print(table)
 
 
 @app.command()

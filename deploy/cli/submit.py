@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from deploy.cli.batch import Campaign, Name, expanded, send_file, tell_batch
 from deploy.cli.client import Client, connected
 from deploy.cli.options import DATA, AsJson, DataOption, WorkspaceOption
+from deploy.cli.terminal import plain_console
 
 ENDED = frozenset(("completed", "approved", "rejected", "failed", "cancelled"))
 POLL_SECONDS = 0.5
@@ -34,7 +34,7 @@ def submit(
 
     Exit 1 if a row was refused, or with --wait if a job failed or was cancelled.
     """
-    console = Console(stderr=as_json, highlight=False)
+    console = plain_console(stderr=as_json)
     with connected(data, workspace=workspace) as client:
         if file.suffix.lower() == ".json":
             told = _send_one(client, file, key)

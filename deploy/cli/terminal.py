@@ -47,3 +47,9 @@ class Terminal:
         self._bars.update(self._tasks[what], completed=done)
         if done == total:
             self._bars.stop()
+
+
+def plain_console(*, stderr: bool = False) -> Console:
+    """For lists and sentences; into a pipe or a file, lines are as long as they are."""
+    console = Console(highlight=False, stderr=stderr)
+    return console if console.is_terminal else Console(highlight=False, stderr=stderr, width=1000)

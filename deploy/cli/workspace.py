@@ -5,11 +5,11 @@ from decimal import Decimal
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Column, Table
 
 from deploy.cli.client import connected_as_owner
 from deploy.cli.options import DATA, AsJson, DataOption
+from deploy.cli.terminal import plain_console
 from deploy.errors import Problem
 
 app = typer.Typer(help="Workspaces.", no_args_is_help=True, add_completion=False)
@@ -54,7 +54,7 @@ def list_(data: DataOption = DATA, as_json: AsJson = False) -> None:  # noqa: FB
     for one in workspaces:
         limits = ", ".join(f"{name} {value}" for name, value in one["limits"].items() if value is not None)
         table.add_row(one["workspace"], one["name"], one["state"], limits or "none")
-    Console(highlight=False).print(table)
+    plain_console().print(table)
 
 
 @app.command()

@@ -1,0 +1,137 @@
+"""The verbs of intake in a terminal, against everything running."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.live.pipeline import LIBRARY, Pipeline, ask, pipeline, sheet
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Pipeline]:
+    with pipeline() as everything:
+        yield everything
+
+
+class Terminal:
+    """A person at a terminal, in a folder of their own."""
+
+    def __init__(self, running: Pipeline, folder: Path) -> None:
+        self.folder = folder
+        self.environment = os.environ | {"CALOTYPE_DATA": str(running.data.root), "PYTHONPATH": str(ROOT)}
+        made = json.loads(self.says("workspace", "create", folder.name, "--undo-seconds", "0", "--json"))
+        self.environment["CALOTYPE_KEY"] = made["token"]
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "deploy.cli", *arguments]
+        return subprocess.run(
+            command, cwd=self.folder, env=self.environment, capture_output=True, text=True, check=False, timeout=100
+        )
+
+    def says(self, *arguments: str, code: int = 0) -> str:
+        answer = self.run(*arguments)
+        assert answer.returncode == code, f"{arguments}: {answer.stdout}{answer.stderr}"
+        return answer.stdout + answer.stderr
+
+    def write(self, name: str, content: bytes | str) -> None:
+        path = self.folder / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+
+    def write_library(self, documents: list[dict[str, Any]]) -> None:
+        for document in documents:
+            name = f"library/{document['kind']}.yaml"
+            self.write(name, yaml.safe_dump(document, sort_keys=False, allow_unicode=True))
+
+
+@pytest.fixture
+def terminal(running: Pipeline, tmp_path: Path) -> Terminal:
+    return Terminal(running, tmp_path)
+
+
+def test_a_library_is_checked_with_file_and_line_and_published_whole(terminal: Terminal) -> None:
+    terminal.write_library(LIBRARY)
+    campaign = (terminal.folder / "library/campaign.yaml").read_text()
+    terminal.write("library/campaign.yaml", campaign.replace("template: tile", "template: tiel"))
+    faulty = terminal.says("library", "lint", "library", code=1)
+    line = 1 + campaign.splitlines().index("    template: tile")
+    assert f"campaign.yaml:{line}:" in faulty and "did you mean tile" in faulty
+    refused = terminal.says("library", "publish", "library", code=1)
+    assert f"campaign.yaml:{line}:" in refused and "Nothing was published" in refused
+    assert json.loads(terminal.says("library", "list", "--json")) == []
+
+    terminal.write("library/campaign.yaml", campaign)
+    assert "8 documents, 0 findings" in terminal.says("library", "lint", "library")
+    assert "8 published, 0 were before" in terminal.says("library", "publish", "library")
+    assert "0 published, 8 were before" in terminal.says("library", "publish", "library")
+    assert json.loads(terminal.says("library", "show", "campaign", "winter@1"))["title"] == "Winter"
+    assert "no recipe nothing" in terminal.says("library", "show", "recipe", "nothing", code=1)
+
+
+def test_a_file_is_looked_through_sent_repaired_and_waited_for(terminal: Terminal) -> None:
+    terminal.write_library(LIBRARY)
+    terminal.says("library", "publish", "library")
+    good = sheet("row", rows=3).decode()
+    terminal.write("rows.csv", good + "\nbad,winter,tile,,tv\n")
+    seen = terminal.says("batch", "preview", "rows.csv", code=1)
+    assert "4 rows: 3 good, 1 refused" in seen and "3 jobs (3 tile)" in seen
+    assert "did you mean" in seen or "web" in seen
+    assert json.loads(terminal.says("batch", "list", "--json")) == []
+    repaired = (terminal.folder / "errors.csv").read_text().replace(",tv,", ",web,")
+    terminal.write("repaired.csv", repaired)
+
+    sent = terminal.run("submit", "rows.csv", "--wait", "--json")
+    assert sent.returncode == 1, "one row was refused"
+    assert json.loads(sent.stdout)["statuses"] == {"completed": 3}
+    again = json.loads(terminal.run("submit", "repaired.csv", "--wait", "--json").stdout)
+    assert (again["accepted"], again["statuses"]) == (1, {"completed": 4})
+    assert "3 unchanged" in terminal.says("batch", "send", "rows.csv", code=1)
+    (batch,) = json.loads(terminal.says("batch", "list", "--json"))
+    assert "expanded" in terminal.says("batch", "show", batch["batch_id"])
+    assert "Asked for an end" in terminal.says("batch", "cancel", batch["batch_id"])
+
+
+def test_a_request_is_sent_once_however_often(terminal: Terminal) -> None:
+    terminal.write_library(LIBRARY)
+    terminal.says("library", "publish", "library")
+    terminal.write("one.json", json.dumps(ask(variants=2)))
+    first = json.loads(terminal.run("submit", "one.json", "--wait", "--json").stdout)
+    again = json.loads(terminal.run("submit", "one.json", "--json").stdout)
+    assert first["statuses"] == {"completed": 2} and again["jobs"] == first["jobs"]
+    other = json.loads(terminal.run("submit", "one.json", "--key", "another", "--json").stdout)
+    assert other["request_id"] != first["request_id"]
+    terminal.write("wrong.json", json.dumps(ask() | {"campain": "x"}))
+    assert "did you mean campaign?" in terminal.says("submit", "wrong.json", code=1)
+
+
+def test_keys_links_and_limits(terminal: Terminal) -> None:
+    token = terminal.says("key", "create", "rita", "--role", "requester").strip()
+    assert "/sign-in?token=" in terminal.says("link", "/review")
+    (rita,) = [key for key in json.loads(terminal.says("key", "list", "--json")) if key["principal"] == "rita"]
+    owner = terminal.environment["CALOTYPE_KEY"]
+    terminal.environment["CALOTYPE_KEY"] = token
+    assert "may not publish" in terminal.says("library", "publish", str(ROOT / "deploy/library"), code=1)
+    terminal.environment["CALOTYPE_KEY"] = owner
+    terminal.says("key", "revoke", rita["key_id"])
+    terminal.environment["CALOTYPE_KEY"] = token
+    assert "needs a key" in terminal.says("library", "list", code=1)
+    workspaces = json.loads(terminal.says("workspace", "list", "--json"))
+    (mine,) = [one["workspace"] for one in workspaces if one["name"] == terminal.folder.name]
+    terminal.says("workspace", "limit", mine, "--jobs-per-day", "3")
+    assert "jobs_per_day 3" in terminal.says("workspace", "list")
+
+
+def test_where_nothing_runs_the_way_to_start_it_is_said(terminal: Terminal, tmp_path: Path) -> None:
+    terminal.environment["CALOTYPE_DATA"] = str(tmp_path / "nothing")
+    assert "calotype up" in terminal.says("library", "list", code=1)
+    terminal.environment["CALOTYPE_URL"] = "http://127.0.0.1:9"
+    assert "does not answer" in terminal.says("library", "list", code=1)
