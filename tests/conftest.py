@@ -1,5 +1,7 @@
 """What holds for every test: tests that need a browser are named where there is none, never silently left out."""
 
+import os
+
 import pytest
 
 from tests.run import NOT_RUN
@@ -14,14 +16,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if EXECUTABLE is None:
         config.hook.pytest_deselected(items=browser)
         items[:] = [item for item in items if item not in browser]
-        config.stash[MISSED] = [item.nodeid for item in browser]
-        NOT_RUN.parent.mkdir(exist_ok=True)
-        NOT_RUN.write_text("".join(f"{item.nodeid}: there is no Chromium\n" for item in browser))
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    for name in config.stash.get(MISSED, []):
-        terminalreporter.line(f"NOT RUN {name}: there is no Chromium")
-
-
-MISSED = pytest.StashKey[list[str]]()
+        if os.environ.get("PYTEST_XDIST_WORKER", "gw0") == "gw0":  # every worker collects the same
+            NOT_RUN.parent.mkdir(exist_ok=True)
+            with NOT_RUN.open("a") as file:
+                file.writelines(f"{item.nodeid}: there is no Chromium\n" for item in browser)
