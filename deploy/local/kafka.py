@@ -59,21 +59,21 @@ broker.heartbeat.interval.ms=1000
 """
 # The session time-out is what a start after a kill waits for: until then the node's old registration stands.
 
+# At info a start tells a thousand lines about nothing that went wrong.
 LOGGING = """\
 status=warn
 appender.console.type=Console
 appender.console.name=console
 appender.console.layout.type=PatternLayout
 appender.console.layout.pattern=%d{ISO8601} %p %c{1}: %m%n
-rootLogger.level=info
+rootLogger.level=warn
 rootLogger.appenderRef.console.ref=console
-# A line a topic and partition at each start, about nothing that went wrong.
-logger.log.name=org.apache.kafka.storage.internals.log
-logger.log.level=warn
-logger.config.name=org.apache.kafka.common.config.AbstractConfig
-logger.config.level=warn
-logger.kafkaconfig.name=kafka.server.KafkaConfig
-logger.kafkaconfig.level=warn
+logger.raft.name=kafka.server.KafkaRaftServer
+logger.raft.level=info
+logger.broker.name=kafka.server.BrokerServer
+logger.broker.level=info
+logger.signal.name=org.apache.kafka.common.utils.LoggingSignalHandler
+logger.signal.level=info
 """
 
 MEMORY = ["-Xms64m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:ReservedCodeCacheSize=64m", "-XX:MaxDirectMemorySize=128m"]
@@ -184,6 +184,7 @@ class Kafka:
                 *(options or []),
                 "-XX:+ExitOnOutOfMemoryError",
                 "-XX:-UsePerfData",
+                "-Xlog:aot*=error",  # it warns of single stubs that it cannot take from its cache
                 f"-Djava.io.tmpdir={self.folder / 'tmp'}",
                 f"-Dlog4j2.configurationFile={self.folder / 'log4j2.properties'}",
                 "-cp",
