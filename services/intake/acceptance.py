@@ -236,6 +236,7 @@ def rejected(origin: Origin, problems: Sequence[Problem], *, now: datetime) -> R
         cause_id=origin.cause,
         occurred_at=now,
         workspace=origin.workspace,
+        client_reference=origin.client_reference,
         traceparent=origin.traceparent,
         subject=str(origin.request_id),
         request_id=origin.request_id,

@@ -37,6 +37,7 @@ class Origin:
     row_key: str | None = None
     supersedes: UUID | None = None
     traceparent: str | None = None
+    client_reference: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,15 +161,14 @@ def late(asked: ImageRequested, now: datetime) -> Problem | None:
 
 
 def _campaign(asked: ImageRequested, shelf: Shelf, found: Findings) -> Campaign | None:
-    names = shelf.references(Campaign)
     if asked.campaign is None:
         what = "a campaign chooses template, recipes and rubric"
-        found.add("missing_field", what, "campaign", suggest("", names))
+        found.add("missing_field", what, "campaign", suggest("", shelf.references(Campaign)))
         return None
     campaign = shelf.find(Campaign, asked.campaign) if _is_reference(asked.campaign) else None
     if campaign is None:
         what = f"there is no campaign {asked.campaign!r}"
-        found.add("unknown_campaign", what, "campaign", suggest(asked.campaign, names))
+        found.add("unknown_campaign", what, "campaign", suggest(asked.campaign, shelf.references(Campaign)))
     return campaign
 
 

@@ -21,6 +21,7 @@ from shared.topics import Topic
 
 TYPE = "calotype.ImageRequested"
 STRUCTURED = "application/cloudevents+json"
+MAX_REFERENCE = 200  # as in the body
 NO_WORKSPACE = UUID(int=0)
 
 
@@ -51,11 +52,18 @@ def decode_foreign(record: Any, _: Topic) -> Foreign:
     if attributes.get("type") != TYPE:
         what = f"{attributes.get('type')!r} is not known here"
         problems.append(Problem(code="unknown_type", what=what, where="type", remedy=f"send {TYPE}"))
+    reference = attributes.get("clientreference") or None
+    if reference is not None and (len(reference) > MAX_REFERENCE or CONTROL.search(reference)):
+        what = f"is longer than {MAX_REFERENCE} characters, or holds what is not text"
+        problems.append(Problem(code="malformed", what=what, where="clientreference", remedy="a plain short text does"))
+        reference = None
     asked = read(data)
     if isinstance(asked, list):
         problems += asked
-    elif asked.client_reference is None and attributes.get("clientreference"):
-        asked = asked.model_copy(update={"client_reference": attributes["clientreference"][:200]})
+    elif asked.client_reference is None:
+        asked = asked.model_copy(update={"client_reference": reference})
+    else:
+        reference = asked.client_reference
     traceparent = attributes.get("traceparent")
     origin = Origin(
         request_id=ids.request_id_for_kafka(workspace, source, event_id),
@@ -64,6 +72,7 @@ def decode_foreign(record: Any, _: Topic) -> Foreign:
         cause=event_id,
         kind="kafka",
         id=f"{source} {event_id}",
+        client_reference=reference,
     )
     return Foreign(
         origin=origin,
