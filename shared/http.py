@@ -69,6 +69,14 @@ def problem(
     return JSONResponse(body, status, media_type="application/problem+json", headers=dict(headers or {}))
 
 
+def unavailable(error: Unavailable) -> JSONResponse:
+    """The answer while a dependency is away."""
+    return problem(
+        503, "unavailable", f"{error.dependency} is away; nothing was done",
+        remedy="send the same request again", headers={"Retry-After": RETRY_AFTER},
+    )  # fmt: skip
+
+
 class Gate:
     """Finds out who calls and refuses who may not: `Depends(gate.needs(May.READ))`."""
 
@@ -148,7 +156,7 @@ class Gate:
         if given is None and "form" in request.headers.get("content-type", ""):
             given = str((await request.form()).get("csrf", ""))
         expected = identity.csrf_token(session, secret=self.secret)
-        if given is None or not hmac.compare_digest(given, expected):
+        if given is None or not hmac.compare_digest(given.encode(), expected.encode()):
             raise HttpProblem(
                 "forbidden", "the page's token is missing or old", where="X-CSRF-Token", remedy="reload the page"
             )
@@ -233,10 +241,7 @@ def _explain_failures(app: FastAPI, stage: str) -> None:
     @app.exception_handler(Unavailable)
     async def on_unavailable(_: Request, error: Unavailable) -> JSONResponse:
         log.warning("http.unavailable", dependency=error.dependency, cause=error.cause)
-        return problem(
-            503, "unavailable", f"{error.dependency} is away; nothing was done",
-            remedy="send the same request again", headers={"Retry-After": RETRY_AFTER},
-        )  # fmt: skip
+        return unavailable(error)
 
     @app.exception_handler(RequestValidationError)
     async def on_invalid(_: Request, error: RequestValidationError) -> JSONResponse:

@@ -38,6 +38,7 @@ MAX_LOSSES = 8
 POLL_SECONDS = 0.5  # other instances' rows; this process's own front wakes the worker directly
 GROUP_ROWS = 64
 GROUP_SECONDS = 0.005
+SETTLE_SECONDS = 2.0  # more, for the settlement of what was finished last
 FINISH_SECONDS = 15.0  # what ends within this after SIGTERM is finished, the rest released
 
 
@@ -253,21 +254,21 @@ class Worker:
         self._stopping = True
         self._wake.set()
         deadline = time.monotonic() + within
+        if self._loops:
+            # A claim under way may be committed: cut off, its rows would wait for their leases and count as lost.
+            await asyncio.wait(self._loops[:1], timeout=within)
         if self._running:
-            await asyncio.wait(self._running, timeout=within)
+            await asyncio.wait(self._running, timeout=max(0.0, deadline - time.monotonic()))
         for task in self._running:
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
-        while (self._settling.qsize() or self._unsettled()) and time.monotonic() < deadline + 2:
-            await asyncio.sleep(GROUP_SECONDS)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._settling.join(), max(0.0, deadline - time.monotonic()) + SETTLE_SECONDS)
         for loop in self._loops:
             loop.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
         if self.held:
             await self._release(list(self.held.values()))
-
-    def _unsettled(self) -> bool:
-        return any(task.get_name().endswith("-settling") for task in asyncio.all_tasks())
 
     async def _release(self, leases: Sequence[Leased]) -> None:
         with contextlib.suppress(Unavailable):
@@ -305,20 +306,20 @@ class Worker:
                 self.waiting_for = None
             except Unavailable as error:
                 self.waiting_for = error.dependency
-                await backoff.wait()
+                await self._pause(backoff.next())
                 continue
             except Exception:
                 log.exception("work.claim_failed", stage=self.stage)
-                await backoff.wait()
+                await self._pause(backoff.next())
                 continue
             self._begin(claimed)
             self.backlog = len(claimed) >= room
             if not self.backlog:
                 await self._pause()
 
-    async def _pause(self) -> None:
+    async def _pause(self, seconds: float = POLL_SECONDS) -> None:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), POLL_SECONDS)
+            await asyncio.wait_for(self._wake.wait(), seconds)
         self._wake.clear()
 
     async def _claim(self, many: int) -> list[Leased]:
@@ -423,11 +424,18 @@ class Worker:
                     group.append(await asyncio.wait_for(self._settling.get(), left))
                 except TimeoutError:
                     break
-            task = asyncio.create_task(self._settle(group), name=f"{self.stage}-settling")
+            task = asyncio.create_task(self._settle_group(group), name=f"{self.stage}-settling")
             await asyncio.shield(task)
 
     def _group_rows(self) -> int:
         return GROUP_ROWS if self.run is not None else self._capacity()
+
+    async def _settle_group(self, group: Sequence[tuple[Leased, Outcome]]) -> None:
+        try:
+            await self._settle(group)
+        finally:
+            for _ in group:
+                self._settling.task_done()
 
     async def _settle(self, group: Sequence[tuple[Leased, Outcome]]) -> None:
         backoff = Backoff()

@@ -16,12 +16,13 @@ from typing import Any, Protocol
 import structlog
 import uvicorn
 from fastapi import FastAPI
+from fastapi.responses import JSONResponse
 from opentelemetry.sdk.trace import TracerProvider
 
 from shared.blobs import Blobs, open_blobs
 from shared.bus import Bus
 from shared.errors import Unavailable
-from shared.http import Check, Gate, create_app
+from shared.http import Check, Gate, create_app, unavailable
 from shared.kafka import Producer, connection_options
 from shared.observability import configure_logs, configure_traces
 from shared.outbox import Outbox
@@ -232,7 +233,7 @@ async def _until_ready(
             await build(service)
             await service.start()
         except Unavailable as error:
-            face.waits_for = str(error)
+            face.waits_for = error
             log.warning("service.waits", dependency=error.dependency, cause=error.cause)
             if service is not None:
                 await service.stop()
@@ -250,23 +251,21 @@ class _Face:
     def __init__(self, stage: str) -> None:
         self.stage = stage
         self.app: FastAPI | None = None
-        self.waits_for = "is starting"
+        self.waits_for = Unavailable(stage, "it is starting")
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if self.app is not None:
             await self.app(scope, receive, send)
-            return
-        if scope["type"] != "http":
-            return
-        alive = scope["path"] == "/livez"
-        body = f'{{"stage":"{self.stage}","ready":false,"dependencies":"{_plain(self.waits_for)}"}}'.encode()
-        headers = [(b"content-type", b"application/json"), (b"retry-after", b"2")]
-        await send({"type": "http.response.start", "status": 200 if alive else 503, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+        elif scope["type"] == "http":
+            await self._answer(scope["path"])(scope, receive, send)
 
-
-def _plain(text: str) -> str:
-    return "".join(c for c in text if c.isprintable() and c not in '"\\')
+    def _answer(self, path: str) -> JSONResponse:
+        if path == "/livez":
+            return JSONResponse({"status": "alive", "stage": self.stage})
+        if path.endswith("/readyz"):
+            dependencies = {self.waits_for.dependency: self.waits_for.cause}
+            return JSONResponse({"stage": self.stage, "ready": False, "dependencies": dependencies}, 503)
+        return unavailable(self.waits_for)
 
 
 class _Server(uvicorn.Server):

@@ -118,3 +118,11 @@ def test_a_reference_of_the_sender_is_kept() -> None:
     assert asked is not None and asked.client_reference == "order 7"
     asked = decoded(binary(GOOD | {"client_reference": "mine"}, clientreference="order 7")).asked
     assert asked is not None and asked.client_reference == "mine"
+    assert decoded(binary({"nonsense": 1}, clientreference="order 7")).origin.client_reference == "order 7"
+
+
+@pytest.mark.parametrize("reference", ["a\x00b", "x" * 201])
+def test_a_reference_that_no_event_could_carry_is_refused(reference: str) -> None:
+    found = decoded(binary(clientreference=reference))
+    assert faults(binary(clientreference=reference)) == [("malformed", "clientreference")]
+    assert (found.asked, found.origin.client_reference) == (None, None)

@@ -9,6 +9,7 @@ from typing import Any
 
 import asyncpg
 import pytest
+from aiokafka import AIOKafkaProducer
 from aiokafka.errors import MessageSizeTooLargeError
 
 from deploy.local.servers import EmbeddedServers
@@ -16,9 +17,9 @@ from shared.bus import UnsafeSubscriber
 from shared.errors import Unavailable
 from shared.events import CancelRequested, JobCancelled
 from shared.kafka import Record
-from shared.leases import Leased, NewWork, Outcome, Worker, enqueue
+from shared.leases import Leased, NewWork, Outcome, Worker, enqueue, queries
 from shared.outbox import EventTooLarge, Transaction
-from shared.postgres import STAGES_WITH_DATABASE, transaction, workspace_transaction
+from shared.postgres import STAGES_WITH_DATABASE, Connection, transaction, workspace_transaction
 from shared.topics import CANCELS_REQUESTED, JOBS_ENDED
 from tests.live.stage import TestStage, eventually, open_stage
 
@@ -123,6 +124,67 @@ async def test_a_partition_with_too_many_bad_records_stops_its_consumer_until_to
         if stage.bus.waiting_for():
             stage.bus.resume("g")
         await eventually(lambda: _is(count(stage), 1))
+
+
+async def test_bad_records_that_are_few_among_good_ones_stop_nobody(servers: EmbeddedServers) -> None:
+    async with open_stage(servers) as stage:
+        topic = stage.prefix + CANCELS_REQUESTED.name
+        mixed = []
+        for number in range(400):  # one fetch, in which every tenth is bad: twice as many as could stop anybody
+            event = cancel()
+            headers = [("ce_type", b"nonsense")] if number % 10 == 0 else event.headers()
+            mixed.append(Record(topic, b"one-key", headers, event.body()))
+        await stage.producer.deliver(mixed)
+        tombstones(stage)
+        await stage.start_bus()
+        await eventually(lambda: _is(count(stage), 360))
+        await eventually(lambda: _letters(stage, 40))
+        assert stage.bus.waiting_for() == {}
+
+
+async def test_records_no_producer_of_ours_would_send_are_dead_letters_and_their_neighbours_go_on(
+    servers: EmbeddedServers,
+) -> None:
+    async with open_stage(servers) as stage:
+        topic = stage.prefix + CANCELS_REQUESTED.name
+        strange = AIOKafkaProducer(
+            bootstrap_servers=stage.settings.kafka_bootstrap, compression_type="gzip", max_request_size=8 * 2**20
+        )
+        await strange.start()
+        try:
+            nothing = strange.create_batch()
+            nothing.append(key=None, value=None, timestamp=None)
+            await (await strange.send_batch(nothing, topic, partition=0))
+            # Compressed it is small enough for the broker; as it is no dead letter can be so large.
+            await strange.send_and_wait(topic, b"{" * 5_000_000, key=b"k", headers=[("ce_id", b"large")], partition=1)
+        finally:
+            await strange.stop()
+        await stage.publish(*(cancel() for _ in range(10)))
+        tombstones(stage)
+        await stage.start_bus()
+        await eventually(lambda: _is(count(stage), 10))
+        await eventually(lambda: _letters(stage, 2))
+        letters = {letter.value[:1]: letter for letter in await stage.records(CANCELS_REQUESTED.dead_letters)}
+        assert letters[b""].value == b""
+        headers = dict(letters[b"{"].headers)
+        assert (headers["calotype-cut"], headers["ce_id"]) == (b"5000000", b"large")
+        assert headers["calotype-origin"].endswith(b".cancels-requested.v1/1/0")
+
+
+async def test_an_event_that_cannot_be_written_is_the_dead_letter_of_what_caused_it_alone(
+    servers: EmbeddedServers,
+) -> None:
+    async with open_stage(servers) as stage:
+
+        @stage.bus.transform(CANCELS_REQUESTED, group="g")
+        async def on_cancel_requested(event: CancelRequested) -> list[JobCancelled]:
+            return [cancelled(event.request_id, client_reference="\ud800" if event.by == "poison" else event.by)]
+
+        await stage.publish(cancel(), cancel("poison"), cancel())
+        await stage.start_bus()
+        await eventually(lambda: _letters(stage, 1))
+        await eventually(lambda: _letters_of(stage, JOBS_ENDED.name, 2))
+        await eventually(lambda: _is(stage.committed(CANCELS_REQUESTED, "g"), 3))
 
 
 async def test_the_producer_is_renewed_after_a_refusal_and_what_follows_leaves(servers: EmbeddedServers) -> None:
@@ -257,6 +319,36 @@ async def test_a_worker_that_stops_gives_back_what_it_could_not_finish_at_no_cos
         await running.stop(within=0.1)
         row = await stage.pool.fetchrow("select holder, failures, losses, ready_at <= clock_timestamp() from work")
         assert row is not None and tuple(row) == (None, 0, 0, True)
+
+
+async def test_a_worker_told_to_stop_while_its_claim_commits_leaves_no_lease_behind(servers: EmbeddedServers) -> None:
+    async with open_stage(servers) as stage:
+        committed, answered = asyncio.Event(), asyncio.Event()
+
+        async def run(lease: Leased) -> Outcome:
+            return Outcome(name="done")
+
+        async def claim(_: Connection, many: int) -> list[Leased]:
+            async with transaction(stage.pool) as own:
+                rows = queries.claim(own, kinds=["k"], many=many, holder=running.holder, lease=60.0)
+                leases = [Leased(**dict(row)) async for row in rows]
+            if leases:
+                committed.set()
+                await answered.wait()
+            return leases
+
+        running = worker(stage, run, lease=60)
+        running.claim = claim
+        async with transaction(stage.pool) as connection:
+            await enqueue(connection, [NewWork(work_id=uuid.uuid4(), kind="k", workspace=uuid.uuid4(), payload="{}")])
+        await running.start()
+        await committed.wait()
+        stopping = asyncio.create_task(running.stop())
+        await asyncio.wait({stopping}, timeout=0.2)
+        answered.set()
+        await stopping
+        row = await stage.pool.fetchrow("select holder, outcome, losses from work")
+        assert row is not None and tuple(row) == (None, "done", 0)
 
 
 async def test_postgres_refusing_for_a_while_delays_a_batch_and_dead_letters_nothing(servers: EmbeddedServers) -> None:
