@@ -31,6 +31,7 @@ def request(told: dict[str, Any], name: str, **fields: Any) -> CloudEvent:
             "datacontenttype": "application/json",
             "workspace": told["workspace"],
             "clientreference": f"our {name}",
+            "traceparent": f"00-{told['trace']}-00f067aa0ba902b7-01",
             "partitionkey": name,
         },
         told["ask"] | fields,

@@ -330,6 +330,8 @@ class Studio:
                 answer = None
             if answer is None or answer.status_code == 503:
                 self.refused += 1
+                if answer is not None:
+                    assert_says_when_to_come_again(answer)
                 return None
             assert answer.is_success, f"{method} {path}: {answer.status_code} {answer.text}"
             return (answer.json(),)
@@ -426,6 +428,15 @@ class Studio:
     @property
     def folder(self) -> Path:
         return self.pipeline.data.published / str(self.workspace)
+
+
+def assert_says_when_to_come_again(answer: httpx.Response) -> None:
+    assert answer.status_code == 503, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert int(answer.headers["retry-after"]) > 0
+    told = answer.json()
+    assert (told["type"], told["status"]) == ("urn:calotype:problem:unavailable", 503)
+    assert told["detail"] and told["remedy"]
 
 
 @contextmanager

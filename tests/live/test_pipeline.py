@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from deploy.local.supervisor import STAGES
@@ -26,10 +25,20 @@ from shared.topics import (
     Topic,
 )
 from tests.live.delivered import assert_each_once, facts_of
-from tests.live.pipeline import FILES_OF_AN_ASSET, PARTITIONS, Pipeline, Studio, ask, pipeline, sheet
+from tests.live.pipeline import (
+    FILES_OF_AN_ASSET,
+    PARTITIONS,
+    Pipeline,
+    Studio,
+    ask,
+    assert_says_when_to_come_again,
+    pipeline,
+    sheet,
+)
 from tests.live.stage import eventually
 
 OUTSIDER = Path(__file__).with_name("outsider.py")
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 pytestmark = pytest.mark.timeout(300)
 
 
@@ -64,10 +73,11 @@ async def test_a_stranger_with_the_cloudevents_sdk_orders_hears_and_fetches(runn
         for file in files:
             assert (file["without_key"], file["redirect"], file["status"]) == (401, 307, 200)
             assert {name: file[name] for name in ("media_type", "bytes", "sha256")} == file["said"]
-    ((_, rejected),) = [(name, event) for name, event in events.items() if name[0] == "RequestRejected"]
+    rejected = events["RequestRejected", "our wrong"]
     assert rejected["data"]["origin_id"] == "/pim/of/strangers wrong"
     (problem,) = rejected["data"]["problems"]
     assert "channels" in problem["where"] and problem["remedy"]
+    assert {event["traceparent"].split("-")[1] for event in seen["events"]} == {TRACE}
 
 
 async def talk_to_a_stranger(studio: Studio) -> dict[str, Any]:
@@ -79,6 +89,7 @@ async def talk_to_a_stranger(studio: Studio) -> dict[str, Any]:
         "prefix": running.prefix,
         "workspace": str(studio.workspace),
         "token": key["token"],
+        "trace": TRACE,
         "ask": ask("A stranger's headline"),
     }
     # -I: neither this folder nor PYTHONPATH leads to us.
@@ -251,6 +262,7 @@ ASKED: list[tuple[str, str, dict[str, Any]]] = [
 
 
 async def test_postgres_away_is_said_and_nothing_accepted_is_lost(running: Pipeline) -> None:
+    """A service that has to start without it waits for it, and says so."""
     async with running.studio() as studio:
         dead = await running.dead()
         await studio.send_file("before", rows=15)
@@ -259,6 +271,7 @@ async def test_postgres_away_is_said_and_nothing_accepted_is_lost(running: Pipel
             for method, path, content in ASKED:
                 assert_says_when_to_come_again(await studio.admin.request(method, path, **content))
             await studio.order("meanwhile", requests=5)  # Kafka holds it
+            await running.signal("publisher", signal.SIGKILL)
             await eventually(lambda: all_wait_for(running, "postgres", stages=STAGES_WITH_DATABASE))
         await all_of_it_arrives(studio, requests=20, dead=dead)
 
@@ -278,7 +291,7 @@ async def test_a_postgres_that_answers_nothing_delays_and_loses_nothing(running:
 
 
 async def test_kafka_away_is_said_and_nothing_accepted_is_lost(running: Pipeline) -> None:
-    """What is committed is accepted, and waits in the outbox."""
+    """What is committed is accepted, and waits in the outbox; a service that has to start without Kafka waits too."""
     async with running.studio() as studio:
         dead = await running.dead()
         await studio.send_file("before", rows=15)
@@ -286,6 +299,7 @@ async def test_kafka_away_is_said_and_nothing_accepted_is_lost(running: Pipeline
         async with running.without("kafka"):
             await studio.submit_all([f"meanwhile {number}" for number in range(5)])
             assert studio.refused == 0
+            await running.signal("publisher", signal.SIGKILL)
             await eventually(lambda: all_wait_for(running, "kafka", stages=STAGES))
         await all_of_it_arrives(studio, requests=20, dead=dead)
 
@@ -309,20 +323,12 @@ async def test_the_object_store_away_is_said_and_nothing_accepted_is_lost(runnin
         await all_of_it_arrives(studio, requests=20, dead=dead)
 
 
-def assert_says_when_to_come_again(answer: httpx.Response) -> None:
-    assert answer.status_code == 503, answer.text
-    assert answer.headers["content-type"] == "application/problem+json"
-    assert int(answer.headers["retry-after"]) > 0
-    told = answer.json()
-    assert (told["type"], told["status"]) == ("urn:calotype:problem:unavailable", 503)
-    assert told["detail"] and told["remedy"]
-
-
 async def all_wait_for(running: Pipeline, dependency: str, *, stages: tuple[str, ...]) -> bool:
     """Whether every stage that needs it says that it is not ready, and why."""
     async with running.client() as client:
         answers = await asyncio.gather(*(client.get(f"/v1/stages/{stage}/readyz") for stage in stages))
-    return all(a.status_code == 503 and a.json()["dependencies"][dependency] != "ok" for a in answers)
+    told = [answer.json().get("dependencies", {}) for answer in answers if answer.status_code == 503]
+    return [stage_told.get(dependency, "ok") != "ok" for stage_told in told] == [True] * len(stages)
 
 
 async def all_of_it_arrives(studio: Studio, *, requests: int, dead: int) -> None:
