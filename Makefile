@@ -7,6 +7,8 @@ BIN := .venv/bin
 UV_VERSION := 0.13.9
 UV := .venv/uv/bin/uv
 export UV_PYTHON := $(BIN)/python
+# On a terminal uv draws a bar for each download; elsewhere it would list every package.
+QUIET := $(shell test -t 2 || echo --quiet)
 
 # The demo needs no torch; where the developers' environment is already there, it has all that the demo needs.
 ENVIRONMENT := $(if $(wildcard .venv/dev.stamp),.venv/dev.stamp,.venv/local.stamp)
