@@ -60,7 +60,7 @@ def jobs(
 
 def _list(found: Sequence[Mapping[str, Any]]) -> Table:
     table = Table("job", "what", "", "state", "why", box=None, header_style="dim", padding=(0, 2, 0, 0))
-    table.columns[0].overflow = "fold"
+    table.columns[0].no_wrap = True
     for job in found:
         variant = f"v{job['variant']}" if job["variant"] else ""
         table.add_row(job["job_id"], name_of(job), variant, mark(state_of(job)), job["why"])

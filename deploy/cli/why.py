@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Annotated, Any
 
 import typer
@@ -13,7 +14,7 @@ from deploy.cli.client import connected
 from deploy.cli.options import DATA, AsJson, DataOption, WorkspaceOption
 from deploy.cli.trace import mark
 
-SAME = ("status", "cause", "owner", "moves", "command")
+SAME = ("status", "cause", "owner", "moves")
 
 
 def why(
@@ -30,7 +31,7 @@ def why(
     if as_json:
         typer.echo(json.dumps(found))
         return
-    Console(highlight=False).print(drawn(found))
+    Console(highlight=False).print(drawn(found), crop=False)
 
 
 def drawn(found: Mapping[str, Any]) -> RenderableType:
@@ -59,9 +60,23 @@ def _cause(jobs: Sequence[Mapping[str, Any]]) -> RenderableType:
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
-    for name in ("cause", "owner", "moves"):
-        if job[name]:
-            table.add_row(name, job[name])
+    for name, words in (("cause", job["cause"]), ("since", _since(jobs)), ("owner", job["owner"])):
+        if words:
+            table.add_row(name, words)
+    table.add_row("moves", job["moves"] or "no more")
+    parts: list[RenderableType] = [Text.assemble(mark(job["status"]), "   ", (what, "bold")), table]
     if job["command"]:
-        table.add_row("try", Text(job["command"], "bold"))
-    return Group(Text.assemble(mark(job["status"]), "   ", (what, "bold")), table)
+        others = "" if len({one["command"] for one in jobs}) == 1 else "   (and so for each)"
+        # One line whatever the width: it is there to be copied.
+        line = Text.assemble(("try    ", "dim"), (job["command"], "bold"), (others, "dim"))
+        line.no_wrap, line.overflow = True, "ignore"
+        parts.append(line)
+    return Group(*parts)
+
+
+def _since(jobs: Sequence[Mapping[str, Any]]) -> str | None:
+    times = sorted(datetime.fromisoformat(job["since"]) for job in jobs if job["since"])
+    if not times:
+        return None
+    first, last = (f"{at:%H:%M:%S}" for at in (times[0], times[-1]))
+    return f"{first} UTC" if first == last else f"{first} to {last} UTC"

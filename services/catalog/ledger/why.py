@@ -74,19 +74,27 @@ class Situation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Why:
-    """`moves` says when it goes on; `command` is the one that helps, None where nobody needs to do anything."""
+    """`moves` ends the sentence "it moves …", None where it never will; `command` the one that helps, if any.
+
+    `since` stands apart from the cause, so that jobs of one cause can be told together.
+    """
 
     cause: str
     owner: str
-    moves: str
+    moves: str | None
     command: str | None = None
+    since: datetime | None = None
 
     @property
     def sentence(self) -> str:
-        return f"{self.cause}; {self.moves}"
+        return f"{self.said}; moves {self.moves}" if self.moves else self.said
+
+    @property
+    def said(self) -> str:
+        """The cause and since when: enough for a line in a list."""
+        return f"{self.cause} since {self.since:%H:%M:%S} UTC" if self.since else self.cause
 
 
-NEVER = "it has ended"
 WAITS: dict[WaitingOn, tuple[str, str, str]] = {
     WaitingOn.WORKER: ("waits for a free worker", "the pipeline", "when a worker takes it"),
     WaitingOn.RATE: ("held by its backend's rate limit", "the backend's limit", "when the limit allows"),
@@ -120,36 +128,37 @@ def _in_flight(now: Situation) -> Why:
     if note is None:
         verb = "waits for" if now.status is JobStatus.PENDING else "is with"
         return Why(
-            cause=f"{verb} {now.stage} since {now.since:%H:%M:%S} UTC",
+            cause=f"{verb} {now.stage}",
             owner=f"{now.stage}",
             moves=f"as soon as {now.stage} gets to it",
             command=f"calotype logs {now.stage}",
+            since=now.since,
         )
     if note.waiting_on is None or note.waiting_on not in WAITS:
         steps = f", step {note.step} of {note.steps}" if note.steps else ""
         again = f", attempt {note.attempt}" if note.attempt > 1 else ""
-        return Why(cause=f"{now.stage} works on it{steps}{again}", owner=f"{now.stage}", moves="it is moving")
+        return Why(cause=f"{now.stage} works on it{steps}{again}", owner=f"{now.stage}", moves="now", since=note.at)
     cause, owner, moves = WAITS[note.waiting_on]
-    said = f"{cause} ({note.detail})" if note.detail else cause
     return Why(
-        cause=f"{said} since {note.at:%H:%M:%S} UTC", owner=owner, moves=moves, command=f"calotype logs {now.stage}"
+        cause=f"{cause} ({note.detail})" if note.detail else cause,
+        owner=owner,
+        moves=moves,
+        command=f"calotype logs {now.stage}",
+        since=note.at,
     )
 
 
 def _completed(now: Situation) -> Why:
     ruled = now.ruled
     if ruled is None:
+        cause, owner, moves = WAITS[WaitingOn.REVIEW]
         asset = f"?asset={now.asset_id}" if now.asset_id else ""
-        return Why(
-            cause=f"waits for a person's decision since {now.since:%H:%M:%S} UTC",
-            owner="the reviewers",
-            moves="when somebody decides",
-            command=f"open {now.public_url}/review{asset}",
-        )
+        command = f"open {now.public_url}/review{asset}"
+        return Why(cause=cause, owner=owner, moves=moves, command=command, since=now.since)
     return Why(
-        cause=f"{ruled.by} {SAID[ruled.decision]} at {ruled.at:%H:%M:%S} UTC",
+        cause=f"{ruled.by} {SAID[ruled.decision]} it at {ruled.at:%H:%M:%S} UTC",
         owner=ruled.by,
-        moves=f"a fact from {ruled.undo_until:%H:%M:%S} UTC on, unless it is taken back",
+        moves=f"at {ruled.undo_until:%H:%M:%S} UTC, unless it is taken back before",
     )
 
 
@@ -166,38 +175,35 @@ def _approved(now: Situation) -> Why:
                 )
     if now.placed:
         where = ", ".join(f"{p.state} to {p.target}" for p in now.placed)
-        return Why(cause=f"{by}; {where}", owner="nobody: it is done", moves=NEVER)
+        return Why(cause=f"{by}; {where}", owner="nobody, it is done", moves=None)
     return Why(
         cause=f"{by}; no target has it yet",
         owner="publisher",
-        moves="when publisher delivers it; at once, unless no target takes it",
+        moves="when publisher delivers it, if any target takes it",
         command="calotype logs publisher",
     )
 
 
 def _rejected(now: Situation) -> Why:
     if now.ruled is None:
-        return Why(cause=f"rejected ({now.reason})", owner="the reviewers", moves=NEVER)
+        return Why(cause=f"rejected ({now.reason})", owner="the reviewers", moves=None)
     words = f": {now.ruled.reason}" if now.ruled.reason else ""
-    return Why(
-        cause=f"{now.ruled.by} rejected it ({now.ruled.code}) at {now.ruled.at:%H:%M:%S} UTC{words}",
-        owner=now.ruled.by,
-        moves=NEVER,
-    )
+    cause = f"{now.ruled.by} rejected it ({now.ruled.code}) at {now.ruled.at:%H:%M:%S} UTC{words}"
+    return Why(cause=cause, owner=now.ruled.by, moves=None)
 
 
 def _failed(now: Situation) -> Why:
     return Why(
         cause=f"{now.reason}: {now.detail}" if now.detail else f"failed: {now.reason}",
         owner=f"{now.stage}",
-        moves=f"{NEVER}; {now.remedy}" if now.remedy else NEVER,
+        moves=f"not by itself: {now.remedy}" if now.remedy else None,
         command=f"calotype trace {now.job_id}",
     )
 
 
 def _cancelled(now: Situation) -> Why:
     by = now.reason or "somebody"
-    return Why(cause=f"cancelled by {by} at {now.since:%H:%M:%S} UTC", owner=by, moves=NEVER)
+    return Why(cause=f"cancelled by {by} at {now.since:%H:%M:%S} UTC", owner=by, moves=None)
 
 
 EXPLAIN: dict[JobStatus, Callable[[Situation], Why]] = {

@@ -70,7 +70,8 @@ def _generated(body: Body) -> str:
     last = attempts[-1] if attempts else {}
     seconds = f" in {last['seconds']:.1f} s" if last.get("seconds") is not None else ""
     cost = money(last.get("cost"), last.get("currency", ""))
-    return f"{body['model']} on {route['backend']}, {route['lane']} lane{seconds}, {cost}; {route['reason']}"
+    model = f"{body['model']} on " if body["model"] != route["backend"] else ""
+    return f"{model}{route['backend']}, {route['lane']} lane{seconds}, {cost}; {route['reason']}"
 
 
 def _processed(body: Body) -> str:
@@ -105,7 +106,7 @@ def _approved(body: Body) -> str:
 
 
 def _published(body: Body) -> str:
-    return f"{body['target']}: {len(body['receipts'])} files read back equal at {body['location']}"
+    return f"{body['target']}: {len(body['receipts'])} files, read back equal"
 
 
 def _publication_failed(body: Body) -> str:

@@ -80,6 +80,7 @@ def routes(reading: Reading) -> APIRouter:
             | costs[job_id]
             | {
                 "why": found.sentence,
+                "cause": found.cause,
                 "owner": found.owner,
                 "moves": found.moves,
                 "command": found.command,

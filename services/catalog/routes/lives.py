@@ -61,6 +61,7 @@ def routes(reading: Reading) -> APIRouter:
                         "template": row["template"],
                         "status": RANKED[row["rank"]],
                         "cause": whys[row["job_id"]].cause,
+                        "since": whys[row["job_id"]].since,
                         "owner": whys[row["job_id"]].owner,
                         "moves": whys[row["job_id"]].moves,
                         "command": whys[row["job_id"]].command,

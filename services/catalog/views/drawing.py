@@ -22,6 +22,7 @@ from services.catalog.web.view import (
 from shared.events import Brief, File, ImageGenerated, ImageProcessed, JobStatus, Lane, Verdict
 
 MARKS = {status: Mark(status.value) for status in RANKED}
+SHORT = 36  # characters that fit beside a check's name
 DECIDED = {"approve": Mark.APPROVED, "reject": Mark.REJECTED}
 
 
@@ -112,10 +113,11 @@ def check_of(verdict: Verdict) -> Check:
 
 def _measure(verdict: Verdict) -> str:
     """Short where all is well; where it is not, the sentence that says which file and what to do."""
-    if not verdict.ok or verdict.number is None:
-        return verdict.sentence
-    if verdict.unit == "bytes":
+    said = verdict.sentence.removesuffix(".")
+    if verdict.unit == "bytes" and verdict.ok and verdict.number is not None:
         return size(verdict.number) + (f" ≤ {size(verdict.limit)}" if verdict.limit else "")
+    if not verdict.ok or verdict.number is None or len(said) <= SHORT:
+        return said
     return f"{verdict.number:g} {verdict.unit or ''}".strip()
 
 

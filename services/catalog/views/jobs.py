@@ -276,7 +276,7 @@ def _entry(row: Mapping[str, Any], why: Why) -> Entry:
         job_id=row["job_id"],
         name=row_title(row),
         state=mark,
-        cause=why.cause,
+        cause=why.said,
         act=_act(row, mark),
     )
 

@@ -1,10 +1,12 @@
 """One job's drawer and one asset's life: everything the ledger says, in the order a person reads it."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+from services.catalog.domain import COMPLETED, STEPS
 from services.catalog.ledger.lives import explain, life
 from services.catalog.sql import queries as catalog
 from services.catalog.views.drawing import (
@@ -54,6 +56,7 @@ async def job_detail(connection: Connection, job: UUID, *, public_url: str) -> J
     row = rows[0]
     why = (await explain(connection, rows, public_url=public_url))[job]
     facts = await _facts(connection, row)
+    told = (await life(connection, job)).facts
     prompt, generated, processed = (facts.get(kind) for kind in ("PromptAssembled", "ImageGenerated", "ImageProcessed"))
     return JobDetail(
         job_id=job,
@@ -61,7 +64,7 @@ async def job_detail(connection: Connection, job: UUID, *, public_url: str) -> J
         state=mark_of(row["rank"], waits=row["waiting_on"] is not None),
         why=f"{why.sentence[:1].upper()}{why.sentence[1:]}.",
         command=why.command,
-        spans=tuple(spans(await _said(connection, row))),
+        spans=tuple(spans(told, now=datetime.now(UTC), waits_for=_waits_for(row, decided=_decided(told)))),
         prompt=prompt.prompt if prompt else None,
         negative_prompt=prompt.negative_prompt or None if prompt else None,
         manifest=_parameters(prompt, generated),
@@ -121,18 +124,24 @@ async def asset_life(
         decisions=tuple(_decision(d, name=name, asset=asset, viewer=viewer.name) for d in holds),
         publications=publication_lines(await _publications(connection, row)),
         facts=tuple(
-            Fact(at=fact["at"], stage=fact["stage"], words=fact["words"], event_id=UUID(fact["event_id"]))
+            Fact(
+                at=fact["at"],
+                stage=fact["stage"],
+                words=f"{said(fact['type'])}: {fact['words']}",
+                event_id=UUID(fact["event_id"]),
+            )
             for fact in told.facts
         ),
-        spans=tuple(spans(told.facts)),
+        spans=tuple(spans(told.facts, now=datetime.now(UTC), waits_for=_waits_for(row, decided=bool(holds)))),
         trace_id=told.trace_ids[0] if told.trace_ids else None,
     )
 
 
-def spans(facts: Sequence[Facts]) -> Iterator[Span]:
+def spans(facts: Sequence[Facts], *, now: datetime, waits_for: str | None) -> Iterator[Span]:
     """The job's time from its acceptance on: who worked, and what it waited for in between.
 
-    A stage's work is known to the second only for attempts; other work is the time between two facts.
+    A stage's work is known to the second only for attempts; other work is the time between two facts. What it still
+    waits for has lasted until `now`.
     """
     begin: datetime | None = None
     last: datetime | None = None
@@ -144,6 +153,18 @@ def spans(facts: Sequence[Facts]) -> Iterator[Span]:
         seconds = max(0.0, (at - last).total_seconds())
         yield from _pieces(fact, begins=(last - begin).total_seconds(), seconds=seconds)
         last = max(last, at)
+    if waits_for is not None and begin is not None and last is not None:
+        seconds = max(0.0, (now - last).total_seconds())
+        yield Span(kind="wait", words=waits_for, begins=(last - begin).total_seconds(), seconds=seconds)
+
+
+def _waits_for(row: Mapping[str, Any], *, decided: bool) -> str | None:
+    """What the job in this row waits for now; None once it has ended."""
+    if row["rank"] > COMPLETED:
+        return None
+    if row["rank"] == COMPLETED:
+        return "the undo window" if decided else "a person"
+    return STEPS[row["step"]].value
 
 
 WORK = {
@@ -190,8 +211,15 @@ async def _facts(connection: Connection, row: Mapping[str, Any]) -> dict[str, An
     return found
 
 
-async def _said(connection: Connection, row: Mapping[str, Any]) -> Sequence[Facts]:
-    return (await life(connection, row["job_id"])).facts
+def _decided(facts: Sequence[Facts]) -> bool:
+    """Whether a decision holds, made and not taken back."""
+    made = [fact["body"]["decision"] for fact in facts if fact["type"] == "ReviewRecorded"]
+    return bool(made) and made[-1] != "undo"
+
+
+def said(kind: str) -> str:
+    """`ImageGenerated` as words."""
+    return re.sub(r"(?<=.)([A-Z])", r" \1", kind).lower()
 
 
 async def _publications(connection: Connection, row: Mapping[str, Any]) -> list[Any]:
