@@ -25,6 +25,7 @@ from faststream import AckPolicy
 from faststream.kafka import KafkaBroker, KafkaMessage
 from opentelemetry.trace import Span, SpanContext, SpanKind
 
+from shared import fetching
 from shared.decoding import REPLAY_HEADER, Bad, Decoder, SetAside, decode_event
 from shared.errors import Rejected, Unavailable
 from shared.events import Event
@@ -46,8 +47,12 @@ from shared.topics import Topic
 log = structlog.get_logger()
 
 COMMIT_EVERY = 0.5  # seconds
+STOP_WITHIN = 15.0  # seconds for batches under way; what did not end comes again
+CLOSE_WITHIN = 5.0  # seconds for each call to a broker that may be away
 WINDOW = 200  # records of one partition that the bad share is taken over
 BAD_ENOUGH = 20
+KEPT_HEADERS = frozenset({"ce_id", "ce_source", "ce_type", "ce_workspace", "ce_requestid", "ce_jobid", "traceparent"})
+KEPT_BYTES = 512 * 1024  # of a record that cannot be kept whole: compressed, a broker took what no dead letter can be
 POLL_MILLISECONDS = 20  # FastStream sleeps as long again when nothing came
 SESSION_TIMEOUT_MS = 10_000
 
@@ -95,6 +100,7 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
     stop: Stop | None = None
     backoff: Backoff = field(default_factory=Backoff)
     waiting_for: str | None = None
+    running: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
     def consumer(self) -> Any:
@@ -124,11 +130,18 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
             if offsets:
                 await consumer.commit(offsets)
         except KafkaError as error:
+            # Tried again with what finishes next: without it a quiet partition would look behind for ever.
+            self.finished = offsets | self.finished
             log.warning("offsets.not_committed", group=self.group, cause=repr(error))
 
     # -- one batch
 
     async def on_batch(self, records: Sequence[Any]) -> None:
+        async with self.running:
+            if not self.bus.stopping.is_set():
+                await self._on_batch(records)
+
+    async def _on_batch(self, records: Sequence[Any]) -> None:
         started = time.perf_counter()
         if self.stop is not None:
             self._rewind(records)
@@ -147,7 +160,7 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
             # Not one record's fault, or it would have been bisected: stay loud, keep the records, try again.
             log.exception("batch.failed", group=self.group, records=len(records))
             self._rewind(records)
-            await self.backoff.wait()
+            await self._pause()
             return
         finally:
             batch.end()
@@ -161,6 +174,7 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         items: list[Item] = []
         topics = self.bus.topics_by_name
         tripped: set[TopicPartition] = set()
+        views: dict[TopicPartition, deque[bool]] = {}  # of partitions with something bad in this batch
         partitions: dict[tuple[str, int], TopicPartition] = {}
         for record in records:
             place = (record.topic, record.partition)
@@ -170,8 +184,13 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
             item = Item(record, topics[record.topic], partition)
             self._decode(item, batch)
             items.append(item)
-            if item.bad is not None and self._count_bad(item):
-                tripped.add(item.partition)
+            if item.bad is not None and partition not in views:
+                views[partition] = deque(self._window(partition), maxlen=WINDOW)
+                views[partition].extend(i.bad is not None for i in items if i.partition == partition)
+            elif views and partition in views:
+                views[partition].append(item.bad is not None)
+            if item.bad is not None and _too_bad(views[partition]):
+                tripped.add(partition)
         return items
 
     def _decode(self, item: Item, batch: "_BatchSpan") -> None:
@@ -224,7 +243,9 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
             }
             headers = [h for h in record.headers if h[0] not in extra and h[0] != REPLAY_HEADER]
             headers += [(name, value.encode(errors="replace")) for name, value in extra.items()]
-            records.append(Record(f"{record.topic}.dlq", record.key, headers, record.value))
+            # A producer takes no record with neither key nor value, though a topic may hold one.
+            value = b"" if record.key is None and record.value is None else record.value
+            records.append(Record(f"{record.topic}.dlq", record.key, headers, value))
             EVENTS_DEAD.labels(self.group, item.topic.name, item.bad.reason).inc()
             log.error(
                 "record.dead_lettered",
@@ -235,17 +256,9 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
             )
         refused = await self.bus.producer.deliver(records)
         if refused:
+            refused = await self.bus.producer.deliver([_cut(records[place]) for place in refused])
+        if refused:
             raise Unavailable("kafka", f"dead letters were refused: {next(iter(refused.values()))!r}")
-
-    def _count_bad(self, item: Item) -> bool:
-        """Notes a bad record; True when the partition's share of bad ones is past bearing."""
-        window = self._window(item.partition)
-        window.append(True)
-        bad = sum(window)
-        if bad < BAD_ENOUGH or bad * 2 <= len(window):
-            return False
-        self.stop = Stop(self.group, item.topic.name, item.record.partition, bad, len(window))
-        return True
 
     def _window(self, partition: TopicPartition) -> deque[bool]:
         window = self.windows.get(partition)
@@ -260,12 +273,10 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
             last[item.partition] = item.record.offset + 1
             if item.bad is None:
                 good[item.partition] += 1
-            elif item.bad.reason == "handler_failed":
-                self._count_bad(item)
             if item.span is not None:
                 item.span.end()
+        self._judge(items)
         for partition, number in good.items():
-            self._window(partition).extend(repeat(False, number))  # noqa: FBT003  # a deque of yes and no
             EVENTS_HANDLED.labels(self.group, self.bus.topics_by_name[partition.topic].name).inc(number)
         self.finished.update(last)
         if self.stop is not None:
@@ -277,6 +288,22 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
                 if partition in self.consumer.assignment():
                     self.consumer.seek(partition, offset)
             self.consumer.pause(*self.consumer.assignment())
+
+    def _judge(self, items: Sequence[Item]) -> None:
+        """Remembers, in their order, which records were bad; stops where a partition's share is past bearing."""
+        spoilt = {item.partition: item for item in items if item.bad is not None}
+        whole = Counter(item.partition for item in items)
+        for partition, number in whole.items():
+            window = self._window(partition)
+            if partition not in spoilt:
+                window.extend(repeat(False, number))  # noqa: FBT003  # a deque of yes and no
+                continue
+            for item in items:
+                if item.partition == partition:
+                    window.append(item.bad is not None)
+                    if item.bad is not None and self.stop is None and _too_bad(window):
+                        topic = self.bus.topics_by_name[partition.topic].name
+                        self.stop = Stop(self.group, topic, partition.partition, sum(window), len(window))
 
     def resume(self) -> bool:
         """Takes up a stopped consumer where it stopped; False if it was not stopped."""
@@ -290,8 +317,7 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         return True
 
     def _rewind(self, records: Sequence[Any]) -> None:
-        """The batch comes again, so what it showed of bad records is forgotten."""
-        self.windows.clear()
+        """The batch comes again."""
         first: dict[TopicPartition, int] = {}
         for record in records:
             first.setdefault(TopicPartition(record.topic, record.partition), record.offset)
@@ -302,7 +328,12 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
     async def _wait(self, error: Unavailable) -> None:
         self.waiting_for = error.dependency
         log.warning("consumer.waits", group=self.group, dependency=error.dependency, cause=error.cause)
-        await self.backoff.wait()
+        await self._pause()
+
+    async def _pause(self) -> None:
+        """Backs off, but holds up nobody who wants to stop."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.bus.stopping.wait(), self.backoff.next())
 
 
 class _BatchSpan:
@@ -352,6 +383,8 @@ class Bus:
         )
         self.subscriptions: list[Subscription] = []
         self.topics_by_name: dict[str, Topic] = {}
+        self.stopping = asyncio.Event()
+        fetching.install()
         self._committer: asyncio.Task[None] | None = None
 
     def transform(self, *topics: Topic, group: str) -> Callable[[Transform], Transform]:
@@ -363,20 +396,21 @@ class Bus:
 
         def register(handler: Transform) -> Transform:
             async def handle(items: list[Item]) -> None:
-                made: list[tuple[Item, Event]] = []
+                made: list[tuple[Item, Record]] = []
                 for item in items:
                     try:
                         produced = await handler(item.event)
+                        for event in produced:
+                            if event.traceparent is None:
+                                event.__dict__["traceparent"] = item.event.traceparent
+                        records = [record_of(event, prefix=self.prefix) for event in produced]
                     except Unavailable:
                         raise
                     except Exception as error:  # noqa: BLE001  # this record's own dead letter
                         item.bad = _handler_failed(error)
                         continue
-                    for event in produced:
-                        if event.traceparent is None:
-                            event.__dict__["traceparent"] = item.event.traceparent
-                        made.append((item, event))
-                refused = await self.producer.deliver([record_of(event, prefix=self.prefix) for _, event in made])
+                    made.extend(zip(repeat(item), records, strict=False))
+                refused = await self.producer.deliver([record for _, record in made])
                 for place, reason in refused.items():
                     made[place][0].bad = Bad("handler_failed", f"the broker refused what it made: {reason!r}")
 
@@ -470,13 +504,27 @@ class Bus:
         self._committer = asyncio.create_task(self._commit_forever(), name="offset-committer")
 
     async def stop(self) -> None:
-        """Stops reading, lets running batches end, commits what is finished."""
+        """Stops reading, lets running batches end, commits what is finished; a broker that is away holds up nothing."""
+        self.stopping.set()
         if self._committer is not None:
             self._committer.cancel()
             await asyncio.gather(self._committer, return_exceptions=True)
-        for subscription in self.subscriptions:
-            await subscription.commit()
-        await self.broker.stop()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(STOP_WITHIN):
+                for subscription in self.subscriptions:
+                    async with subscription.running:
+                        pass
+        try:
+            async with asyncio.timeout(CLOSE_WITHIN):
+                for subscription in self.subscriptions:
+                    await subscription.commit()
+        except Exception as error:  # noqa: BLE001  # what is not committed comes again
+            log.warning("offsets.not_committed", cause=repr(error))
+        try:
+            async with asyncio.timeout(CLOSE_WITHIN):
+                await self.broker.stop()
+        except TimeoutError:
+            log.warning("broker.not_left")
 
     async def _commit_forever(self) -> None:
         while True:
@@ -518,6 +566,18 @@ def assert_safe(subscriber: Any) -> None:
         wrong.append("max_workers is not 1")
     if wrong:
         raise UnsafeSubscriber(f"{subscriber.topic_names}: {'; '.join(wrong)}")
+
+
+def _too_bad(window: deque[bool]) -> bool:
+    bad = sum(window)
+    return bad >= BAD_ENOUGH and bad * 2 > len(window)
+
+
+def _cut(record: Record) -> Record:
+    """What can be kept of a record that is too large as it is; its origin says where all of it still lies."""
+    kept = [h for h in record.headers if h[0].startswith("calotype-") or h[0] in KEPT_HEADERS]
+    kept.append(("calotype-cut", str(len(record.body or b"")).encode()))
+    return Record(record.topic, None, [(n, v and v[:4096]) for n, v in kept], (record.body or b"")[:KEPT_BYTES])
 
 
 def _handler_failed(error: BaseException) -> Bad:

@@ -30,9 +30,16 @@ def wire_current(bus: Bus, *, stage: str) -> None:
 
 
 async def keep(transaction: Transaction, rows: Sequence[Current]) -> None:
-    """Writes a batch of states; of the same subject the last one counts."""
+    """Writes a batch of states; of a workspace the highest revision counts, of a document the last."""
     await keep_workspaces(
-        transaction.connection, list({e.workspace: e for e in rows if isinstance(e, WorkspaceChanged)}.values())
+        transaction.connection,
+        # The highest, whatever order they are read in: a record sent a second time may come after a newer one.
+        list(
+            {
+                e.workspace: e
+                for e in sorted((e for e in rows if isinstance(e, WorkspaceChanged)), key=lambda e: e.revision)
+            }.values()
+        ),
     )
     await keep_items(
         transaction.connection, list({e.item: e for e in rows if isinstance(e, LibraryItemChanged)}.values())

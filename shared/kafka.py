@@ -10,7 +10,17 @@ from typing import Any
 import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError
+from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
+    InvalidProducerEpoch,
+    KafkaError,
+    KafkaTimeoutError,
+    OutOfOrderSequenceNumber,
+    ProducerClosed,
+    TopicAlreadyExistsError,
+    UnknownError,
+    UnknownProducerId,
+)
 
 from shared.errors import Unavailable
 from shared.events import Event
@@ -21,6 +31,18 @@ from shared.topics import DEAD_LETTER_RETENTION, TOPIC_OF, TOPICS
 log = structlog.get_logger()
 
 ACKNOWLEDGED_WITHIN = 30.0  # seconds; with idempotence on, a batch never expires by itself
+CLOSE_WITHIN = 2.0  # seconds for a producer that is thrown away to flush what others still wait for
+# Not marked retriable by aiokafka, and yet no word about a record: a producer that somebody has just thrown away or
+# left out of step, a server's error, an authorisation that is being changed.
+PASSING = (
+    ProducerClosed,
+    KafkaTimeoutError,
+    UnknownError,
+    OutOfOrderSequenceNumber,
+    InvalidProducerEpoch,
+    UnknownProducerId,
+    ClusterAuthorizationFailedError,
+)
 MAX_REQUEST_BYTES = 2 * 1024 * 1024  # of which a broker takes 1 MiB by default, but on dead-letter topics
 
 
@@ -175,7 +197,7 @@ class Producer:
             again = await self._send_alone(records[place])
             if again is None:
                 continue
-            if isinstance(again, KafkaError) and again.retriable:
+            if _is_passing(again):
                 raise Unavailable("kafka", again) from again
             refused[place] = again
         return refused
@@ -213,8 +235,20 @@ class Producer:
             return self._producer
 
 
+def _is_passing(error: BaseException) -> bool:
+    """Whether the broker or the connection refused, and not this record: another time it may be taken."""
+    return isinstance(error, KafkaError) and (error.retriable or isinstance(error, PASSING))
+
+
 async def _close(producer: AIOKafkaProducer) -> None:
     """Stops a producer that may be unable to flush; what it held is sent again by whoever owns it."""
     with contextlib.suppress(Exception):
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(CLOSE_WITHIN):
             await producer.stop()
+            return
+    # Left alone it would go on for ever: its sender, its connections, and old records sent once more when nobody
+    # expects them. There is no public way to end it without flushing.
+    for close in (producer._sender.close, producer.client.close):  # noqa: SLF001
+        with contextlib.suppress(Exception):
+            async with asyncio.timeout(CLOSE_WITHIN):
+                await close()

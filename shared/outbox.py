@@ -19,7 +19,7 @@ import structlog
 from shared.errors import Unavailable
 from shared.events import MAX_EVENT_BYTES, Event
 from shared.kafka import Producer, Record, record_of
-from shared.postgres import Connection, Pool, transaction, unavailable_when_away
+from shared.postgres import KEEPALIVES, Connection, Pool, transaction, unavailable_when_away
 from shared.retry import Backoff
 
 log = structlog.get_logger()
@@ -28,6 +28,7 @@ queries = aiosql.from_path(Path(__file__).parent / "sql/outbox.sql", "asyncpg")
 SWEEP_AGE = 5.0  # seconds; younger rows still belong to the process that wrote them
 SWEEP_EVERY = 1.0
 SWEEP_ROWS = 500
+HELD_ROWS = 20_000  # some 50 MB: an outage of Kafka must not become one of memory
 IDLE_DELETE = 1.0  # seconds without a transaction to ride on, then a delete of its own
 
 
@@ -75,6 +76,8 @@ class Outbox:
 
     async def stop(self, *, within: float = 5.0) -> None:
         """Sends and deletes what is left; what does not leave in time is the next sweeper's."""
+        if not self._tasks:
+            return  # it never started
         self._stopping = True
         self._wake.set()
         sender, sweeper = self._tasks
@@ -125,8 +128,11 @@ class Outbox:
         return [(row["id"], record) async for row, record in _zip(rows, records)]
 
     def hand_over(self, rows: Sequence[tuple[int, Record]]) -> None:
-        """Gives committed rows to the sender; wakes it in process, no NOTIFY on the way."""
-        if rows:
+        """Gives committed rows to the sender; wakes it in process, no NOTIFY on the way.
+
+        While Kafka is away only so many are held in memory; the rest stand in the table, for the sweeper.
+        """
+        if rows and len(self._unsent) < HELD_ROWS:
             self._owned.update(row_id for row_id, _ in rows)
             self._unsent.extend(rows)
             self._wake.set()
@@ -158,6 +164,7 @@ class Outbox:
             except Exception:
                 # A bug must not end the sender: the rows stay in the table, and the sweeper sends them.
                 log.exception("outbox.sender_failed", rows=len(rows))
+                self._owned.difference_update(row_id for row_id, _ in rows)
                 await backoff.wait()
 
     async def _send(self, rows: Sequence[tuple[int, Record]]) -> list[int]:
@@ -198,7 +205,7 @@ class Outbox:
         """Sweeps while this process holds the stage's lock; looks again for the lock when it does not."""
         async with contextlib.AsyncExitStack() as stack:
             if self._direct_url:
-                connection: Connection = await asyncpg.connect(self._direct_url)
+                connection: Connection = await self._connect(self._direct_url)
                 stack.push_async_callback(connection.close)
             else:
                 connection = await stack.enter_async_context(self._pool.acquire())  # type: ignore[arg-type]
@@ -212,6 +219,13 @@ class Outbox:
                     await queries.remove_rows(connection, ids=await self._send(rows))
                 if len(rows) < SWEEP_ROWS:
                     await asyncio.sleep(SWEEP_EVERY)
+
+    async def _connect(self, url: str) -> Connection:
+        """Past the pooler, as the same role in the same schema as the pool."""
+        async with self._pool.acquire() as lent:
+            role, schema = await lent.fetchrow("select current_user, current_schema()")  # type: ignore[misc]
+        settings = {"role": role, "search_path": schema, "application_name": f"calotype-{schema}-sweeper", **KEEPALIVES}
+        return await asyncpg.connect(url, timeout=10, command_timeout=60, server_settings=settings)
 
 
 def _record(row: asyncpg.Record) -> Record:

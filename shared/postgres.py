@@ -27,7 +27,8 @@ STAGES_WITH_DATABASE = ("intake", "inference", "postprocess", "catalog", "publis
 MIGRATION_LOCK = 0x0CA1_0717  # any number that nobody else takes
 
 # Connection failure, out of resources, operator intervention (shutdown, crash), serialisation or deadlock: all pass.
-PASSING_SQLSTATES = ("08", "53", "57", "40")
+# So do a server's own input and output errors, and a fail-over that left us at what is now a replica.
+PASSING_SQLSTATES = ("08", "53", "57", "40", "58", "25006")
 # A half-open connection would keep locks for two hours with the kernel's defaults.
 KEEPALIVES = {
     "tcp_keepalives_idle": "5",
@@ -154,6 +155,9 @@ async def _grant_and_guard(connection: Any, stage: str, role: str) -> None:
         await connection.execute(f'grant usage on schema "{stage}" to "{name}"')
         await connection.execute(f'grant select, insert, update, delete on all tables in schema "{stage}" to "{name}"')
         await connection.execute(f'grant usage, select on all sequences in schema "{stage}" to "{name}"')
+    # The outbox holds facts of every workspace and has no policy: a caller's transaction adds to it and reads nothing.
+    await connection.execute(f'revoke select, update, delete on "{stage}".outbox from "{role}_http"')
+    await connection.execute(f'grant select (id) on "{stage}".outbox to "{role}_http"')
     guarded = await connection.fetch(
         """
         select c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace
