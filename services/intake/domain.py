@@ -18,6 +18,7 @@ from shared.library.problems import problems_of, suggest
 from shared.library.shelf import Shelf
 
 MAX_JOBS = 100  # of one request; more are more requests
+MAX_BYTES = 96 * 1024  # of one request as JSON: what follows from it has to fit into an event of 256 KiB
 # Postgres stores no U+0000, and U+001F separates the fields of derived ids; tab and line ends alone are text.
 CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _CONTROL_IN_JSON = re.compile(r"\\u00[01]|\\[bf]|\x7f")  # quick, and sometimes wrong: an escaped backslash looks alike
@@ -79,7 +80,11 @@ def read(value: bytes | str | Mapping[str, Any]) -> ImageRequested | list[Proble
     if asked.deadline is not None and asked.deadline.tzinfo is None:
         remedy = "end it with Z, or with an offset such as +01:00"
         problems.append(Problem(code="malformed", what="has no time zone", where="deadline", remedy=remedy))
-    if _CONTROL_IN_JSON.search(asked.model_dump_json()):
+    written = asked.model_dump_json()
+    if len(written.encode()) > MAX_BYTES:
+        what = f"is larger than {MAX_BYTES // 1024} KiB"
+        problems.append(Problem(code="too_large", what=what, remedy="shorten its texts"))
+    if _CONTROL_IN_JSON.search(written):
         problems += _controls(asked)
     return problems or asked
 

@@ -140,7 +140,10 @@ def _wire_sending(app: FastAPI, intake: Intake) -> None:
 
     @app.post("/v1/batches/{batch_id}/cancel", status_code=202)
     async def cancel_batch(batch_id: UUID, caller: Annotated[Caller, canceller], ask: CancelBatch | None = None) -> Any:
-        """Stops reading the file, and asks for an end of every job it has made."""
+        """Stops reading the file, and asks for an end of every job it has made.
+
+        Its rows stay known under their keys: to make them after all, send the file under another name.
+        """
         async with writing(pool, intake.outbox, caller.workspace) as transaction:
             locked = await queries.lock_batch(transaction.connection, batch_id=batch_id)
             if locked is None:

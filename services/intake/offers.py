@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from shared.events import Pin, Product
 from shared.library.documents import Brand, BrandProduct, Campaign, Policy, Recipe, Rubric, Template
-from shared.library.rendering import TemplateFault
+from shared.library.rendering import TemplateFault, names_in
 from shared.library.shelf import Shelf
 from shared.library.values import names_of, product_of
 
@@ -64,12 +64,13 @@ class Offers:
             recipe_pins={channel: recipe.pin() for channel, recipe in recipes.items()},
             catalogue={line.sku: line for line in brand.products},
             products={line.sku: product_of(line) for line in brand.products},
-            shows_a_product=_shows_a_product(template),
+            shows_a_product=_shows_a_product(template, brand),
         )
 
 
-def _shows_a_product(template: Template) -> bool:
+def _shows_a_product(template: Template, brand: Brand) -> bool:
+    caption = "" if template.caption else brand.caption or ""
     try:
-        return "product" in names_of(template)
+        return "product" in names_of(template) | names_in(caption)
     except TemplateFault:
         return False  # the prompt stage says what is wrong with it

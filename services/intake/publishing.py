@@ -1,5 +1,6 @@
 """Publishing library documents: checked together, stored under their digests, then made known in one transaction."""
 
+import asyncio
 from collections.abc import Sequence
 from uuid import UUID
 
@@ -49,7 +50,9 @@ async def publish(
         connection = transaction.connection
         await queries.lock_library(connection, workspace=workspace)
         shelf = await read_shelf(connection, workspace)
-        faults = [fault for fault in lint(documents, published=shelf) if fault.error]
+        # Every template is rendered with every value of its choices: too long for the event loop.
+        found = await asyncio.to_thread(lint, documents, published=shelf)
+        faults = [fault for fault in found if fault.error]
         if faults:
             raise LibraryFaults(faults)
         new = [document for document in documents if shelf.find(type(document), document.label) is None]

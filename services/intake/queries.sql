@@ -58,18 +58,24 @@ on conflict (workspace, day, currency) do update set
     cost = s.cost + excluded.cost, attempts = s.attempts + excluded.attempts, unpriced = s.unpriced + excluded.unpriced;
 
 -- name: end_jobs(jobs, runs, workspaces, requests, released)!
--- The first report of an end counts; the day is the one the job was reserved on.
-with ended as (
-    insert into job_ends (job_id, run, workspace, request_id, released)
-    select distinct on (job, run) job, run, workspace, request, released
-    from unnest(:jobs::uuid[], :runs::int[], :workspaces::uuid[], :requests::uuid[], :released::bool[])
-         as t(job, run, workspace, request, released)
+-- A run ends once; the day is the one it was reserved on. Topics have no order between them: an end that cost nothing may
+-- be heard before the one that says what the run had cost, and then nothing was given back after all.
+with told as (
+    select distinct on (job, run) * from unnest(:jobs::uuid[], :runs::int[], :workspaces::uuid[], :requests::uuid[],
+        :released::bool[]) as t(job, run, workspace, request, released)
     order by job, run, released
-    on conflict (job_id, run) do nothing
-    returning workspace, request_id, run, released
+), before as (
+    select e.job_id, e.run from job_ends e join told t on t.job = e.job_id and t.run = e.run
+), changed as (
+    insert into job_ends as e (job_id, run, workspace, request_id, released)
+    select job, run, workspace, request, released from told
+    on conflict (job_id, run) do update set released = false where e.released and not excluded.released
+    returning e.job_id, e.run, e.request_id, e.released
 ), per_day as (
-    select r.workspace, r.day, count(*) as ended, count(*) filter (where e.released) as released
-    from ended e join requests r using (request_id) where e.run = 1 group by r.workspace, r.day
+    select r.workspace, r.day, count(*) filter (where b.job_id is null) as ended,
+           count(*) filter (where c.released) - count(*) filter (where b.job_id is not null) as released
+    from changed c join requests r using (request_id) left join before b on b.job_id = c.job_id and b.run = c.run
+    where c.run = 1 group by r.workspace, r.day
 )
 update quotas q set ended = q.ended + p.ended, released = q.released + p.released
 from per_day p where q.workspace = p.workspace and q.day = p.day;

@@ -11,7 +11,8 @@ from shared.library.documents import Brand, Campaign, Policy, Template
 from shared.library.rendering import TemplateFault, names_in, render
 from shared.library.values import names_of, strings_in, values_of
 
-MAX_SCENE = 32_000  # characters of text; with the prompts well below the 256 KiB an event may have
+MAX_BYTES = 128 * 1024  # of all texts of a job in UTF-8; an event may have 256 KiB
+BYTES_A_CHARACTER = 4  # at most
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,15 +83,20 @@ def _texts(template: Template, brand: Brand, values: Mapping[str, Any]) -> Texts
     components = {name: render(source, values) for name, source in template.components.items()}
     values = {**values, "components": components}
     scene = {key: value for key, value in _rendered(template.scene, values).items() if value != ""}
-    if sum(len(text) for _, text in strings_in(scene, ())) > MAX_SCENE:
-        raise TemplateFault(f"the scene grows beyond {MAX_SCENE} characters")
     constraints = (*brand.style, *brand.composition, *brand.lighting, *brand.background)
+    prompt = _sentence(render(template.prompt, values), constraints)
+    negative_prompt = _enumeration(render(template.negative_prompt, values), brand.prohibited)
+    alt_text = render(template.alt_text, values)
+    caption = render(template.caption or brand.caption or "", values)
+    said = (prompt, negative_prompt, alt_text, caption, *(text for _, text in strings_in(scene, ())))
+    if sum(map(len, said)) * BYTES_A_CHARACTER > MAX_BYTES and sum(len(text.encode()) for text in said) > MAX_BYTES:
+        raise TemplateFault(f"the texts of a job grow beyond {MAX_BYTES // 1024} KiB")
     return Texts(
-        prompt=_sentence(render(template.prompt, values), constraints),
-        negative_prompt=_enumeration(render(template.negative_prompt, values), brand.prohibited),
+        prompt=prompt,
+        negative_prompt=negative_prompt,
         scene=scene,
-        alt_text=render(template.alt_text, values) or None,
-        caption=render(template.caption or brand.caption or "", values) or None,
+        alt_text=alt_text or None,
+        caption=caption or None,
     )
 
 

@@ -8,7 +8,7 @@ from services.intake.domain import Origin, accepted, jobs_of, late, read
 from services.intake.offers import Offers
 from services.intake.previews import Groups, collect, most_frequent
 from shared import ids
-from shared.events import Confidentiality, ImageRequested, Problem, RequestAccepted
+from shared.events import MAX_EVENT_BYTES, Confidentiality, ImageRequested, Problem, RequestAccepted
 from shared.library.documents import AssetType, Variable
 from tests.intake.asks import asked, faults, problem, resolved
 from tests.prompt.library import brand, campaign, documents, rubric, shelf, template
@@ -126,6 +126,23 @@ def test_the_remedy_names_what_was_probably_meant() -> None:
     assert problem(campaign="wintr").remedy.startswith("did you mean winter?")
     assert problem(skus=["OIL-10"]).remedy.startswith("did you mean OIL-100?")
     assert "linen, stone-sink" in problem(variables={"setting": "gold"}).remedy
+
+
+def test_a_request_too_large_for_an_event_is_refused_at_the_door() -> None:
+    names = [f"v{number}" for number in range(60)]
+    wide = {name: Variable(max_length=4000) for name in names}
+    offers = Offers(shelf(template(version=4, variables={**template().variables, **wide})))
+    assert faults(offers, variables={"setting": "linen", **dict.fromkeys(names, "語" * 600)}) == [("too_large", None)]
+    largest = {"setting": "linen", **dict.fromkeys(names, "語" * 500)}
+    origin = Origin(request_id=UUID(int=2), workspace=UUID(int=1), principal="ana", cause=UUID(int=2), kind="http")
+    assert len(accepted(resolved(offers, variables=largest), origin, now=NOW).body()) < MAX_EVENT_BYTES
+
+
+def test_a_brands_caption_may_need_a_product_too() -> None:
+    quiet = template(version=4, prompt="a room", components={}, alt_text="")
+    assert resolved(Offers(shelf(quiet)), skus=[]).products == []
+    spoken = Offers(shelf(quiet, brand(version=2, caption="{{ product.name }}")))
+    assert faults(spoken, skus=[]) == [("missing_field", "skus")]
 
 
 def test_a_text_that_only_looks_like_a_control_character_is_text() -> None:

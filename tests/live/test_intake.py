@@ -316,6 +316,24 @@ async def test_quota_is_reserved_at_the_door_and_settled_by_attempt(servers: Emb
         assert (await intake.client.get("/v1/usage")).json()["spent"][0]["unpriced"] == 0
 
 
+async def test_a_run_that_cost_something_is_not_given_back_whichever_end_is_heard_first(
+    servers: EmbeddedServers, tmp_path: Path
+) -> None:
+    async with intake_on(servers, tmp_path) as intake:
+        await intake.found()
+        await intake.publish()
+        first = await intake.submit("a", variants=2)
+        (fact,) = await intake.all_said(RequestAccepted)
+        jobs = [UUID(job) for job in first.json()["jobs"]]
+        freely, dearly = ended(fact, jobs[0], attempts=[]), ended(fact, jobs[0], attempts=[attempt(jobs[0], 1, "0.40")])
+        await intake.tell(freely)
+        await until(lambda: _open_jobs(intake, 1))
+        await intake.tell(dearly, freely, ended(fact, jobs[1], attempts=[]))
+        await until(lambda: _open_jobs(intake, 0))
+        (today,) = (await intake.client.get("/v1/usage")).json()["days"]
+        assert (today["ended"], today["released"]) == (2, 1)
+
+
 def ended(fact: RequestAccepted, job: UUID, *, attempts: list[Attempt]) -> JobFailed:
     return JobFailed.of(
         cause_id="end", occurred_at=fact.occurred_at, workspace=fact.workspace, request_id=fact.request_id, job_id=job,

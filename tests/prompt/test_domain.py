@@ -8,6 +8,7 @@ import pytest
 from services.prompt.domain import assemble
 from shared import ids
 from shared.events import (
+    MAX_EVENT_BYTES,
     Brief,
     Confidentiality,
     FailureReason,
@@ -186,11 +187,12 @@ def test_a_request_without_a_product_fails_where_the_template_needs_one() -> Non
     assert prompt(request(products=[]), template=template(prompt="a room", alt_text="")).scene.get("product") is None
 
 
-def test_a_scene_never_outgrows_an_event() -> None:
-    wide = template(scene={str(number): "{{ headline }}" * 100 for number in range(10)})
-    assert failure(request(variables={"setting": "linen", "headline": "q" * 60}), template=wide).detail.endswith(
-        "characters"
-    )
+def test_texts_never_outgrow_an_event() -> None:
+    ask = request(variables={"setting": "linen", "headline": "語" * 60})
+    wide = template(scene={str(number): "{{ headline }}" * 200 for number in range(4)})
+    assert failure(ask, template=wide).detail.endswith("grow beyond 128 KiB")
+    most = prompt(ask, template=template(scene={str(number): "{{ headline }}" * 200 for number in range(3)}))
+    assert len(most.body()) < MAX_EVENT_BYTES
 
 
 def test_a_caption_comes_from_the_template_else_from_the_brand() -> None:
