@@ -11,8 +11,9 @@ from services.inference.backends.proof.forms import FORMS
 from services.inference.backends.proof.render import render
 from services.inference.backends.proof.scene import read
 from services.intake.batches import Row, judged, open_sheet
-from services.intake.domain import Offers, Origin, accepted
+from services.intake.domain import Origin, accepted
 from services.intake.files import Cutter
+from services.intake.offers import Offers
 from services.prompt.domain import assemble
 from shared.events import Confidentiality, PromptAssembled
 from shared.library.documents import Brand, Routes, TargetDocument, Template

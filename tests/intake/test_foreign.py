@@ -25,8 +25,8 @@ class Record:
 
 
 def binary(body: Any = GOOD, **changes: str | None) -> Record:
-    attributes = {"specversion": "1.0", "id": "1", "source": "/shop", "type": "calotype.ImageRequested"}
-    attributes |= {"workspace": str(WORKSPACE)} | changes  # type: ignore[assignment]
+    attributes: dict[str, str | None] = {"specversion": "1.0", "id": "1", "source": "/shop"}
+    attributes |= {"type": "calotype.ImageRequested", "workspace": str(WORKSPACE)} | changes
     headers = [(f"ce_{name}", value.encode()) for name, value in attributes.items() if value is not None]
     return Record(body if isinstance(body, bytes) else orjson.dumps(body), headers)
 

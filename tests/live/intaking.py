@@ -83,8 +83,8 @@ class Intake:
 
     async def ask(self, event_id: str, body: Any, **attributes: str | None) -> None:
         """One CloudEvent in binary mode."""
-        told = {"specversion": "1.0", "id": event_id, "source": "/shop", "type": "calotype.ImageRequested"}
-        told |= {"workspace": str(self.workspace)} | attributes  # type: ignore[assignment]
+        told: dict[str, str | None] = {"specversion": "1.0", "id": event_id, "source": "/shop"}
+        told |= {"type": "calotype.ImageRequested", "workspace": str(self.workspace)} | attributes
         headers = [(f"ce_{name}", value.encode()) for name, value in told.items() if value is not None]
         data = body if isinstance(body, bytes) else orjson.dumps(body)
         await self.send(Record("", event_id.encode(), [*headers, ("content-type", b"application/json")], data))

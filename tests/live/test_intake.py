@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
@@ -164,7 +165,7 @@ async def test_a_preview_counts_and_reports_and_stores_nothing(servers: Embedded
         await intake.found()
         await intake.publish()
         headers = {"Content-Type": "text/csv"}
-        ask = {"content": CSV, "params": {"campaign": "winter"}}
+        ask: dict[str, Any] = {"content": CSV, "params": {"campaign": "winter"}}
         looked = await intake.client.post("/v1/batches/preview", headers=headers, **ask)
         told = looked.json()
         assert (told["rows"], told["good"], told["refused"], told["jobs"]) == (5, 2, 3, 6)
