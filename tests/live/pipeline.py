@@ -58,6 +58,7 @@ LIBRARY: list[dict[str, Any]] = [
     },
     {"kind": "target", "name": "folder", "version": 1, "owner": "tests", "type": "folder", "demo": True},
 ]  # fmt: skip
+IN_HAND = "select count(*) > 0 from {}.work where holder is not null"
 FILES_OF_AN_ASSET = 3  # the original and what the recipe makes of it
 
 
@@ -156,6 +157,19 @@ class Pipeline:
         victim = await self.signal(stage, signal.SIGKILL)
         yield
         await self.ready(stage, instead_of=victim)
+
+    @asynccontextmanager
+    async def killed_at_work(self, stage: str) -> AsyncIterator[None]:
+        """Kills the service while it holds leases: stopped short for a look, so that nothing ends in between."""
+        victim = await self.ready(stage)
+        while True:
+            await self.until(IN_HAND.format(stage))
+            os.kill(victim.pid, signal.SIGSTOP)
+            if await self.count(IN_HAND.format(stage)):
+                break
+            os.kill(victim.pid, signal.SIGCONT)
+        async with self.killed(stage):
+            yield
 
     async def ready(self, stage: str, *, instead_of: Identity | None = None) -> Identity:
         """The ready process of the stage, another one than `instead_of`."""

@@ -27,6 +27,7 @@ from shared.topics import (
 from tests.live.delivered import assert_each_once, facts_of
 from tests.live.pipeline import (
     FILES_OF_AN_ASSET,
+    IN_HAND,
     PARTITIONS,
     Pipeline,
     Studio,
@@ -182,8 +183,6 @@ async def letters(studio: Studio, state: str) -> Counter[Any]:
 
 # -- ends, asked for and not
 
-IN_HAND = "select count(*) > 0 from {}.work where holder is not null"
-
 
 async def test_sigterm_in_the_middle_of_work_loses_nothing_and_repeats_nothing(running: Pipeline) -> None:
     """All six at once; every job could finish in the time that a service has, so none is begun again."""
@@ -228,8 +227,7 @@ async def test_killed_one_after_another_each_service_still_delivers_every_job_on
             await studio.send_file("third", rows=50)
 
         for stage in ("inference", "postprocess"):
-            await running.until(IN_HAND.format(stage))
-            async with running.killed(stage):
+            async with running.killed_at_work(stage):
                 await studio.submit(f"while {stage} is away", variants=25)
 
         approving = asyncio.create_task(studio.approve(at_least=60))
@@ -238,12 +236,14 @@ async def test_killed_one_after_another_each_service_still_delivers_every_job_on
             await approving
 
         approving = asyncio.create_task(studio.approve(at_least=30))
-        await running.until(IN_HAND.format("publisher"))
-        async with running.killed("publisher"):
+        async with running.killed_at_work("publisher"):
             await approving
 
         await studio.finish(200)
         await assert_each_once(studio, requests=25 + 10 + 50 + 2, jobs=200)
+        for stage in ("inference", "postprocess", "publisher"):
+            lost = f"select count(*) from {stage}.work where workspace = $1 and losses > 0"
+            assert await running.count(lost, studio.workspace), f"{stage} was killed, and it had nothing in its hands"
         assert await running.dead() == dead
 
 
