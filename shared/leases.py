@@ -39,6 +39,7 @@ POLL_SECONDS = 0.5  # other instances' rows; this process's own front wakes the 
 GROUP_ROWS = 64
 GROUP_SECONDS = 0.005
 SETTLE_SECONDS = 2.0  # more, for the settlement of what was finished last
+STUCK_SECONDS = 300.0  # between looks at a row whose end the stage cannot say
 FINISH_SECONDS = 15.0  # what ends within this after SIGTERM is finished, the rest released
 
 
@@ -204,6 +205,7 @@ class Worker:
         self._running: set[asyncio.Task[None]] = set()
         self._settling: asyncio.Queue[tuple[Leased, Outcome]] = asyncio.Queue()
         self._loops: list[asyncio.Task[None]] = []
+        self._renewed = 0.0  # when, by this host's clock, all that is held was surely ours
 
     # -- the front
 
@@ -243,6 +245,7 @@ class Worker:
     # -- life
 
     async def start(self) -> None:
+        self._renewed = time.monotonic()
         self._loops = [
             asyncio.create_task(self._claim_forever(), name=f"{self.stage}-claim"),
             asyncio.create_task(self._heartbeat_forever(), name=f"{self.stage}-heartbeat"),
@@ -301,6 +304,9 @@ class Worker:
                 continue
             try:
                 self._wake.clear()
+                if time.monotonic() - self._renewed > self.lease_seconds / 2:
+                    # Postgres was away, or this process stood still: without this it would claim its own running work.
+                    await self._renew()
                 claimed = await self._claim(room)
                 backoff.reset()
                 self.waiting_for = None
@@ -338,12 +344,14 @@ class Worker:
             WORK_CLAIMED.labels(self.stage, kind).inc(many)
         ready = []
         for lease in leases:
+            if (before := self.held.get(lease.work_id)) is not None:
+                before.lost = True
             self.held[lease.work_id] = lease
             why = _exhaustion(lease)
             if why is None:
                 ready.append(lease)
             else:
-                self._settling.put_nowait((lease, self.exhausted(lease, why)))
+                self._settling.put_nowait((lease, self._end_of(lease, why)))
         if self.run_many is not None and ready:
             self._spawn(self._run_together(ready))
         elif self.run is not None:
@@ -359,6 +367,10 @@ class Worker:
         assert self.run is not None
         try:
             outcome = await self.run(lease)
+        except asyncio.CancelledError as error:
+            if _is_told_to_end():
+                raise
+            outcome = self._outcome_of(lease, error)  # something it waited for was cancelled, not the work
         except Exception as error:  # noqa: BLE001  # whatever it was, the lease must be settled
             outcome = self._outcome_of(lease, error)
         self._settling.put_nowait((lease, outcome))
@@ -367,12 +379,18 @@ class Worker:
         assert self.run_many is not None
         try:
             outcomes = await self.run_many(leases)
+            if len(outcomes) != len(leases):
+                raise ValueError(f"{len(outcomes)} outcomes of {len(leases)} pieces of work")  # noqa: TRY301
+        except asyncio.CancelledError as error:
+            if _is_told_to_end():
+                raise
+            outcomes = [self._outcome_of(lease, error) for lease in leases]
         except Exception as error:  # noqa: BLE001
             outcomes = [self._outcome_of(lease, error) for lease in leases]
         for pair in zip(leases, outcomes, strict=True):
             self._settling.put_nowait(pair)
 
-    def _outcome_of(self, lease: Leased, error: Exception) -> Outcome:
+    def _outcome_of(self, lease: Leased, error: BaseException) -> Outcome:
         """A dependency that is away costs the work nothing; anything else is a failure of its own."""
         if isinstance(error, Unavailable):
             self.waiting_for = error.dependency
@@ -381,34 +399,46 @@ class Worker:
             "work.failed", stage=self.stage, work=str(lease.work_id), kind=lease.kind, error=repr(error), exc_info=error
         )
         if lease.failures + 1 >= MAX_FAILURES:
-            return self.exhausted(lease, f"failed {MAX_FAILURES} times, last: {error!r}")
+            return self._end_of(lease, f"failed {MAX_FAILURES} times, last: {error!r}")
         return Outcome.again(repr(error), delay=2.0**lease.failures, failed=True)
+
+    def _end_of(self, lease: Leased, why: str) -> Outcome:
+        """How the stage says it ends; what it cannot say of this row waits, loudly, and holds up no other."""
+        try:
+            return self.exhausted(lease, why)
+        except Exception as error:
+            log.critical("work.stuck", stage=self.stage, work=str(lease.work_id), why=why, exc_info=error)
+            return Outcome.again(f"{why}; and its end cannot be told: {error!r}", delay=STUCK_SECONDS)
 
     # -- heartbeat
 
     async def _heartbeat_forever(self) -> None:
         while True:
             await asyncio.sleep(self.lease_seconds / 3)
-            leases = list(self.held.values())
-            if not leases:
-                continue
             try:
-                async with transaction(self.pool) as connection:
-                    rows = queries.renew(
-                        connection,
-                        ids=[w.work_id for w in leases],
-                        epochs=[w.epoch for w in leases],
-                        holder=self.holder,
-                        lease=self.lease_seconds,
-                    )
-                    kept = {row["work_id"] async for row in rows}
+                await self._renew()
             except Unavailable as error:
                 log.warning("lease.not_renewed", stage=self.stage, cause=str(error))
-                continue
+            except Exception:  # without a heartbeat every lease would be lost, and all work done again
+                log.exception("lease.not_renewed", stage=self.stage)
+
+    async def _renew(self) -> None:
+        leases, began = list(self.held.values()), time.monotonic()
+        if leases:
+            async with transaction(self.pool) as connection:
+                rows = queries.renew(
+                    connection,
+                    ids=[w.work_id for w in leases],
+                    epochs=[w.epoch for w in leases],
+                    holder=self.holder,
+                    lease=self.lease_seconds,
+                )
+                kept = {row["work_id"] async for row in rows}
             for lease in leases:
-                if lease.work_id not in kept and self.held.get(lease.work_id) is lease:
+                if lease.work_id not in kept and self.held.get(lease.work_id) is lease and not lease.lost:
                     lease.lost = True
                     WORK_LOST.labels(self.stage, lease.kind).inc()
+        self._renewed = began
 
     # -- settling
 
@@ -455,18 +485,22 @@ class Worker:
                 lease, _ = group[0]
                 log.exception("settlement.failed", stage=self.stage, work=str(lease.work_id))
                 if lease.failures + 1 >= MAX_FAILURES + 1:
-                    self.held.pop(lease.work_id, None)  # left to its lease: the next claim counts a loss
+                    self._let_go(lease)  # left to its lease: the next claim counts a loss
                     return
                 lease.failures += 1
-                group = [(lease, self.exhausted(lease, "its settlement was refused; see the log"))]
+                group = [(lease, self._end_of(lease, "its settlement was refused; see the log"))]
         for lease, _ in group:
-            self.held.pop(lease.work_id, None)
+            self._let_go(lease)
             if lease.work_id not in settled:
                 log.warning("settlement.fenced", stage=self.stage, work=str(lease.work_id), epoch=lease.epoch)
         ended = Counter((lease.kind, outcome.name) for lease, outcome in group if lease.work_id in settled)
         for (kind, name), many in ended.items():
             WORK_SETTLED.labels(self.stage, kind, name).inc(many)
         self._wake.set()
+
+    def _let_go(self, lease: Leased) -> None:
+        if self.held.get(lease.work_id) is lease:  # else it was claimed anew meanwhile
+            del self.held[lease.work_id]
 
     async def _settle_once(self, group: Sequence[tuple[Leased, Outcome]]) -> set[UUID]:
         async with self.outbox.transaction() as running:
@@ -497,6 +531,11 @@ def _exhaustion(lease: Leased) -> str | None:
     if lease.failures >= MAX_FAILURES:
         return f"failed {lease.failures} times"
     return None
+
+
+def _is_told_to_end() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 async def _drain(rows: Any) -> None:
