@@ -143,6 +143,7 @@ create table publications (
     changed_at timestamptz not null
 );
 create index publications_of_request on publications (request_id);
+create index publications_in_trouble on publications (workspace, changed_at) where state in ('failed', 'uncertain');
 
 -- A person can decide here. Whoever deletes the row, a decision or a cancel, has won: this is the lock they meet under.
 create table awaiting_review (

@@ -2,7 +2,8 @@
 
 import base64
 import binascii
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Annotated, Any
@@ -29,7 +30,15 @@ class Reading:
     public_url: str
 
     def of(self, caller: Caller) -> AbstractAsyncContextManager[Connection]:
-        return workspace_transaction(self.pool, stage="catalog", workspace=caller.workspace)
+        return self.within(caller.workspace)
+
+    @asynccontextmanager
+    async def within(self, workspace: UUID) -> AsyncIterator[Connection]:
+        async with workspace_transaction(self.pool, stage="catalog", workspace=workspace) as connection:
+            # The planner prices a random read as a spinning disk takes it, and so reads all jobs to find a batch's:
+            # 130 ms instead of 30 at 300,000 jobs.
+            await connection.execute("set local random_page_cost = 1.1")
+            yield connection
 
 
 class Filters(BaseModel):

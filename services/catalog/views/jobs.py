@@ -25,6 +25,7 @@ from services.catalog.web.view import (
     Mark,
     StageKey,
     StageNow,
+    Viewer,
 )
 from shared import ids
 from shared.errors import Rejected
@@ -67,7 +68,7 @@ SHOWS = (
 )
 
 
-async def jobs(connection: Connection, query: JobsQuery, *, cursor: int, public_url: str) -> Jobs:
+async def jobs(connection: Connection, viewer: Viewer, query: JobsQuery, *, cursor: int, public_url: str) -> Jobs:
     flying = [row async for row in queries.in_flight(connection)]
     minutes = [row async for row in queries.minutes(connection)]
     failed = {row["stage"]: row["jobs"] async for row in queries.failed_by_stage(connection)}
@@ -75,7 +76,7 @@ async def jobs(connection: Connection, query: JobsQuery, *, cursor: int, public_
     in_flight = sum(row["jobs"] for row in flying if row["rank"] < COMPLETED)
     per_minute = sum(row["facts"] for row in minutes if row["type"] == "ImageProcessed" and row["ago"] < LATELY)
     pace = round(per_minute / LATELY, 1)
-    batches = await _batches(connection, query)
+    batches = await _batches(connection, viewer, query)
     entries, after = await _entries(connection, query, public_url=public_url)
     return Jobs(
         in_flight=in_flight,
@@ -92,8 +93,9 @@ async def jobs(connection: Connection, query: JobsQuery, *, cursor: int, public_
     )
 
 
-async def job_at(connection: Connection, batch: UUID, place: int) -> UUID | None:
-    found: UUID | None = await queries.square(connection, batch=batch, place=place)
+async def job_at(connection: Connection, viewer: Viewer, batch: UUID, place: int) -> UUID | None:
+    single = batch == viewer.workspace_id
+    found: UUID | None = await queries.square(connection, batch=batch, single=single, place=place)
     return found
 
 
@@ -178,32 +180,33 @@ async def _shows(
 # -- contact sheets
 
 
-async def _batches(connection: Connection, query: JobsQuery) -> tuple[Batch, ...]:
+async def _batches(connection: Connection, viewer: Viewer, query: JobsQuery) -> tuple[Batch, ...]:
     if query.batch is not None:
-        rows = [await queries.batch(connection, batch=query.batch)]
+        single = query.batch == viewer.workspace_id
+        rows = [await queries.batch(connection, batch=query.batch, single=single)]
     else:
         rows = [row async for row in queries.batches(connection, many=BATCHES)]
     return tuple([await _batch(connection, row, first=query.first if query.batch else 0) for row in rows if row])
 
 
 async def _batch(connection: Connection, row: Mapping[str, Any], *, first: int) -> Batch:
-    batch = row["batch_id"]
+    batch, single = row["batch_id"], row["single"]
     squares = [
         SQUARES[mark_of(square["rank"], waits=square["waits"])]
-        async for square in queries.squares(connection, batch=batch, first=first, many=SQUARES_A_SHEET)
+        async for square in queries.squares(connection, batch=batch, single=single, first=first, many=SQUARES_A_SHEET)
     ]
     counts: dict[Mark, int] = {}
-    async for count in queries.batch_counts(connection, batch=batch):
+    async for count in queries.batch_counts(connection, batch=batch, single=single):
         mark = mark_of(count["rank"], waits=count["waits"])
         counts[mark] = counts.get(mark, 0) + count["jobs"]
     return Batch(
         batch_id=batch,
-        name="Single requests" if row["single"] else spoken(row["campaign"]) or f"Batch {str(batch)[:8]}",
+        name="Single requests" if single else spoken(row["campaign"]) or f"Batch {str(batch)[:8]}",
         total=sum(counts.values()),
         counts=counts,
         squares="".join(squares),
         first=first,
-        spent=money_of(await queries.spent(connection, batch=batch)),
+        spent=money_of(await queries.spent(connection, batch=batch, single=single)),
     )
 
 

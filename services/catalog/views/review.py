@@ -43,7 +43,7 @@ from shared.postgres import Connection
 
 queries = aiosql.from_path(Path(__file__).parent / "queries.sql", "asyncpg")
 
-QUEUES = (("to_review", "To review"), ("approved", "Approved this week"), ("rejected", "Rejected this week"))
+QUEUES = (("to_review", "To review"), ("approved", "Approved today"), ("rejected", "Rejected today"))
 QUEUE_ROWS = 20_000  # beyond these a queue is walked from its front as it is decided
 SETS_BEFORE, SETS_AFTER = 6, 12
 CODES = tuple(RejectionCode(key=key, words=words) for key, words in REJECTION_CODES.items())

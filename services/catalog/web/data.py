@@ -33,7 +33,7 @@ from shared.blobs import Blobs
 from shared.errors import Rejected
 from shared.http import HttpProblem
 from shared.identity import May
-from shared.postgres import Connection, workspace_transaction
+from shared.postgres import Connection
 
 
 class CatalogPages:
@@ -93,18 +93,18 @@ class CatalogPages:
     async def jobs(self, viewer: Viewer, query: JobsQuery) -> Jobs:
         cursor = await self._feed.newest()
         async with self._of(viewer) as connection:
-            return await jobs_view.jobs(connection, query, cursor=cursor, public_url=self._reading.public_url)
+            return await jobs_view.jobs(connection, viewer, query, cursor=cursor, public_url=self._reading.public_url)
 
     async def job_at(self, viewer: Viewer, batch_id: UUID, place: int) -> UUID | None:
         async with self._of(viewer) as connection:
-            return await jobs_view.job_at(connection, batch_id, place)
+            return await jobs_view.job_at(connection, viewer, batch_id, place)
 
     async def asset(self, viewer: Viewer, asset_id: UUID) -> AssetLife | None:
         async with self._of(viewer) as connection:
             return await life_view.asset_life(connection, asset_id, viewer, blobs=self._blobs, rubrics=self._rubrics)
 
     def _of(self, viewer: Viewer) -> AbstractAsyncContextManager[Connection]:
-        return workspace_transaction(self._reading.pool, stage="catalog", workspace=viewer.workspace_id)
+        return self._reading.within(viewer.workspace_id)
 
 
 def _person(viewer: Viewer) -> Person:
