@@ -66,7 +66,7 @@ def decode_event(record: Any, topic: Topic) -> Event:
     if event_class is None or event_class not in topic.events:
         raise SetAside("unknown_type", f"{name!r} does not travel on {topic.name}")
     body = record.value or b""
-    if b"\\u0000" in body and _holds_nul(body):
+    if b"\\u0000" in body and holds_nul(body):
         raise SetAside("bad_body", "U+0000 cannot be stored as text")
     try:
         event = event_class.model_validate_json(body)
@@ -79,7 +79,7 @@ def decode_event(record: Any, topic: Topic) -> Event:
     return event
 
 
-def _holds_nul(body: bytes) -> bool:
+def holds_nul(body: bytes) -> bool:
     """Whether a string really holds U+0000: the same six characters after a backslash are only text."""
 
     def holds(value: Any) -> bool:

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import gc
 import signal
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -231,7 +231,9 @@ async def _until_ready(
         try:
             service = await open_service(stage, settings, roles=roles, database=database)
             await build(service)
-            await service.start()
+            if not await _unless(stopping, service.start()):
+                await service.stop()
+                return None
         except Unavailable as error:
             face.waits_for = error
             log.warning("service.waits", dependency=error.dependency, cause=error.cause)
@@ -243,6 +245,19 @@ async def _until_ready(
         face.app = service.app
         return service
     return None
+
+
+async def _unless(stopping: asyncio.Event, starting: Coroutine[Any, Any, None]) -> bool:
+    """Whether it ended before anybody told us to stop: a consumer waits for its first assignment without end."""
+    start, told = asyncio.create_task(starting), asyncio.create_task(stopping.wait())
+    await asyncio.wait({start, told}, return_when=asyncio.FIRST_COMPLETED)
+    told.cancel()
+    if not start.done():
+        start.cancel()
+        await asyncio.gather(start, return_exceptions=True)
+        return False
+    await start
+    return True
 
 
 class _Face:

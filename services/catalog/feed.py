@@ -5,7 +5,6 @@ can pass one that commits late. A row holds all of one transaction's news for on
 """
 
 import asyncio
-import contextlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -117,11 +116,16 @@ class Feed:
             await asyncio.sleep(POLL_SECONDS)
             if not self._listeners:
                 continue
-            with contextlib.suppress(Unavailable):
+            try:
                 newest = await self.newest()
-                if newest != self._newest:
-                    self._newest = newest
-                    await self._notify()
+            except Unavailable:
+                continue
+            except Exception:
+                log.exception("feed.not_read")
+                continue
+            if newest != self._newest:
+                self._newest = newest
+                await self._notify()
 
     async def _prune_forever(self) -> None:
         while True:
@@ -132,3 +136,5 @@ class Feed:
                     await queries.forget_pace(connection)
             except Unavailable as error:
                 log.warning("feed.not_pruned", cause=str(error))
+            except Exception:
+                log.exception("feed.not_pruned")

@@ -68,7 +68,8 @@ where dead_letter_id = any(:ids::uuid[]) and state = 'replaying';
 
 -- name: drop_dead_letters(ids, workspace, principal, note)
 update dead_letters set state = 'dropped', ended_at = clock_timestamp(), ended_by = :principal, note = :note
-where dead_letter_id = any(:ids::uuid[]) and (workspace = :workspace or workspace is null) and state = 'waiting'
+where dead_letter_id = any(:ids::uuid[]) and (workspace = :workspace or workspace is null)
+  and state in ('waiting', 'replaying')  -- also one that no broker takes any more
 returning dead_letter_id, workspace, topic, consumer_group, reason, detail, about, request_id, headers, ended_at;
 
 -- name: open_jobs(jobs, requests, completed)

@@ -72,13 +72,13 @@ class CancelBatch(BaseModel):
 
 
 class LargerFiles:
-    """Lets files through that are larger than a request may be."""
+    """Lets files through that are larger than a request may be, where nothing is read before it is known who sends."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"].startswith("/v1/batches"):
+        if scope["type"] == "http" and scope["path"] in {"/v1/batches", "/v1/batches/preview"}:
             scope.setdefault("state", {})["body_cap"] = FILE_CAP
         await self.app(scope, receive, send)
 

@@ -15,7 +15,7 @@ import orjson
 
 from services.catalog.domain import STEP, Body, Standing, fold, standings
 from shared import ids
-from shared.decoding import MARGIN, SetAside, decode_event
+from shared.decoding import MARGIN, SetAside, decode_event, holds_nul
 from shared.events import Event, File, PublicationState, Stage
 from shared.events.envelope import event_type
 from shared.topics import TOPICS, Topic
@@ -77,7 +77,7 @@ def _read(value: bytes | None) -> dict[str, Any]:
     missing = NEEDED - body.keys() if isinstance(body, dict) else NEEDED
     if missing:
         raise SetAside("bad_body", f"the body has no {', '.join(sorted(missing))}")
-    if b"\\u0000" in (value or b""):
+    if b"\\u0000" in (value or b"") and holds_nul(value or b""):
         raise SetAside("bad_body", "U+0000 cannot be stored as text")
     return body  # type: ignore[no-any-return]  # a dict, or everything would be missing
 

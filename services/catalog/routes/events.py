@@ -1,20 +1,25 @@
 """`GET /v1/events`: what changes, as it changes. Server-sent; goes on where it was cut, by `Last-Event-ID`."""
 
+import re
+import time
 from collections.abc import AsyncIterator, Iterable
 from typing import Annotated, Any
 
 import orjson
-from fastapi import APIRouter, Depends, Header, Query
+from fastapi import APIRouter, Depends, Header, Query, Request
 from fastapi.responses import StreamingResponse
 
 from services.catalog.feed import Feed
 from services.catalog.routes.frame import Reading
 from services.catalog.sql import queries
 from shared.errors import Unavailable
+from shared.http import HttpProblem
 from shared.identity import Caller, May
 
 HEARTBEAT_SECONDS = 5.0
+ASK_AGAIN_SECONDS = 15.0
 ROWS_AT_ONCE = 200
+OUR_ID = re.compile(r"[0-9]{1,18}", re.ASCII)
 ID_OF = {"job": "job_id", "asset": "asset_id", "decision": "asset_id"}
 
 
@@ -24,14 +29,16 @@ def routes(reading: Reading, feed: Feed) -> APIRouter:
 
     @router.get("/v1/events")
     async def events(
-        after: Annotated[int | None, Query(ge=0, description="Begin after this id; without it, now")] = None,
+        after: Annotated[int | None, Query(ge=0, lt=10**18, description="Begin after this id; without it, now")] = None,
         last_event_id: Annotated[str | None, Header(description="Wins over `after`")] = None,
+        *,
         caller: Caller = may_read,
+        request: Request,
     ) -> StreamingResponse:
         """`job`, `asset` and `decision` as they change, a `heartbeat` every 5 s, `reset` after a gap."""
-        begin = int(last_event_id) if last_event_id and last_event_id.isdecimal() else after
+        begin = int(last_event_id) if last_event_id and OUR_ID.fullmatch(last_event_id) else after
         return StreamingResponse(
-            _stream(reading, feed, caller, begin),
+            _stream(reading, feed, caller, begin, request),
             media_type="text/event-stream",
             headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
         )
@@ -39,13 +46,20 @@ def routes(reading: Reading, feed: Feed) -> APIRouter:
     return router
 
 
-async def _stream(reading: Reading, feed: Feed, caller: Caller, begin: int | None) -> AsyncIterator[bytes]:
+async def _stream(
+    reading: Reading, feed: Feed, caller: Caller, begin: int | None, request: Request
+) -> AsyncIterator[bytes]:
+    asked = time.monotonic()
     yield b"retry: 2000\n\n"
     cursor = await feed.newest() if begin is None else begin
     if begin is not None and await feed.has_forgotten(begin):
         yield _event("reset", {"after": begin})
     yield _event("heartbeat", {}, id=cursor)
     while not feed.closed.is_set():
+        if time.monotonic() - asked > ASK_AGAIN_SECONDS:
+            asked = time.monotonic()
+            if not await _may_still_listen(reading, request):
+                return
         seen = feed.seen  # before the reading: what is committed by then is in it
         try:
             rows = await _after(reading, caller, cursor)
@@ -60,6 +74,15 @@ async def _stream(reading: Reading, feed: Feed, caller: Caller, begin: int | Non
         cursor = max(cursor, seen, rows[-1]["id"] if rows else 0)
         if not await feed.moved(cursor, within=HEARTBEAT_SECONDS):
             yield _event("heartbeat", {}, id=cursor)
+
+
+async def _may_still_listen(reading: Reading, request: Request) -> bool:
+    """A stream outlives its request's check: a key may be revoked, a workspace suspended, a session over."""
+    try:
+        caller = await reading.gate.caller(request)
+    except (HttpProblem, Unavailable):
+        return False  # a browser comes back by itself, and is asked who it is
+    return caller is not None and caller.may(May.READ)
 
 
 async def _after(reading: Reading, caller: Caller, cursor: int) -> list[Any]:
