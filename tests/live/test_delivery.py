@@ -18,7 +18,7 @@ from shared.errors import Unavailable
 from shared.events import CancelRequested, JobCancelled
 from shared.kafka import Record
 from shared.leases import Leased, NewWork, Outcome, Worker, enqueue, queries
-from shared.outbox import EventTooLarge, Transaction
+from shared.outbox import EventTooLarge, Outbox, Transaction
 from shared.postgres import STAGES_WITH_DATABASE, Connection, transaction, workspace_transaction
 from shared.topics import CANCELS_REQUESTED, JOBS_ENDED
 from tests.live.stage import TestStage, eventually, open_stage
@@ -248,6 +248,29 @@ async def test_what_a_dead_process_committed_but_never_sent_is_swept(servers: Em
             await stage.outbox.add(connection, [event])  # committed, never handed over: as after kill -9
         await eventually(lambda: _letters_of(stage, JOBS_ENDED.name, 1))
         await eventually(lambda: _is(stage.pool.fetchval("select count(*) from outbox"), 0))
+
+
+async def test_a_sweeper_past_a_pooler_finds_its_stages_rows(servers: EmbeddedServers) -> None:
+    async with open_stage(servers) as stage:
+        await stage.outbox.stop()
+        async with transaction(stage.pool) as connection:
+            await stage.outbox.add(connection, [cancelled(uuid.uuid4())])
+        direct = Outbox(stage.pool, stage.producer, prefix=stage.prefix, direct_url=stage.database_url)
+        await direct.start()
+        await eventually(lambda: _is(stage.pool.fetchval("select count(*) from outbox"), 0))
+        await direct.stop()
+        assert len(await stage.records(JOBS_ENDED.name)) == 1
+
+
+async def test_a_callers_transaction_adds_to_the_outbox_and_reads_nothing_of_it(servers: EmbeddedServers) -> None:
+    async with open_stage(servers) as stage:
+        caller = functools.partial(workspace_transaction, stage.pool, stage="postprocess", workspace=uuid.uuid4())
+        async with caller() as connection:
+            assert len(await stage.outbox.add(connection, [cancelled(uuid.uuid4())])) == 1
+        for statement in ("select body from outbox", "delete from outbox"):
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                async with caller() as connection:
+                    await connection.execute(statement)
 
 
 async def test_a_zombies_late_settlement_is_fenced_and_emits_nothing(servers: EmbeddedServers) -> None:
