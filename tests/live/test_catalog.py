@@ -176,3 +176,32 @@ async def test_a_cancel_drops_what_waits_for_a_person(servers: EmbeddedServers, 
         completed = (await running.ada.get(f"/v1/trace/{request.request_id}")).json()["facts"][-1]
         assert completed["type"] == "RequestCompleted"
         assert completed["body"]["jobs"] == {"cancelled": 2}
+
+
+MALFORMED = {
+    "/v1/jobs?limit=0": "limit",
+    "/v1/jobs?limit=501": "limit",
+    "/v1/jobs?cursor=zzz": "cursor",
+    "/v1/jobs?cursor=WzFlMzBd": "cursor",
+    "/v1/jobs?cursor=WzE4NDQ2NzQ0MDczNzA5NTUxNjE2LDFd": "cursor",  # [2**64, 1]
+    "/v1/jobs?campaign=a%00b": "query.campaign",
+    "/v1/jobs?batch=7": "query.batch",
+    "/v1/jobs?group=mood": "query.group",
+    "/v1/jobs?mood=good": "query.mood",
+    "/v1/assets?sku=%00": "query.sku",
+    "/v1/assets?cursor=W10": "cursor",
+    "/v1/trace/nonsense": "path.any_id",
+    "/v1/why/7f3a": "path.any_id",
+    "/v1/files/..%2f..%2fetc": None,
+    "/v1/events?after=-1": "query.after",
+    "/v1/events?after=1000000000000000000000": "query.after",
+}
+
+
+async def test_a_malformed_question_names_its_place(servers: EmbeddedServers, tmp_path: Path) -> None:
+    async with catalog(servers, tmp_path) as running:
+        for path, where in MALFORMED.items():
+            answer = await running.ada.get(path)
+            assert answer.status_code in {404, 422}, (path, answer.status_code)
+            assert answer.headers["content-type"] == "application/problem+json", path
+            assert where is None or answer.json()["where"] == where, (path, answer.text)

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from services.catalog.deadletters import drop, replay, shown
 from services.catalog.feed import Feed
 from services.catalog.ledger.writing import Writing
-from services.catalog.routes.frame import Reading, answer, read_cursor, write_cursor
+from services.catalog.routes.frame import Reading, Words, answer, read_cursor, write_cursor
 from services.catalog.sql import queries
 from shared import identity
 from shared.http import HttpProblem
@@ -28,8 +28,8 @@ class Which(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     ids: Annotated[list[UUID], Field(max_length=500)] = []
-    topic: str | None = None
-    group: str | None = None
+    topic: Words | None = None
+    group: Words | None = None
     every: bool = False
 
     @model_validator(mode="after")
@@ -40,7 +40,7 @@ class Which(BaseModel):
 
 
 class Dropping(Which):
-    note: Annotated[str | None, Field(max_length=500)] = None
+    note: Words | None = None
 
 
 class Resume(BaseModel):
@@ -56,8 +56,8 @@ def routes(reading: Reading, *, outbox: Outbox, producer: Producer, feed: Feed) 
     @router.get("/v1/dead-letters")
     async def list_letters(
         state: Annotated[list[State] | None, Query()] = None,
-        topic: str | None = None,
-        group: str | None = None,
+        topic: Words | None = None,
+        group: Words | None = None,
         cursor: str | None = None,
         limit: Annotated[int, Query(ge=1, le=500)] = 100,
         caller: Caller = may_operate,

@@ -11,7 +11,7 @@ from uuid import UUID
 
 import orjson
 from fastapi import Query, Response
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from services.catalog.domain import RANK, STEP
 from shared.errors import Rejected
@@ -19,6 +19,10 @@ from shared.events import JobStatus, Stage
 from shared.http import Gate
 from shared.identity import Caller
 from shared.postgres import Connection, Pool, workspace_transaction
+
+# What Postgres can compare with: it has no U+0000 in text.
+Words = Annotated[str, Field(max_length=200, pattern=r"^[^\x00]*$")]
+LARGEST = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +52,8 @@ class Filters(BaseModel):
 
     batch: UUID | None = None
     request: UUID | None = None
-    campaign: str | None = None
-    sku: str | None = None
+    campaign: Words | None = None
+    sku: Words | None = None
     status: Annotated[list[JobStatus] | None, Query(description="Any of these")] = None
     cursor: str | None = None
     limit: int = 50
@@ -83,7 +87,11 @@ def read_cursor(cursor: str | None, *, places: int) -> list[int] | list[None]:
         found = orjson.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
     except (ValueError, binascii.Error):
         found = None
-    if not isinstance(found, list) or len(found) != places or not all(type(n) is int for n in found):
+    if (
+        not isinstance(found, list)
+        or len(found) != places
+        or not all(type(n) is int and abs(n) <= LARGEST for n in found)
+    ):
         raise Rejected("invalid_request", "this is no cursor of ours", "cursor", "take `next` of the page before")
     return found
 
