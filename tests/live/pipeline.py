@@ -58,7 +58,8 @@ LIBRARY: list[dict[str, Any]] = [
     },
     {"kind": "target", "name": "folder", "version": 1, "owner": "tests", "type": "folder", "demo": True},
 ]  # fmt: skip
-IN_HAND = "select count(*) > 0 from {}.work where holder is not null"
+LEASES = "select count(*) > 0 from {}.work where holder is not null"
+OUTBOX = "select count(*) > 0 from {}.outbox"
 FILES_OF_AN_ASSET = 3  # the original and what the recipe makes of it
 
 
@@ -159,13 +160,13 @@ class Pipeline:
         await self.ready(stage, instead_of=victim)
 
     @asynccontextmanager
-    async def killed_at_work(self, stage: str) -> AsyncIterator[None]:
-        """Kills the service while it holds leases: stopped short for a look, so that nothing ends in between."""
+    async def killed_with(self, query: str, stage: str) -> AsyncIterator[None]:
+        """Kills the service while the query says true of it; it stands still for the look, so that it stays so."""
         victim = await self.ready(stage)
         while True:
-            await self.until(IN_HAND.format(stage))
+            await self.until(query.format(stage))
             os.kill(victim.pid, signal.SIGSTOP)
-            if await self.count(IN_HAND.format(stage)):
+            if await self.count(query.format(stage)):
                 break
             os.kill(victim.pid, signal.SIGCONT)
         async with self.killed(stage):
@@ -382,14 +383,14 @@ class Studio:
         groups = (await self.call("GET", "/v1/jobs", params={"group": "status"}))["groups"]
         return {group["key"]: group["jobs"] for group in groups}
 
-    async def approve(self, *, at_least: int = 0) -> None:
-        """Approves whatever waits for it, all at once, when there is enough of it."""
+    async def approve(self, count: int | None = None) -> None:
+        """Approves so many, all at once, as soon as so many wait for it; without a number whatever waits now."""
         waiting: list[dict[str, Any]] = []
 
         async def enough() -> bool:
             completed = await self.every("/v1/assets", "assets", status="completed")
-            waiting[:] = [asset for asset in completed if asset["decision"] is None]
-            return len(waiting) >= at_least
+            waiting[:] = [asset for asset in completed if asset["decision"] is None][:count]
+            return len(waiting) >= (count or 0)
 
         await eventually(enough, within=90)
         verdicts = [

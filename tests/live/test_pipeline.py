@@ -27,7 +27,8 @@ from shared.topics import (
 from tests.live.delivered import assert_each_once, facts_of
 from tests.live.pipeline import (
     FILES_OF_AN_ASSET,
-    IN_HAND,
+    LEASES,
+    OUTBOX,
     PARTITIONS,
     Pipeline,
     Studio,
@@ -189,9 +190,9 @@ async def test_sigterm_in_the_middle_of_work_loses_nothing_and_repeats_nothing(r
     async with running.studio() as studio:
         dead = await running.dead()
         await studio.send_file("before", rows=20)
-        await studio.approve(at_least=5)
+        await studio.approve(5)
         sending = asyncio.create_task(studio.submit_all([f"meanwhile {number}" for number in range(20)], variants=2))
-        await running.until(IN_HAND.format("inference"))
+        await running.until(LEASES.format("inference"))
         ended = [await running.signal(stage, signal.SIGTERM) for stage in STAGES]
 
         async def all_gone() -> bool:
@@ -211,13 +212,13 @@ async def test_sigterm_in_the_middle_of_work_loses_nothing_and_repeats_nothing(r
 
 
 async def test_killed_one_after_another_each_service_still_delivers_every_job_once(running: Pipeline) -> None:
-    """Two hundred jobs, from HTTP, a file and Kafka; each service is killed with work in its hands."""
+    """Two hundred jobs, from HTTP, a file and Kafka; each service is killed with something in its hands."""
     async with running.studio() as studio:
         dead = await running.dead()
 
         sending = asyncio.create_task(studio.submit_all([f"first {number}" for number in range(25)], variants=2))
         await running.until("select count(*) > 5 from intake.requests where workspace = $1", studio.workspace)
-        async with running.killed("intake"):
+        async with running.killed_with(OUTBOX, "intake"):
             await sending
         assert studio.refused, "it was killed before anybody sent anything, or after everybody had"
 
@@ -227,16 +228,16 @@ async def test_killed_one_after_another_each_service_still_delivers_every_job_on
             await studio.send_file("third", rows=50)
 
         for stage in ("inference", "postprocess"):
-            async with running.killed_at_work(stage):
+            async with running.killed_with(LEASES, stage):
                 await studio.submit(f"while {stage} is away", variants=25)
 
-        approving = asyncio.create_task(studio.approve(at_least=60))
+        approving = asyncio.create_task(studio.approve(60))
         await running.until("select count(*) > 0 from catalog.decisions where workspace = $1", studio.workspace)
-        async with running.killed("catalog"):
+        async with running.killed_with(OUTBOX, "catalog"):
             await approving
 
-        approving = asyncio.create_task(studio.approve(at_least=30))
-        async with running.killed_at_work("publisher"):
+        approving = asyncio.create_task(studio.approve(60))
+        async with running.killed_with(LEASES, "publisher"):
             await approving
 
         await studio.finish(200)
@@ -266,7 +267,7 @@ async def test_postgres_away_is_said_and_nothing_accepted_is_lost(running: Pipel
     async with running.studio() as studio:
         dead = await running.dead()
         await studio.send_file("before", rows=15)
-        await running.until(IN_HAND.format("inference"))
+        await running.until(LEASES.format("inference"))
         async with running.without("postgres"):
             for method, path, content in ASKED:
                 assert_says_when_to_come_again(await studio.admin.request(method, path, **content))
@@ -281,7 +282,7 @@ async def test_a_postgres_that_answers_nothing_delays_and_loses_nothing(running:
     async with running.studio() as studio:
         dead = await running.dead()
         await studio.send_file("before", rows=15)
-        await running.until(IN_HAND.format("inference"))
+        await running.until(LEASES.format("inference"))
         with running.frozen("postgres"):
             asking = asyncio.create_task(studio.admin.request(*ASKED[0][:2], **ASKED[0][2]))
             await eventually(lambda: all_wait_for(running, "postgres", stages=STAGES_WITH_DATABASE))
@@ -295,7 +296,7 @@ async def test_kafka_away_is_said_and_nothing_accepted_is_lost(running: Pipeline
     async with running.studio() as studio:
         dead = await running.dead()
         await studio.send_file("before", rows=15)
-        await running.until(IN_HAND.format("inference"))
+        await running.until(LEASES.format("inference"))
         async with running.without("kafka"):
             await studio.submit_all([f"meanwhile {number}" for number in range(5)])
             assert studio.refused == 0
@@ -309,11 +310,11 @@ async def test_the_object_store_away_is_said_and_nothing_accepted_is_lost(runnin
     async with running.studio() as studio:
         dead = await running.dead()
         await studio.submit("before")
-        await studio.approve(at_least=1)
+        await studio.approve(1)
         (asset,) = await studio.every("/v1/assets", "assets")
         (file, *_) = (await studio.call("GET", f"/v1/assets/{asset['asset_id']}"))["files"]
         await studio.send_file("at work", rows=15)
-        await running.until(IN_HAND.format("inference"))
+        await running.until(LEASES.format("inference"))
         with running.without_store():
             assert_says_when_to_come_again(await studio.admin.get(f"/v1/files/{file['file_id']}"))
             assert_says_when_to_come_again(await studio.admin.request(*ASKED[1][:2], **ASKED[1][2]))
