@@ -5,7 +5,7 @@ success. Headers hold the CloudEvents attributes; the same ids stand in the body
 """
 
 import functools
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, ClassVar, Self
 from uuid import UUID
@@ -64,29 +64,14 @@ class Event(Body):
 
     def headers(self) -> Headers:
         """CloudEvents 1.0 attributes as Kafka headers (binary mode), `ce_time` fixed by the fact."""
-        texts: dict[object, bytes] = {}  # a subject is often also key and extension: spelled out once
-
-        def text(value: object) -> bytes:
-            found = texts.get(id(value))
-            if found is None:
-                found = texts[id(value)] = str(value).encode()
-            return found
-
-        values = self.__dict__
-        time = self.occurred_at.astimezone(UTC).isoformat().replace("+00:00", "Z").encode()
-        found = [
-            *_constant_headers(type(self)),
-            ("ce_id", text(self.event_id)),
-            ("ce_time", time),
-            ("ce_subject", text(values[self.SUBJECT])),
-            ("ce_partitionkey", text(values[self.KEY])),
-            ("ce_workspace", text(self.workspace)),
-            ("ce_causeid", text(self.cause_id)),
-        ]
-        for attribute, field in EXTENSIONS:
-            value = values.get(field)
-            if value is not None:
-                found.append((attribute, text(value)))
+        constant, attributes, fields = _header_plan(type(self))
+        # pydantic spells all of them out at once: a fifth of the time that str() on each takes.
+        texts = self.model_dump(mode="json", include=fields, exclude_none=True)
+        found = [*constant]
+        for field, names in attributes.items():
+            if field in texts:
+                text = str(texts[field]).encode()
+                found += [(name, text) for name in names]
         if self.traceparent:
             trace = self.traceparent.encode()
             found += (("traceparent", trace), ("ce_traceparent", trace))
@@ -111,11 +96,25 @@ def event_type(event: type[Event]) -> str:
 
 
 @functools.cache
-def _constant_headers(event: type[Event]) -> Headers:
-    return [
+def _header_plan(event: type[Event]) -> tuple[Headers, dict[str, list[str]], set[str]]:
+    """The headers that every event of the class has, and for each field the attributes that carry it."""
+    constant = [
         ("ce_specversion", b"1.0"),
         ("ce_source", event.SOURCE.encode()),
         ("ce_type", event_type(event).encode()),
         ("ce_dataschema", f"urn:calotype:event:{event.__name__}:{event.VERSION}".encode()),
         ("content-type", b"application/json"),
     ]
+    attributes: dict[str, list[str]] = {}
+    for attribute, field in (
+        ("ce_id", "event_id"),
+        ("ce_time", "occurred_at"),
+        ("ce_subject", event.SUBJECT),
+        ("ce_partitionkey", event.KEY),
+        ("ce_workspace", "workspace"),
+        ("ce_causeid", "cause_id"),
+        *EXTENSIONS,
+    ):
+        if field in event.model_fields:
+            attributes.setdefault(field, []).append(attribute)
+    return constant, attributes, set(attributes)

@@ -1,6 +1,6 @@
 """Ids are derived: the same fact has the same id, and no two facts share one."""
 
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,6 +14,11 @@ plain = st.text(st.characters(exclude_characters="\x1f\x00", codec="utf-8"), max
 @given(st.lists(plain, min_size=1, max_size=5), st.lists(plain, min_size=1, max_size=5))
 def test_two_lists_of_fields_never_read_as_one(one: list[str], other: list[str]) -> None:
     assert (ids.derive(*one) == ids.derive(*other)) == (one == other)
+
+
+@given(st.lists(plain, min_size=1, max_size=5))
+def test_an_id_is_the_uuid5_any_other_program_computes(fields: list[str]) -> None:
+    assert ids.derive(*fields) == uuid5(ids.NAMESPACE, "\x1f".join(fields))
 
 
 def test_the_same_row_is_the_same_request_and_a_changed_row_another() -> None:
