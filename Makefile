@@ -30,7 +30,7 @@ lint: .venv/dev.stamp ## Check style, types, imports between rooms, migrations
 promises: .venv/dev.stamp ## Say which promises of docs/promises.md nothing shows
 	@$(BIN)/python -m tests.promises
 
-bench-%: .venv/dev.stamp ## Run one benchmark: bus, pipeline
+bench-%: .venv/dev.stamp ## Run one benchmark: bus, pipeline, proof
 	@$(BIN)/python -m benchmarks.$*
 
 COMPILE := $(UV) pip compile --universal --generate-hashes --python-version 3.11 --quiet --no-header

@@ -32,6 +32,7 @@ from shared.events import Event
 from shared.kafka import Producer, Record, record_of
 from shared.observability import (
     CONSUMER_STOPPED,
+    CURRENT_EVENT,
     EVENTS_DEAD,
     EVENTS_HANDLED,
     EVENTS_SECONDS,
@@ -247,6 +248,7 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
             value = b"" if record.key is None and record.value is None else record.value
             records.append(Record(f"{record.topic}.dlq", record.key, headers, value))
             EVENTS_DEAD.labels(self.group, item.topic.name, item.bad.reason).inc()
+            CURRENT_EVENT.set(item.event)
             log.error(
                 "record.dead_lettered",
                 group=self.group,
@@ -254,6 +256,7 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
                 reason=item.bad.reason,
                 detail=item.bad.detail[:300],
             )
+        CURRENT_EVENT.set(None)
         refused = await self.bus.producer.deliver(records)
         if refused:
             refused = await self.bus.producer.deliver([_cut(records[place]) for place in refused])
@@ -398,6 +401,7 @@ class Bus:
             async def handle(items: list[Item]) -> None:
                 made: list[tuple[Item, Record]] = []
                 for item in items:
+                    CURRENT_EVENT.set(item.event)
                     try:
                         produced = await handler(item.event)
                         for event in produced:
@@ -410,6 +414,7 @@ class Bus:
                         item.bad = _handler_failed(error)
                         continue
                     made.extend(zip(repeat(item), records, strict=False))
+                CURRENT_EVENT.set(None)
                 refused = await self.producer.deliver([record for _, record in made])
                 for place, reason in refused.items():
                     made[place][0].bad = Bad("handler_failed", f"the broker refused what it made: {reason!r}")
@@ -432,6 +437,7 @@ class Bus:
             async def handle(items: list[Item]) -> None:
                 todo = []
                 for item in items:
+                    CURRENT_EVENT.set(item.event)
                     try:
                         item.row = decide(item.event)
                     except Exception as error:  # noqa: BLE001  # this record's own dead letter
@@ -439,6 +445,7 @@ class Bus:
                         continue
                     if item.row is not None:
                         todo.append(item)
+                CURRENT_EVENT.set(None)
                 await self._apply(apply, todo)
 
             self._subscribe(topics, group, decode, handle)

@@ -7,6 +7,7 @@ import logging
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import lru_cache
 from typing import Any
 
@@ -35,6 +36,7 @@ def configure_logs(*, service: str, level: str = "info") -> None:
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
+            name_event,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
@@ -46,6 +48,21 @@ def configure_logs(*, service: str, level: str = "info") -> None:
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s %(message)s")
+
+
+# The event a handler is at work on; its ids are read only when a line is written, so an event costs nothing here.
+CURRENT_EVENT: ContextVar[Any] = ContextVar("current_event", default=None)
+EVENT_IDS = ("event_id", "workspace", "request_id", "job_id")
+
+
+def name_event(_logger: Any, _method: str, line: Any) -> Any:
+    """Adds the ids of the event that is being handled to a log line."""
+    event = CURRENT_EVENT.get()
+    for field in EVENT_IDS:
+        value = getattr(event, field, None)
+        if value is not None:
+            line.setdefault(field, str(value))
+    return line
 
 
 def _service(name: str) -> Any:

@@ -38,6 +38,8 @@ class Count:
 
 def main(names: list[str]) -> int:
     OUT.mkdir(exist_ok=True)
+    # What the browser tests saw, kept for people to look at.
+    os.environ.setdefault("CALOTYPE_SCREENSHOTS", str(OUT / "screenshots"))
     NOT_RUN.unlink(missing_ok=True)
     steps: dict[str, Callable[[], Count]] = {
         "fast": lambda: tests("fast", "-n", "2", "--dist", "loadfile", "tests", "--ignore=tests/live"),

@@ -18,6 +18,7 @@ def generated() -> dict[Path, bytes]:
     """Every generated file with its content."""
     found: dict[str, Any] = {f"schemas/{name}.json": schema for name, schema in schemas.all_schemas().items()}
     found |= {f"golden/{event.__name__}.json": golden.golden_record(event) for event in ALL}
+    found["golden/ImageRequested.json"] = golden.golden_request()
     found["asyncapi.json"] = asyncapi.document(RELEASE)
     options = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
     return {FOLDER / name: orjson.dumps(content, option=options) for name, content in found.items()}

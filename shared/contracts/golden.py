@@ -253,6 +253,35 @@ FIELDS: dict[type[Event], dict[str, Any]] = {
 }
 
 
+REQUESTED = {
+    "campaign": "winter-home",
+    "asset_type": "product-tile",
+    "skus": ["SL-CND-220"],
+    "variables": {"setting": "brine", "headline": "Evenings, kept"},
+    "channels": ["web", "social"],
+    "variants": 3,
+    "locale": "en-GB",
+    "priority": "normal",
+    "confidentiality": "public",
+    "seed": 4210,
+    "client_reference": "order-1",
+}
+
+
+def golden_request() -> dict[str, Any]:
+    """The one foreign event, as an upstream system sends it in binary mode."""
+    headers = {
+        "ce_specversion": "1.0",
+        "ce_id": "order-1",
+        "ce_source": "/shop",
+        "ce_type": "calotype.ImageRequested",
+        "ce_workspace": str(WORKSPACE),
+        "content-type": "application/json",
+        "traceparent": TRACEPARENT,
+    }
+    return {"headers": headers, "body": REQUESTED}
+
+
 def golden(event: type[Event]) -> Event:
     return event.of(cause_id=CAUSE, occurred_at=AT, traceparent=TRACEPARENT, **FIELDS[event])
 

@@ -9,14 +9,16 @@ import orjson
 import pytest
 from aiokafka.structs import ConsumerRecord
 
+from services.intake.domain import read
+from services.intake.foreign import decode_foreign
 from shared.contracts import golden
 from shared.contracts.__main__ import FOLDER
 from shared.contracts.__main__ import generated as generate
 from shared.contracts.compatibility import breaks
 from shared.contracts.schemas import all_schemas
 from shared.decoding import decode_event
-from shared.events import ALL, Event
-from shared.topics import TOPIC_OF
+from shared.events import ALL, Event, ImageRequested
+from shared.topics import IMAGE_REQUESTS, TOPIC_OF
 
 generated = functools.cache(generate)
 RELEASES = sorted((FOLDER / "released").iterdir())
@@ -43,10 +45,21 @@ def test_a_golden_event_fits_its_schema_and_comes_back_from_the_wire_unchanged(e
     assert decoded.headers() == golden.golden(event).headers()
 
 
+def test_the_golden_request_fits_its_schema_and_is_what_intake_reads() -> None:
+    example = golden.golden_request()
+    jsonschema.validate(example["body"], all_schemas()["ImageRequested"])
+    foreign = decode_foreign(record_of(example, IMAGE_REQUESTS.name), IMAGE_REQUESTS)
+    assert not foreign.problems
+    assert foreign.asked == ImageRequested.model_validate(example["body"])
+
+
 @pytest.mark.parametrize("path", RELEASED_GOLDEN, ids=lambda path: f"{path.parent.parent.name}/{path.stem}")
 def test_every_released_golden_event_still_decodes(path: Path) -> None:
-    event = next(event for event in ALL if event.__name__ == path.stem)
     example = orjson.loads(path.read_bytes())
+    if path.stem == "ImageRequested":
+        assert isinstance(read(orjson.dumps(example["body"])), ImageRequested)
+        return
+    event = next(event for event in ALL if event.__name__ == path.stem)
     assert (
         str(decode_event(record_of(example, TOPIC_OF[event].name), TOPIC_OF[event]).event_id)
         == example["headers"]["ce_id"]
