@@ -24,6 +24,7 @@ VERBS = {
     "workspace": "Make workspaces and set their limits",
     "key": "Make, list and revoke API keys",
     "link": "Print an address that signs a browser in, once",
+    "migrate": "Prepare outside servers: schemas, roles and topics",
     "down": "Stop what `up` started",
     "status": "Show each process: state, restarts, memory, address",
     "logs": "Print the log of a service or server",

@@ -121,7 +121,7 @@ class Supervisor:
 
     async def _start_services(self) -> None:
         environment = self._environment()
-        await _prepare(environment, passwords=self._database_passwords())
+        await prepare_servers(environment, passwords=self._database_passwords())
         self._progress.step("Schemas and topics are in place")
         self._keepers = [self._keeper(service, self._ports[service.name], environment) for service in self.services]
         await together([keeper.start() for keeper in self._keepers])
@@ -181,7 +181,7 @@ async def _answers(url: str) -> bool:
     return False
 
 
-async def _prepare(environment: Mapping[str, str], *, passwords: Mapping[str, str]) -> None:
+async def prepare_servers(environment: Mapping[str, str], *, passwords: Mapping[str, str]) -> None:
     """Bring schemas and topics up to date, wherever they are."""
     url = environment.get("DATABASE_DIRECT_URL") or environment["DATABASE_URL"]
     try:

@@ -448,6 +448,39 @@ async def test_row_level_security_is_forced_on_every_table_with_a_workspace(serv
         assert [row["name"] for row in rows if not row["forced"]] == []
 
 
+async def test_a_caller_has_one_policy_on_every_such_table_and_it_names_the_workspace(servers: EmbeddedServers) -> None:
+    async with open_stage(servers) as stage:
+        connection = await asyncpg.connect(stage.database_url)
+        rows = await connection.fetch(
+            """
+            select p.schemaname || '.' || p.tablename as name, p.qual, p.with_check
+            from pg_policies p
+            where p.schemaname = any($1::text[]) and p.roles = array[('calotype_' || p.schemaname || '_http')::name]
+            """,
+            list(STAGES_WITH_DATABASE),
+        )
+        tables = await connection.fetch(
+            """
+            select n.nspname || '.' || c.relname as name
+            from pg_class c join pg_namespace n on n.oid = c.relnamespace
+            join pg_attribute a on a.attrelid = c.oid and a.attname = 'workspace' and not a.attisdropped
+            where n.nspname = any($1::text[]) and c.relkind in ('r', 'p')
+            """,
+            list(STAGES_WITH_DATABASE),
+        )
+        # A caller who names no workspace, or another's, is shown nothing anywhere.
+        for table in tables:
+            schema = table["name"].split(".")[0]
+            async with connection.transaction():
+                await connection.execute(f"set local role calotype_{schema}_http")
+                assert await connection.fetchval(f"select count(*) from {table['name']}") == 0
+        await connection.close()
+        assert sorted(row["name"] for row in rows) == sorted(row["name"] for row in tables)
+        assert {row["qual"] for row in rows} == {
+            "(workspace = (NULLIF(current_setting('calotype.workspace'::text, true), ''::text))::uuid)"
+        }
+
+
 async def test_a_callers_session_sees_no_row_of_another_workspace_and_can_write_none(servers: EmbeddedServers) -> None:
     async with open_stage(servers) as stage:
         mine, foreign = uuid.uuid4(), uuid.uuid4()

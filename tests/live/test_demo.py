@@ -1,0 +1,23 @@
+"""`make demo ONCE=1`, as a stranger runs it: its exit status and its last line."""
+
+import json
+import os
+import sys
+from asyncio.subprocess import PIPE, create_subprocess_exec
+from pathlib import Path
+
+
+async def test_the_demo_decides_all_publishes_what_was_approved_and_says_so_in_its_last_line(tmp_path: Path) -> None:
+    command = (sys.executable, "-m", "deploy.cli", "demo", "--once", "--data", str(tmp_path / "data"), "--port", "0")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("CALOTYPE_")}
+    process = await create_subprocess_exec(*command, stdout=PIPE, env=environment, cwd=Path(__file__).parents[2])
+    output, _ = await process.communicate()
+    lines = output.decode().splitlines()
+    told = json.loads(lines[-1])
+    print(f"demo: {told}")  # noqa: T201  # the warm time is a figure people ask for
+    assert process.returncode == 0, output.decode()
+    assert (told["jobs"], told["approved"], told["rejected"], told["published"]) == (36, 35, 1, 35)
+    assert list(told) == ["jobs", "approved", "rejected", "published", "seconds"]
+    text = " ".join(output.decode().split())
+    assert "14 rows, 2 refused" in text and "'neon-night' is not allowed" in text and "medical-claims" in text
+    assert len(list((tmp_path / "data/published").rglob("*.json"))) == 35
