@@ -11,7 +11,7 @@ from services.catalog.domain import Standing, fold, standings
 from services.catalog.feed import Feed
 from services.catalog.ledger.facts import heard
 from services.catalog.ledger.writing import Writing
-from shared.events import Event, JobStatus, ReviewNeeded, WaitingOn
+from shared.events import Event, JobStatus, RequestCompleted, ReviewNeeded, WaitingOn
 from shared.postgres import workspace_transaction
 from tests.catalog.facts import Job, Request
 from tests.live.cataloguing import catalog
@@ -130,6 +130,29 @@ async def _projection_is_the_same(running: object, request: Request) -> None:
     assert await sql("select count(*) from failures where request_id = $1", request.request_id) == 2
     assert await sql("select count(*) from attempts where job_id = $1", again.job_id) == 2
     assert await sql("select completed_at is null from requests where request_id = $1", request.request_id)
+
+
+async def test_the_end_of_a_request_is_told_once_however_late_its_cost_is_heard(
+    servers: EmbeddedServers, tmp_path: Path
+) -> None:
+    async with catalog(servers, tmp_path) as running:
+        request = Request(name="late")
+        (job,) = request.jobs
+        feed = Feed(running.service.database)
+        batches = [[request.accepted(), job.processed(), job.approved()], [job.generated(), request.accepted()]]
+        for batch in [*batches, [request.accepted()]]:
+            async with running.service.facts.transaction() as transaction:
+                writing = Writing(transaction, feed)
+                await writing.keep(map(heard, batch))
+                await writing.close()
+
+        async def all_sent() -> bool:
+            return bool(await running.sql("select count(*) from outbox") == 0)
+
+        await eventually(all_sent)
+        (told,) = await running.said("requests-completed.v1")
+        assert isinstance(told, RequestCompleted)
+        assert (told.jobs, told.cost) == ({"approved": 1}, None)  # what was not known then is not called 0
 
 
 async def test_a_workspace_sees_nothing_of_another(servers: EmbeddedServers, tmp_path: Path) -> None:

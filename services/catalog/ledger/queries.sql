@@ -170,6 +170,11 @@ select job_id, case when bool_and(cost is not null) then sum(cost) end as cost, 
        count(distinct currency) as currencies
 from attempts where job_id = any(:jobs::uuid[]) group by job_id;
 
+-- name: told_before(abouts, ids)
+-- One end of a request is told once: what it cost may be known better by now, and the same event must not say two things.
+select l.event_id from unnest(:abouts::uuid[], :ids::uuid[]) as t(about, event_id)
+join ledger l on l.about = t.about and l.event_id = t.event_id;
+
 -- name: complete_requests(requests)!
 update requests set completed_at = clock_timestamp() where request_id = any(:requests::uuid[]);
 

@@ -202,7 +202,12 @@ class Writing:
             )
         }
         await queries.complete_requests(self.connection, requests=list(jobs))
-        await self.tell([completed(rows, costs) for rows in jobs.values()])
+        ends = [completed(rows, costs) for rows in jobs.values()]
+        known = queries.told_before(
+            self.connection, abouts=[end.request_id for end in ends], ids=[end.event_id for end in ends]
+        )
+        told = {row["event_id"] async for row in known}
+        await self.tell([end for end in ends if end.event_id not in told])
 
 
 def _is_completed(row: asyncpg.Record | None, run: int) -> bool:
