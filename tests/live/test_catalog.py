@@ -139,8 +139,12 @@ async def test_the_end_of_a_request_is_told_once_however_late_its_cost_is_heard(
         request = Request(name="late")
         (job,) = request.jobs
         feed = Feed(running.service.database)
-        batches = [[request.accepted(), job.processed(), job.approved()], [job.generated(), request.accepted()]]
-        for batch in [*batches, [request.accepted()]]:
+        batches: list[list[Event]] = [
+            [request.accepted(), job.processed(), job.approved()],
+            [job.generated(), request.accepted()],
+            [request.accepted()],
+        ]
+        for batch in batches:
             async with running.service.facts.transaction() as transaction:
                 writing = Writing(transaction, feed)
                 await writing.keep(map(heard, batch))
