@@ -73,6 +73,9 @@ def is_passing(error: BaseException) -> bool:
     if isinstance(error, asyncpg.InterfaceError):
         # Also what asyncpg raises for a value it cannot encode or a wrong call: those never pass.
         return "clos" in str(error)
+    if isinstance(error, asyncpg.InternalClientError):
+        # Where the next statement meets a connection that Postgres has just closed, asyncpg has no better word.
+        return "cannot switch to state" in str(error)
     return isinstance(error, (OSError, TimeoutError))
 
 
