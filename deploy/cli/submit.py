@@ -47,8 +47,7 @@ def submit(
             tell_batch(client, told, console)
             refused = told["refused"]
         if wait:
-            expected = _expected(client, told)
-            for statuses in _statuses(client, query, expected):
+            for statuses in _statuses(client, query, _awaited(client, told)):
                 if sys.stderr.isatty():
                     typer.echo(f"\r{_sentence(statuses)}\x1b[K", nl=False, err=True)
             told["statuses"] = dict(statuses)
@@ -69,28 +68,41 @@ def _send_one(client: Client, file: Path, key: str | None) -> dict[str, Any]:
     return dict(client.post("/v1/requests", content=content, headers=headers))
 
 
-def _expected(client: Client, told: dict[str, Any]) -> int:
-    """How many jobs there are to wait for: those of the rows as they are now, made by this file or by one before."""
+def _awaited(client: Client, told: dict[str, Any]) -> dict[str, int]:
+    """Request → its jobs: those of the rows as they are now, made by this file or by one before."""
     if "request_id" in told:
-        return len(told["jobs"])
-    count, after = 0, 0
+        return {told["request_id"]: len(told["jobs"])}
+    found: dict[str, int] = {}
+    after = 0
     while True:
         page = client.get(f"/v1/batches/{told['batch_id']}/rows", after=after, limit=1000)
-        count += int(sum(row["jobs"] for row in page["rows"]))
+        found |= {row["request_id"]: row["jobs"] for row in page["rows"] if row["jobs"]}
         if page["next_after"] is None:
-            return count
+            return found
         after = page["next_after"]
 
 
-def _statuses(client: Client, query: dict[str, str], expected: int) -> Iterator[Counter[str]]:
-    """Jobs by status, again and again until as many as expected have ended."""
+def _statuses(client: Client, query: dict[str, str], awaited: dict[str, int]) -> Iterator[Counter[str]]:
+    """Jobs by status, again and again until every awaited request's have ended; the batch may hold others beside."""
+    expected = sum(awaited.values())
     while True:
-        groups = client.get("/v1/jobs", group="status", **query)["groups"]
-        statuses = Counter({group["key"]: group["jobs"] for group in groups})
+        statuses = _counts(client, query)
         yield statuses
-        if sum(number for status, number in statuses.items() if status in ENDED) >= expected:
-            return
+        if _ended(statuses) >= expected:
+            awaited = {r: jobs for r, jobs in awaited.items() if _ended(_counts(client, {"request": r})) < jobs}
+            if not awaited:
+                yield _counts(client, query)
+                return
         time.sleep(POLL_SECONDS)
+
+
+def _counts(client: Client, query: dict[str, str]) -> Counter[str]:
+    groups = client.get("/v1/jobs", group="status", **query)["groups"]
+    return Counter({group["key"]: group["jobs"] for group in groups})
+
+
+def _ended(statuses: Counter[str]) -> int:
+    return sum(number for status, number in statuses.items() if status in ENDED)
 
 
 def _sentence(statuses: Counter[str]) -> str:
