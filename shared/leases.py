@@ -476,6 +476,8 @@ class Worker:
             except Unavailable as error:
                 # The work is done; only its settlement waits. The lease may be lost meanwhile: then it is fenced.
                 log.warning("settlement.waits", stage=self.stage, rows=len(group), cause=str(error))
+                if self.pool.is_closing():
+                    return  # the process ends; whoever takes the work over settles it
                 await backoff.wait()
             except Exception:
                 if len(group) > 1:  # find the one at fault, so that its neighbours settle
@@ -489,6 +491,9 @@ class Worker:
                     return
                 lease.failures += 1
                 group = [(lease, self._end_of(lease, "its settlement was refused; see the log"))]
+        self._ended(group, settled)
+
+    def _ended(self, group: Sequence[tuple[Leased, Outcome]], settled: set[UUID]) -> None:
         for lease, _ in group:
             self._let_go(lease)
             if lease.work_id not in settled:

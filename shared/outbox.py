@@ -193,15 +193,16 @@ class Outbox:
         backoff = Backoff()
         while True:
             try:
-                await self._sweep()
+                await self._sweep(backoff)
             except (Unavailable, OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
                 log.warning("outbox.sweeper_waits", cause=str(error))
-                await backoff.wait()
             except Exception:
                 log.exception("outbox.sweeper_failed")
-                await backoff.wait()
+            if self._stopping:
+                return  # cancelled, and a connection lost in the same moment had its error said instead
+            await backoff.wait()
 
-    async def _sweep(self) -> None:
+    async def _sweep(self, backoff: Backoff) -> None:
         """Sweeps while this process holds the stage's lock; looks again for the lock when it does not."""
         async with contextlib.AsyncExitStack() as stack:
             if self._direct_url:
@@ -214,6 +215,7 @@ class Outbox:
             while True:
                 found = queries.left_behind(connection, age=SWEEP_AGE, many=SWEEP_ROWS, mine=list(self._owned))
                 rows = [(row["id"], _record(row)) async for row in found]
+                backoff.reset()
                 if rows:
                     log.warning("outbox.swept", rows=len(rows))
                     await queries.remove_rows(connection, ids=await self._send(rows))

@@ -24,6 +24,7 @@ from shared.bus import Bus
 from shared.errors import Unavailable
 from shared.http import Check, Gate, create_app, unavailable
 from shared.kafka import Producer, connection_options
+from shared.leases import FINISH_SECONDS, SETTLE_SECONDS
 from shared.observability import configure_logs, configure_traces
 from shared.outbox import Outbox
 from shared.postgres import Pool, open_pool
@@ -33,6 +34,8 @@ from shared.settings import Settings
 log = structlog.get_logger()
 
 ROLES = ("consume", "work", "http")
+# After this Postgres is not waited for any more; supervisors kill after 20 s.
+CUT_OFF_SECONDS = FINISH_SECONDS + SETTLE_SECONDS
 # A batch holds hundreds of live events; at the default of 700 the collector walks them again and again, a third of the
 # time of a transform edge (benchmarks/bus.py).
 GC_THRESHOLDS = (50_000, 20, 100)
@@ -96,6 +99,8 @@ class Service:
         steps += [self.producer.stop, self.blobs.close]
         if self.pool is not None:
             steps.append(self._close_pool)
+            # One that answers nothing must not keep the process: whoever still waits then hears that it is gone.
+            asyncio.get_running_loop().call_later(CUT_OFF_SECONDS, self.pool.terminate)
         for step in steps:
             try:
                 await step()

@@ -193,12 +193,7 @@ async def test_sigterm_in_the_middle_of_work_loses_nothing_and_repeats_nothing(r
         await studio.approve(5)
         sending = asyncio.create_task(studio.submit_all([f"meanwhile {number}" for number in range(20)], variants=2))
         await running.until(LEASES.format("inference"))
-        ended = [await running.signal(stage, signal.SIGTERM) for stage in STAGES]
-
-        async def all_gone() -> bool:
-            return not any(process.alive() for process in ended)
-
-        await eventually(all_gone, within=20)
+        await running.all_end()
         await sending
         await studio.finish(60)
         await assert_each_once(studio, requests=40, jobs=60)
@@ -278,7 +273,7 @@ async def test_postgres_away_is_said_and_nothing_accepted_is_lost(running: Pipel
 
 
 async def test_a_postgres_that_answers_nothing_delays_and_loses_nothing(running: Pipeline) -> None:
-    """Worse than one that is away: connections stay open, and nothing ever comes back on them."""
+    """Worse than one that is away: connections stay open, nothing ever comes back on them, and still all can stop."""
     async with running.studio() as studio:
         dead = await running.dead()
         await studio.send_file("before", rows=15)
@@ -288,7 +283,11 @@ async def test_a_postgres_that_answers_nothing_delays_and_loses_nothing(running:
             await eventually(lambda: all_wait_for(running, "postgres", stages=STAGES_WITH_DATABASE))
             assert not asking.done()
         assert (await asking).status_code == 202
-        await all_of_it_arrives(studio, requests=16, dead=dead)
+        with running.frozen("postgres"):
+            again = asyncio.create_task(studio.submit("as everything ends"))
+            await running.all_end()
+        await again
+        await all_of_it_arrives(studio, requests=17, dead=dead)
 
 
 async def test_kafka_away_is_said_and_nothing_accepted_is_lost(running: Pipeline) -> None:
