@@ -154,12 +154,11 @@ class Pipeline:
 
     async def all_end(self) -> None:
         """Asks every service to end, all at once; each has the twenty seconds that a supervisor gives it."""
-        asked = [await self.signal(stage, signal.SIGTERM) for stage in STAGES]
-
-        async def all_gone() -> bool:
-            return not any(process.alive() for process in asked)
-
-        await eventually(all_gone, within=20)
+        asked = {stage: await self.signal(stage, signal.SIGTERM) for stage in STAGES}
+        deadline = time.monotonic() + 20
+        while left := [stage for stage, process in asked.items() if process.alive()]:
+            assert time.monotonic() < deadline, f"{', '.join(left)} still there after 20 s"
+            await asyncio.sleep(0.05)
 
     @asynccontextmanager
     async def killed(self, stage: str) -> AsyncIterator[None]:
