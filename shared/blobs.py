@@ -20,6 +20,7 @@ from typing import Protocol
 from urllib.parse import quote, unquote, urlsplit
 from uuid import UUID, uuid4
 
+from shared.crash import crash_point
 from shared.errors import BlobMissing, Rejected, Unavailable
 
 # The file system keeps no media type, so the extension says it; our own list, because the system's differs by machine.
@@ -131,7 +132,9 @@ class FileBlobs:
 
     async def put(self, key: str, data: bytes, *, media_type: str) -> None:
         fits(key, media_type)
+        crash_point("blob.before")
         await asyncio.to_thread(self._put, key, data)
+        crash_point("blob.after")
 
     async def get(self, key: str) -> bytes:
         return await asyncio.to_thread(self._get, key)

@@ -12,6 +12,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from shared.blobs import BlobInfo, content_disposition, fits, parse_key, same_bytes, undamaged
+from shared.crash import crash_point
 from shared.errors import BlobMissing, Unavailable
 
 
@@ -40,6 +41,7 @@ class S3Blobs:
     async def put(self, key: str, data: bytes, *, media_type: str) -> None:
         fits(key, media_type)
         digest = same_bytes(key, data)
+        crash_point("blob.before")
         try:
             async with self._s3() as s3:
                 await s3.put_object(
@@ -52,6 +54,7 @@ class S3Blobs:
                 )
         except FileExistsError:
             pass
+        crash_point("blob.after")
 
     async def get(self, key: str) -> bytes:
         parse_key(key)

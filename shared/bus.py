@@ -26,6 +26,7 @@ from faststream.kafka import KafkaBroker, KafkaMessage
 from opentelemetry.trace import Span, SpanContext, SpanKind
 
 from shared import fetching
+from shared.crash import crash_point
 from shared.decoding import REPLAY_HEADER, Bad, Decoder, SetAside, decode_event
 from shared.errors import Rejected, Unavailable
 from shared.events import Event
@@ -129,7 +130,9 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         offsets = {partition: offset for partition, offset in finished.items() if partition in owned}
         try:
             if offsets:
+                crash_point("offsets.before")
                 await consumer.commit(offsets)
+                crash_point("offsets.after")
         except KafkaError as error:
             # Tried again with what finishes next: without it a quiet partition would look behind for ever.
             self.finished = offsets | self.finished
@@ -257,11 +260,13 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
                 detail=item.bad.detail[:300],
             )
         CURRENT_EVENT.set(None)
+        crash_point("dead_letter.before")
         refused = await self.bus.producer.deliver(records)
         if refused:
             refused = await self.bus.producer.deliver([_cut(records[place]) for place in refused])
         if refused:
             raise Unavailable("kafka", f"dead letters were refused: {next(iter(refused.values()))!r}")
+        crash_point("dead_letter.after")
 
     def _window(self, partition: TopicPartition) -> deque[bool]:
         window = self.windows.get(partition)
@@ -415,7 +420,9 @@ class Bus:
                         continue
                     made.extend(zip(repeat(item), records, strict=False))
                 CURRENT_EVENT.set(None)
+                crash_point("publish.before")
                 refused = await self.producer.deliver([record for _, record in made])
+                crash_point("publish.after")
                 for place, reason in refused.items():
                     made[place][0].bad = Bad("handler_failed", f"the broker refused what it made: {reason!r}")
 

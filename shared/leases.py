@@ -23,6 +23,7 @@ from uuid import UUID
 import aiosql
 import structlog
 
+from shared.crash import crash_point
 from shared.errors import Unavailable
 from shared.events import Event
 from shared.observability import WORK_CLAIMED, WORK_LOST, WORK_SETTLED
@@ -308,6 +309,8 @@ class Worker:
                     # Postgres was away, or this process stood still: without this it would claim its own running work.
                     await self._renew()
                 claimed = await self._claim(room)
+                if claimed:
+                    crash_point("claim.after")
                 backoff.reset()
                 self.waiting_for = None
             except Unavailable as error:
@@ -471,7 +474,9 @@ class Worker:
         backoff = Backoff()
         while True:
             try:
+                crash_point("settle.before")
                 settled = await self._settle_once(group)
+                crash_point("settle.after")
                 break
             except Unavailable as error:
                 # The work is done; only its settlement waits. The lease may be lost meanwhile: then it is fenced.

@@ -16,6 +16,7 @@ import asyncpg
 import orjson
 import structlog
 
+from shared.crash import crash_point
 from shared.errors import Unavailable
 from shared.events import MAX_EVENT_BYTES, Event
 from shared.kafka import Producer, Record, record_of
@@ -102,9 +103,11 @@ class Outbox:
                 running = Transaction(connection)
                 yield running
                 rows = await self.add(connection, running.events)
+                crash_point("commit.before")
         except BaseException:
             self._acknowledged.extend(done)
             raise
+        crash_point("commit.after")
         self._owned.difference_update(done)
         self.hand_over(rows)
         for call in running.after:
@@ -151,8 +154,10 @@ class Outbox:
                     await self._delete_acknowledged()
                     continue
             rows, self._unsent = self._unsent, []
+            crash_point("outbox.before_send")
             try:
                 sent = await self._send(rows)  # first the await: a transaction may take the list meanwhile
+                crash_point("outbox.after_send")
                 self._acknowledged.extend(sent)
                 backoff.reset()
             except Unavailable as error:
@@ -185,6 +190,7 @@ class Outbox:
         try:
             async with unavailable_when_away():
                 await queries.remove_rows(self._pool, ids=done)
+            crash_point("outbox.after_delete")
             self._owned.difference_update(done)
         except Unavailable:
             self._acknowledged.extend(done)
@@ -218,7 +224,10 @@ class Outbox:
                 backoff.reset()
                 if rows:
                     log.warning("outbox.swept", rows=len(rows))
-                    await queries.remove_rows(connection, ids=await self._send(rows))
+                    crash_point("sweep.before_send")
+                    sent = await self._send(rows)
+                    crash_point("sweep.after_send")
+                    await queries.remove_rows(connection, ids=sent)
                 if len(rows) < SWEEP_ROWS:
                     await asyncio.sleep(SWEEP_EVERY)
 

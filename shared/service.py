@@ -21,6 +21,7 @@ from opentelemetry.sdk.trace import TracerProvider
 
 from shared.blobs import Blobs, open_blobs
 from shared.bus import Bus
+from shared.crash import arm
 from shared.errors import Unavailable
 from shared.http import Check, Gate, create_app, unavailable
 from shared.kafka import Producer, connection_options
@@ -166,6 +167,7 @@ def main(stage: str, settings_class: type[Settings], build: Build, *, database: 
     gc.set_threshold(*GC_THRESHOLDS)
     settings = settings_class()
     configure_logs(service=stage, level=settings.log_level)
+    arm(stage, settings.crash, log=settings.crash_log)
     traces = configure_traces(service=stage, sample=settings.trace_sample, endpoint=settings.otlp_endpoint)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(serve(stage, settings, roles, build, database=database, traces=traces))

@@ -46,3 +46,5 @@ class Settings(KafkaSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     lease_seconds: float = Field(default=30.0, gt=0, le=3600)
     max_records: int = Field(default=500, ge=1, le=5000)
+    crash: str = Field(default="", description="For fault tests: stage.point:n, where a process kills itself")
+    crash_log: Path | None = None

@@ -17,6 +17,7 @@ from services.catalog.domain import COMPLETED
 from services.catalog.ledger.writing import Writing
 from services.catalog.sql import arrays, queries
 from shared import ids
+from shared.crash import crash_point
 from shared.decoding import REPLAY_HEADER
 from shared.errors import Rejected
 from shared.events import Confidentiality, FailureReason, JobFailed, Stage
@@ -100,7 +101,9 @@ async def replay(pool: Pool, producer: Producer, *, letters: Sequence[UUID], wor
     async with transaction(pool) as connection:
         found = queries.begin_replay(connection, ids=list(letters), workspace=workspace, principal=principal)
         rows = [row async for row in found]
+    crash_point("replay.before")
     refused = await producer.deliver([_again(row) for row in rows])
+    crash_point("replay.after")
     sent = [row["dead_letter_id"] for place, row in enumerate(rows) if place not in refused]
     async with transaction(pool) as connection:
         await queries.end_replay(connection, ids=sent, principal=principal)

@@ -28,6 +28,7 @@ from services.inference.domain import (
 from services.inference.progress import Progress, State
 from services.inference.queue import Desk, Piece, queries
 from shared.blobs import EXTENSIONS, Blobs, blob_key
+from shared.crash import crash_point
 from shared.errors import Rejected, Unavailable
 from shared.events import Attempt, AttemptState, FailureReason, File, PromptAssembled, WaitingOn
 from shared.leases import MAX_FAILURES, Leased, Outcome, buried
@@ -92,7 +93,9 @@ class Maker:
         try:
             backend = self.backends[piece.job.kind]
             work = generation_of(piece.job, attempt_id=piece.attempt_id)
+            crash_point("call.before")
             generated = await backend.generate(work, progress=on_step, cancelled=is_cancelled)
+            crash_point("call.after")
         except GenerationCancelled:
             return Tried(_attempt(piece, AttemptState.CANCELLED), Cancelled(by=piece.cancelled_by or ANOTHER_WORKER))
         except BackendFailure as failure:

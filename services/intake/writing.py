@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from uuid import UUID
 
+from shared.crash import crash_point
 from shared.outbox import Outbox, Transaction
 from shared.postgres import Pool, workspace_transaction
 
@@ -15,6 +16,8 @@ async def writing(pool: Pool, outbox: Outbox, workspace: UUID) -> AsyncIterator[
         running = Transaction(connection)
         yield running
         rows = await outbox.add(connection, running.events)
+        crash_point("commit.before")
+    crash_point("commit.after")
     outbox.hand_over(rows)
     for call in running.after:
         call()

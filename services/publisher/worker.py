@@ -28,6 +28,7 @@ from services.publisher.handler import Order, queries
 from services.publisher.targets import Read, Target, Uncertain
 from shared.blobs import EXTENSIONS, Blobs, blob_key
 from shared.bus import Transaction
+from shared.crash import crash_point
 from shared.errors import Rejected
 from shared.events import Event, PublicationState, PublicFile
 from shared.leases import Leased, Outcome
@@ -88,11 +89,14 @@ class Publisher:
         try:
             if not lease.lost and not await target.look_up(delivery):
                 try:
+                    crash_point("call.before")
                     await target.deliver(delivery, read=self._reader(delivery))
+                    crash_point("call.after")
                 except Uncertain as error:
                     if not await target.look_up(delivery):
                         return _uncertain(delivery, error)
             delivered = await target.read_back(delivery)
+            crash_point("read_back.after")
         finally:
             await target.close()
         wrong = difference(delivery.asset, delivered.receipts)
