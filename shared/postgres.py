@@ -161,6 +161,8 @@ async def _grant_and_guard(connection: Any, stage: str, role: str) -> None:
     # The outbox holds facts of every workspace and has no policy: a caller's transaction adds to it and reads nothing.
     await connection.execute(f'revoke select, update, delete on "{stage}".outbox from "{role}_http"')
     await connection.execute(f'grant select (id) on "{stage}".outbox to "{role}_http"')
+    for name in (role, f"{role}_http"):  # what somebody did stays as it was written
+        await connection.execute(f'revoke update, delete on "{stage}".operator_actions from "{name}"')
     guarded = await connection.fetch(
         """
         select c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace

@@ -19,6 +19,7 @@ from fastapi import FastAPI
 from fastapi.responses import JSONResponse
 from opentelemetry.sdk.trace import TracerProvider
 
+from shared import audit
 from shared.blobs import Blobs, open_blobs
 from shared.bus import Bus
 from shared.crash import arm
@@ -139,6 +140,8 @@ async def open_service(stage: str, settings: Settings, *, roles: frozenset[str],
         checks["postgres"] = _check(lambda: pool.fetchval("select 1", timeout=2))
     gate = Gate(pool, secret=secret, public_url=settings.public_url)
     app = create_app(stage, checks=checks, gate=gate, resume=bus.resume, waiting=bus.waiting_for)
+    if pool is not None:
+        audit.wire(app, stage=stage, pool=pool, gate=gate)
     return Service(stage, settings, roles, producer, bus, app, gate, blobs, checks, pool, outbox)
 
 

@@ -17,6 +17,7 @@ from services.catalog.domain import COMPLETED
 from services.catalog.ledger.writing import Writing
 from services.catalog.sql import arrays, queries
 from shared import ids
+from shared.audit import acted
 from shared.crash import crash_point
 from shared.decoding import REPLAY_HEADER
 from shared.errors import Rejected
@@ -101,6 +102,7 @@ async def replay(pool: Pool, producer: Producer, *, letters: Sequence[UUID], wor
     async with transaction(pool) as connection:
         found = queries.begin_replay(connection, ids=list(letters), workspace=workspace, principal=principal)
         rows = [row async for row in found]
+        await _acted(connection, "dlq.replay", rows, workspace=workspace, principal=principal)
     crash_point("replay.before")
     refused = await producer.deliver([_again(row) for row in rows])
     crash_point("replay.after")
@@ -121,9 +123,19 @@ async def drop(
         writing.connection, ids=list(letters), workspace=workspace, principal=principal, note=note
     )
     dropped = [row async for row in found]
+    await _acted(writing.connection, "dlq.drop", dropped, workspace=workspace, principal=principal, note=note)
     failed = await _stranded(writing, dropped, principal=principal)
     await writing.tell(failed)
     return len(dropped), failed
+
+
+async def _acted(
+    connection: Any, action: str, letters: Sequence[Any], *, workspace: UUID, principal: str, **more: Any
+) -> None:
+    if letters:
+        told = {"dead_letters": [letter["dead_letter_id"] for letter in letters]} | more
+        subject = f"{len(letters)} dead letters"
+        await acted(connection, by=principal, workspace=workspace, action=action, subject=subject, detail=told)
 
 
 async def _stranded(writing: Writing, dropped: Iterable[asyncpg.Record], *, principal: str) -> list[JobFailed]:

@@ -26,6 +26,7 @@ from shared.http import SESSION_COOKIE, HttpProblem
 from shared.identity import LINK_SECONDS, ROLES, SESSION_SECONDS, Caller, May, sign
 from shared.postgres import transaction, unavailable_when_away, workspace_transaction
 
+OWNER = "owner of the installation"  # who holds the bootstrap token; it names no person
 Word = Annotated[str, Field(min_length=1, max_length=120, pattern=r"^[^\x00-\x1f\x7f]+$")]
 
 
@@ -126,7 +127,9 @@ def _wire_workspaces(app: FastAPI, intake: Intake, token: str) -> None:
     async def change(workspace: UUID, ask: WorkspaceChange, request: Request) -> dict[str, Any]:
         """Sets limits or the undo window. With the bootstrap token only: nobody raises the limits they are under."""
         _need_bootstrap(request, token)
-        await change_workspace(pool, intake.outbox, workspace, limits=ask.limits, undo_seconds=ask.undo_seconds)
+        await change_workspace(
+            pool, intake.outbox, workspace, limits=ask.limits, undo_seconds=ask.undo_seconds, by=OWNER
+        )
         return {"workspace": workspace, "changed": True}
 
 
@@ -141,13 +144,13 @@ def _wire_keys(app: FastAPI, intake: Intake, token: str) -> None:
         if _with_bootstrap(request, token):
             if ask.workspace is None:
                 raise HttpProblem("missing_field", "which workspace?", where="workspace", remedy="give its id")
-            workspace = ask.workspace
+            workspace, by = ask.workspace, OWNER
         else:
             caller = await needs_manager(request)
             if ask.workspace not in {None, caller.workspace}:
                 raise HttpProblem("forbidden", "that is another workspace", where="workspace", remedy="leave it out")
-            workspace = caller.workspace
-        key = await create_key(pool, intake.outbox, workspace, principal=ask.principal, roles=ask.roles)
+            workspace, by = caller.workspace, caller.principal
+        key = await create_key(pool, intake.outbox, workspace, principal=ask.principal, roles=ask.roles, by=by)
         about = {"workspace": workspace, "principal": ask.principal, "roles": ask.roles}
         return {"key_id": key.key_id, "token": key.token} | about
 
@@ -159,7 +162,7 @@ def _wire_keys(app: FastAPI, intake: Intake, token: str) -> None:
     @app.delete("/v1/keys/{key_id}", status_code=204)
     async def revoke(key_id: str, caller: Annotated[Caller, manager]) -> None:
         """Ends the key, and every browser that is signed in with it."""
-        await revoke_key(pool, intake.outbox, caller.workspace, key_id)
+        await revoke_key(pool, intake.outbox, caller.workspace, key_id, by=caller.principal)
 
 
 def _wire_links(app: FastAPI, intake: Intake) -> None:

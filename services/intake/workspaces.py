@@ -8,6 +8,7 @@ from uuid import UUID
 from services.intake.acceptance import queries
 from services.intake.writing import writing
 from shared import ids
+from shared.audit import acted
 from shared.current import keep_workspaces
 from shared.errors import Rejected
 from shared.events import ApiKey, Limits, WorkspaceChanged
@@ -49,7 +50,9 @@ async def create_workspace(outbox: Outbox, *, name: str, principal: str, limits:
     return Made(workspace=workspace, key=key)
 
 
-async def create_key(pool: Pool, outbox: Outbox, workspace: UUID, *, principal: str, roles: Sequence[str]) -> NewKey:
+async def create_key(
+    pool: Pool, outbox: Outbox, workspace: UUID, *, principal: str, roles: Sequence[str], by: str
+) -> NewKey:
     """Raises Rejected for a role there is not, or a workspace there is not."""
     for role in roles:
         if role not in ROLES:
@@ -59,10 +62,14 @@ async def create_key(pool: Pool, outbox: Outbox, workspace: UUID, *, principal: 
         before = await _locked(running.connection, workspace)
         added = ApiKey(key_id=key.key_id, sha256=key.sha256, principal=principal, roles=list(roles))
         await _change(running, before, keys=[*before.keys, added])
+        told = {"principal": principal, "roles": list(roles)}
+        await acted(
+            running.connection, by=by, workspace=workspace, action="key.create", subject=key.key_id, detail=told
+        )
     return key
 
 
-async def revoke_key(pool: Pool, outbox: Outbox, workspace: UUID, key_id: str) -> None:
+async def revoke_key(pool: Pool, outbox: Outbox, workspace: UUID, key_id: str, *, by: str) -> None:
     """Raises Rejected if there is no such key, or if nobody could make another afterwards."""
     async with writing(pool, outbox, workspace) as running:
         before = await _locked(running.connection, workspace)
@@ -72,10 +79,11 @@ async def revoke_key(pool: Pool, outbox: Outbox, workspace: UUID, key_id: str) -
         if not any(key.active and "admin" in key.roles for key in keys):
             raise Rejected("conflict", "it is the last admin key", "key_id", "create another admin key first")
         await _change(running, before, keys=keys)
+        await acted(running.connection, by=by, workspace=workspace, action="key.revoke", subject=key_id)
 
 
 async def change_workspace(
-    pool: Pool, outbox: Outbox, workspace: UUID, *, limits: Limits | None, undo_seconds: float | None
+    pool: Pool, outbox: Outbox, workspace: UUID, *, limits: Limits | None, undo_seconds: float | None, by: str
 ) -> None:
     async with writing(pool, outbox, workspace) as running:
         before = await _locked(running.connection, workspace)
@@ -84,6 +92,15 @@ async def change_workspace(
             before,
             limits=limits if limits is not None else before.limits,
             undo_seconds=undo_seconds if undo_seconds is not None else before.undo_seconds,
+        )
+        told = {"limits": limits.model_dump(mode="json") if limits else None, "undo_seconds": undo_seconds}
+        await acted(
+            running.connection,
+            by=by,
+            workspace=workspace,
+            action="workspace.limit",
+            subject=str(workspace),
+            detail={name: value for name, value in told.items() if value is not None},
         )
 
 

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from services.publisher.domain import RETRIABLE
 from services.publisher.handler import KIND, payload_of, queries
+from shared.audit import acted
 from shared.errors import Rejected
 from shared.events import AssetApproved, Confidentiality, PublicationState, Receipt
 from shared.http import Gate, HttpProblem
@@ -141,6 +142,14 @@ def wire(app: FastAPI, *, pool: Pool, gate: Gate) -> None:
                     run=started["run"],
                     traceparent=started["traceparent"],
                     payload=payload_of(AssetApproved.model_validate_json(started["event"]), target=started["target"]),
+                )
+                await acted(
+                    connection,
+                    by=caller.principal,
+                    workspace=caller.workspace,
+                    action="publication.retry",
+                    subject=str(publication_id),
+                    detail={"target": started["target"], "run": started["run"]},
                 )
             row = await queries.show_publication(connection, id=publication_id)
         publication = _found(row)

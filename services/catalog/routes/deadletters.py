@@ -12,6 +12,7 @@ from services.catalog.ledger.writing import Writing
 from services.catalog.routes.frame import Reading, Words, answer, read_cursor, write_cursor
 from services.catalog.sql import queries
 from shared import identity
+from shared.audit import acted
 from shared.http import HttpProblem
 from shared.identity import Caller, May
 from shared.kafka import Producer
@@ -108,6 +109,10 @@ def routes(reading: Reading, *, outbox: Outbox, producer: Producer, feed: Feed) 
             purpose="resume",
             seconds=identity.GRANT_SECONDS,
         )
+        async with reading.of(caller) as connection:
+            await acted(
+                connection, by=caller.principal, workspace=caller.workspace, action="dlq.resume", subject=which.group
+            )
         stage = which.group.partition("-")[0]
         return answer({"grant": grant, "resume_at": f"/v1/stages/{stage}/consumers/{which.group}/resume"})
 
