@@ -56,7 +56,7 @@ BAD_ENOUGH = 20
 KEPT_HEADERS = frozenset({"ce_id", "ce_source", "ce_type", "ce_workspace", "ce_requestid", "ce_jobid", "traceparent"})
 KEPT_BYTES = 512 * 1024  # of a record that cannot be kept whole: compressed, a broker took what no dead letter can be
 POLL_MILLISECONDS = 20  # FastStream sleeps as long again when nothing came
-SESSION_TIMEOUT_MS = 10_000
+SESSION_SECONDS = 10.0  # a member that is silent for so long loses its partitions
 
 Transform = Callable[[Any], Awaitable[Sequence[Event]]]
 # Writes a batch's rows, set-based, and emits what became true by it.
@@ -377,8 +377,10 @@ class Bus:
         prefix: str = "",
         outbox: Outbox | None = None,
         max_records: int = 500,
+        session_seconds: float = SESSION_SECONDS,
     ) -> None:
         self.producer = producer
+        self.session_seconds = session_seconds
         self.outbox = outbox
         self.prefix = prefix
         self.max_records = max_records
@@ -493,7 +495,8 @@ class Bus:
             auto_offset_reset="earliest",
             ack_policy=AckPolicy.MANUAL,
             no_reply=True,
-            session_timeout_ms=SESSION_TIMEOUT_MS,
+            session_timeout_ms=round(self.session_seconds * 1000),
+            heartbeat_interval_ms=round(self.session_seconds * 1000 / 3),
             partition_assignment_strategy=(RangePartitionAssignor,),
             listener=subscription,
             parser=_keep_raw,

@@ -131,7 +131,14 @@ async def open_service(stage: str, settings: Settings, *, roles: frozenset[str],
     pool = await open_pool(settings.database_url.get_secret_value(), stage=stage) if database else None
     direct = settings.database_direct_url.get_secret_value() if settings.database_direct_url else None
     outbox = Outbox(pool, producer, prefix=settings.topic_prefix, direct_url=direct) if pool is not None else None
-    bus = Bus(producer, options=options, prefix=settings.topic_prefix, outbox=outbox, max_records=settings.max_records)
+    bus = Bus(
+        producer,
+        options=options,
+        prefix=settings.topic_prefix,
+        outbox=outbox,
+        max_records=settings.max_records,
+        session_seconds=settings.session_seconds,
+    )
     blobs = open_blobs(
         settings.blobs_url, public_url=settings.public_url, secret=secret, s3_endpoint=settings.s3_endpoint
     )

@@ -48,3 +48,6 @@ class Settings(KafkaSettings):
     max_records: int = Field(default=500, ge=1, le=5000)
     crash: str = Field(default="", description="For fault tests: stage.point:n, where a process kills itself")
     crash_log: Path | None = None
+    session_seconds: float = Field(
+        default=10.0, ge=1, le=300, description="A consumer that is silent for so long loses its partitions"
+    )

@@ -6,6 +6,7 @@ import shutil
 import signal
 import uuid
 from base64 import urlsafe_b64encode
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 
@@ -85,13 +86,24 @@ class Kafka:
 
     name = "kafka"
 
-    def __init__(self, folder: Path, *, port: int, controller_port: int, account: Account | None, cache: Path) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        port: int,
+        controller_port: int,
+        account: Account | None,
+        cache: Path,
+        properties: Mapping[str, str] | None = None,
+    ) -> None:
+        """`properties` stand above ours; in their values `{port}` and `{controller_port}` are filled in."""
         self.folder = folder
         self.port = port
         self.address = f"127.0.0.1:{port}"
         self.account = account
         self._controller_port = controller_port
         self._cache = cache
+        self._properties = dict(properties or {})
         self._java = java(account, copies=cache / "programs") / "bin" / "java"
         self._class_path: list[Path] = []
 
@@ -171,7 +183,9 @@ class Kafka:
         return [f"-XX:AOTCache={self._start_up_cache}"]
 
     def _configure(self, path: Path, *, log_folder: Path) -> None:
-        path.write_text(PROPERTIES.format(port=self.port, controller_port=self._controller_port, log_folder=log_folder))
+        # Of two lines for one property Java's reader takes the later.
+        lines = PROPERTIES + "".join(f"{name}={value}\n" for name, value in self._properties.items())
+        path.write_text(lines.format(port=self.port, controller_port=self._controller_port, log_folder=log_folder))
 
     def _program(
         self, name: str, main: str, arguments: list[str], log: Path, options: list[str] | None = None

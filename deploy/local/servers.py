@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import signal
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -23,13 +23,20 @@ class EmbeddedServers:
     """Holds a data folder alone and runs the servers asked for on it, until stopped."""
 
     def __init__(
-        self, data: Path, *, kafka: bool = True, postgres: bool = True, progress: Progress | None = None
+        self,
+        data: Path,
+        *,
+        kafka: bool = True,
+        postgres: bool = True,
+        kafka_properties: Mapping[str, str] | None = None,
+        progress: Progress | None = None,
     ) -> None:
         self.data = DataFolder(data)
         self.kafka: Kafka | None = None
         self.postgres: Postgres | None = None
         self._wants_kafka = kafka
         self._wants_postgres = postgres
+        self._kafka_properties = kafka_properties
         self._progress = progress or Silent()
         self._keepers: dict[str, Keeper] = {}
         self._open = contextlib.AsyncExitStack()
@@ -103,7 +110,13 @@ class EmbeddedServers:
             folder = self.data.server_folder("kafka", account)
             port, controller = self.data.port("kafka"), self.data.port("kafka_controller")
             self.kafka = await asyncio.to_thread(
-                Kafka, folder, port=port, controller_port=controller, account=account, cache=cache
+                Kafka,
+                folder,
+                port=port,
+                controller_port=controller,
+                account=account,
+                cache=cache,
+                properties=self._kafka_properties,
             )
             starts.append(self._start_kafka(self.kafka))
         logs = asyncio.create_task(keep_short(self.data.logs))

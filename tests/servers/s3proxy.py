@@ -34,6 +34,7 @@ class S3Proxy:
     port: int
     access_key: str = "live-tests"
     secret_key: str = "a-secret-of-the-live-tests"
+    skew_seconds: int = 900  # between a client's clock and its own, as Amazon bears
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -52,6 +53,7 @@ class S3Proxy:
             "s3proxy.authorization=aws-v2-or-v4\n"
             f"s3proxy.identity={self.access_key}\n"
             f"s3proxy.credential={self.secret_key}\n"
+            f"s3proxy.maximum-timeskew={self.skew_seconds}\n"
             "jclouds.provider=filesystem-nio2\n"
             f"jclouds.filesystem.basedir={self.folder / 'buckets'}\n"
             "jclouds.identity=unused\n"

@@ -1,0 +1,275 @@
+"""The world that is broken: real servers behind links that can fail, scripted ones that count, and the six services."""
+
+import asyncio
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from deploy.local.data import DataFolder
+from deploy.local.processes import Child
+from deploy.local.servers import EmbeddedServers
+from deploy.local.supervisor import STAGES, prepare_servers
+from shared.postgres import STAGES_WITH_DATABASE
+from tests.faults.arms import Arms
+from tests.faults.disks import Disk
+from tests.faults.link import Link
+from tests.faults.members import Member
+from tests.faults.scale import Scale
+from tests.faults.store_link import StoreLink
+from tests.servers.s3proxy import S3Proxy
+
+ROOT = Path(__file__).resolve().parents[2]
+PARTITIONS = 4
+BUCKET = "images"
+# A text that stands in every prompt and in no public topic, log, span or dead letter.
+PROMPTS_CANARY = "canary-of-the-prompts"
+SECRETS_CANARY = "a-secret-of-the-faults-world"
+# Kafka takes connections on a second listener, that says the link's port where clients ask it for its address.
+KAFKA_PROPERTIES = {
+    "listeners": "PLAINTEXT://127.0.0.1:{{port}},BEHIND://127.0.0.1:{behind},CONTROLLER://127.0.0.1:{{controller_port}}",
+    "advertised.listeners": "PLAINTEXT://127.0.0.1:{{port}},BEHIND://127.0.0.1:{link}",
+    "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,BEHIND:PLAINTEXT,CONTROLLER:PLAINTEXT",
+    "group.min.session.timeout.ms": "1000",
+}
+
+
+class World:
+    """Opened by `open_world`; the faults act on its parts."""
+
+    def __init__(
+        self, root: Path, out: Path, *, seed: int, scale: Scale, requests: int, environment: Mapping[str, str]
+    ) -> None:
+        self.root = root
+        self.out = out
+        self.seed = seed
+        self.scale = scale
+        self.logs = out / "logs"
+        self.ledgers = out / "ledgers"
+        self.prefix = f"f{secrets.token_hex(3)}."
+        self.given = dict(environment)
+        self.mutant = environment.get("CALOTYPE_MUTANT", "")
+        data = DataFolder(root / "servers")
+        data.prepare()
+        behind, link = data.port("kafka_behind"), data.port("kafka_link")
+        properties = {name: value.format(behind=behind, link=link) for name, value in KAFKA_PROPERTIES.items()}
+        self.servers = EmbeddedServers(data.root, kafka_properties=properties)
+        self.bootstrap_token = data.secret("bootstrap_token")
+        self.kafka_link = Link("kafka", upstream=behind, port=link)
+        self.postgres_link = Link("postgres", upstream=data.port("postgres"), port=data.port("postgres_link"))
+        self.store = S3Proxy(root / "store", data.port("store"), secret_key=SECRETS_CANARY, skew_seconds=2 * 3600)
+        self.store_link = StoreLink(upstream=self.store.port, port=data.port("store_link"), seed=seed)
+        room = 256 + requests // 8  # megabytes: a request's events, rows and files, and the same again
+        self.disks = {
+            "kafka": Disk("kafka", data.root / "kafka", megabytes=2 * room),
+            "postgres": Disk("postgres", data.root / "postgres", megabytes=1024 + room),
+            "store": Disk("store", root / "store" / "buckets", megabytes=room),
+            "published": Disk("published", data.published, megabytes=room),
+        }
+        self.members: dict[str, Member] = {}
+        self.scripted: dict[str, Child] = {}
+        self.arming = True
+        self.began = time.time()
+        self._arms = Arms(seed)
+        self._open = contextlib.AsyncExitStack()
+
+    # -- addresses
+
+    @property
+    def kafka(self) -> str:
+        """Past the link."""
+        return self.servers.kafka_bootstrap
+
+    @property
+    def database_url(self) -> str:
+        """Past the link, as the administrator."""
+        return self.servers.admin_database_url
+
+    @property
+    def world_file(self) -> Path:
+        return self.out / "world.json"
+
+    def url(self, stage: str) -> str:
+        return f"http://127.0.0.1:{self.servers.data.port(stage)}"
+
+    # -- life
+
+    async def open(self) -> None:
+        """Returns when every service is ready."""
+        for folder in (self.logs, self.ledgers):
+            folder.mkdir(parents=True, exist_ok=True)
+        await asyncio.gather(*(disk.mount() for disk in self.disks.values()))
+        (self.root / "store").mkdir(exist_ok=True)
+        self.store.bucket(BUCKET)
+        for link in (self.kafka_link, self.postgres_link, self.store_link):
+            await link.start()
+            self._open.push_async_callback(link.stop)
+        self._open.push_async_callback(self.servers.stop)
+        self._open.callback(self.store.stop)
+        await asyncio.gather(self.servers.start(), asyncio.to_thread(self.store.start))
+        await prepare_servers(self._for_preparation(), passwords=self._passwords())
+        for stage in STAGES:
+            self.members[stage] = self._member(stage, stage)
+            self.members[stage].keep()
+        self._open.push_async_callback(self._close_members)
+        self._write_world_file()
+        await self.all_ready()
+
+    async def close(self) -> None:
+        """Ends every process and unmounts every disk."""
+        await self._open.aclose()
+        await asyncio.gather(*(disk.unmount() for disk in self.disks.values() if disk.mounted))
+
+    async def all_ready(self, *, within: float = 120) -> None:
+        await asyncio.gather(*(member.ready(within=within) for member in self.members.values()))
+
+    async def _close_members(self) -> None:
+        members, self.members = list(self.members.values()), {}
+        await asyncio.gather(*(member.close() for member in members))
+
+    # -- members
+
+    def _member(self, name: str, stage: str) -> Member:
+        return Member(
+            name,
+            stage=stage,
+            url=self.url(name),
+            log=self.logs / f"{name}.log",
+            folder=self.root,
+            argv=lambda stage: [sys.executable, "-m", "tests.faults.service", stage],
+            environment=self._environment,
+        )
+
+    async def join(self, stage: str) -> Member:
+        """A second process of the stage."""
+        member = self._member(f"{stage}-2", stage)
+        self.members[member.name] = member
+        member.keep()
+        return member
+
+    async def leave(self, member: Member) -> float | None:
+        """It goes, in an orderly way."""
+        self.members.pop(member.name, None)
+        seconds = await member.rest()
+        await member.close()
+        return seconds
+
+    def _environment(self, member: Member) -> dict[str, str]:
+        stage = member.stage
+        own = {name: value for name, value in os.environ.items() if not name.startswith("CALOTYPE_")}
+        own |= {
+            "PYTHONPATH": str(ROOT),
+            "CALOTYPE_KAFKA_BOOTSTRAP": f"127.0.0.1:{self.kafka_link.port}",
+            "CALOTYPE_TOPIC_PREFIX": self.prefix,
+            "CALOTYPE_TOPIC_PARTITIONS": str(PARTITIONS),
+            "CALOTYPE_TOPIC_REPLICATION": "1",
+            "CALOTYPE_BLOBS_URL": f"s3://{BUCKET}",
+            "CALOTYPE_S3_ENDPOINT": self.store_link.endpoint,
+            "AWS_ACCESS_KEY_ID": self.store.access_key,
+            "AWS_SECRET_ACCESS_KEY": self.store.secret_key,
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "CALOTYPE_PUBLIC_URL": self.url("catalog"),
+            "CALOTYPE_HTTP_PORT": member.url.rpartition(":")[2],
+            "CALOTYPE_SESSION_SECRET": SECRETS_CANARY,
+            "CALOTYPE_BOOTSTRAP_TOKEN": self.bootstrap_token,
+            "CALOTYPE_PUBLISH_FOLDER": str(self.servers.data.published),
+            "CALOTYPE_TRACE_SAMPLE": "0.02",
+            "CALOTYPE_LEASE_SECONDS": str(self.scale.lease),
+            "CALOTYPE_SESSION_SECONDS": str(self.scale.session),
+            "CALOTYPE_REVIEW_PROXIES": "[]",
+            "CALOTYPE_NULL_BACKEND": "true",
+            "CALOTYPE_PROOF_CHILDREN": "1",
+            "CALOTYPE_CHILDREN": "1",
+            "CALOTYPE_CRASH_LOG": str(self.crash_log),
+            "MALLOC_ARENA_MAX": "2",
+        }
+        if self.arming:
+            own["CALOTYPE_CRASH"] = self._arms.next(member.name, stage=stage, start=member.starts)
+        if stage in STAGES_WITH_DATABASE:
+            user, password = f"calotype_{stage}", self._passwords()[stage]
+            assert self.servers.postgres is not None
+            direct = self.servers.postgres.url(user=user, password=password)
+            own["DATABASE_URL"] = direct.replace(f":{self.servers.postgres.port}/", f":{self.postgres_link.port}/")
+        return own | self.given
+
+    @property
+    def crash_log(self) -> Path:
+        return self.ledgers / "crashes.tsv"
+
+    def _passwords(self) -> dict[str, str]:
+        return {stage: self.servers.data.secret(f"postgres_password_{stage}") for stage in STAGES_WITH_DATABASE}
+
+    def _for_preparation(self) -> dict[str, str]:
+        return {
+            "DATABASE_URL": self.database_url,
+            "CALOTYPE_KAFKA_BOOTSTRAP": self.kafka,
+            "CALOTYPE_TOPIC_PREFIX": self.prefix,
+            "CALOTYPE_TOPIC_PARTITIONS": str(PARTITIONS),
+            "CALOTYPE_TOPIC_REPLICATION": "1",
+        }
+
+    def _write_world_file(self) -> None:
+        document = {
+            "database_url": self.database_url,
+            "kafka": self.kafka,
+            "prefix": self.prefix,
+            "partitions": PARTITIONS,
+            "blobs": {
+                "endpoint": self.store.endpoint,
+                "bucket": BUCKET,
+                "access_key": self.store.access_key,
+                "secret_key": self.store.secret_key,
+            },
+            "published": str(self.servers.data.published),
+            "logs": str(self.logs),
+            "ledgers": str(self.ledgers),
+            "secrets": [SECRETS_CANARY, self.bootstrap_token],
+            "prompts_canary": PROMPTS_CANARY,
+            "lease_seconds": self.scale.lease,
+            "services": {stage: self.url(stage) for stage in STAGES},
+            "bootstrap_token": self.bootstrap_token,
+        }
+        self.world_file.write_text(json.dumps(document, indent=1))
+
+    # -- servers
+
+    async def take_away(self, name: str, number: signal.Signals) -> None:
+        """Ends `kafka` or `postgres` by a signal; nobody starts it again until `bring_back`."""
+        keeper = self.servers._keepers.pop(name)
+        child = keeper._child
+        keeper._stopping.set()
+        if child is not None:
+            child.signal(number)
+            try:
+                await asyncio.wait_for(child.wait(), 20)
+            except TimeoutError:
+                child.signal(signal.SIGKILL)
+        await keeper.stop()
+
+    async def bring_back(self, name: str) -> None:
+        server = self.servers.kafka if name == "kafka" else self.servers.postgres
+        assert server is not None
+        await self.servers._keep(server)
+
+
+@asynccontextmanager
+async def open_world(out: Path, *, seed: int, scale: Scale, requests: int, **environment: str) -> AsyncIterator[World]:
+    """A world that is gone without a trace afterwards, but for what stands in `out`."""
+    root = Path(tempfile.mkdtemp(prefix="calotype-faults-"))
+    root.chmod(0o755)  # the servers run as nobody, whose way leads through it
+    world = World(root, out, seed=seed, scale=scale, requests=requests, environment=environment)
+    try:
+        await world.open()
+        yield world
+    finally:
+        await world.close()
+        shutil.rmtree(root, ignore_errors=True)
