@@ -23,6 +23,7 @@ from uuid import UUID
 import aiosql
 import structlog
 
+from shared.brakes import Brake, brake, brakes_in_force, release_brake
 from shared.crash import crash_point
 from shared.errors import Unavailable
 from shared.events import Event
@@ -30,6 +31,21 @@ from shared.observability import WORK_CLAIMED, WORK_LOST, WORK_SETTLED
 from shared.outbox import Outbox, Transaction
 from shared.postgres import Connection, Pool, transaction
 from shared.retry import Backoff
+
+__all__ = [
+    "Brake",
+    "Leased",
+    "NewWork",
+    "Outcome",
+    "Worker",
+    "brake",
+    "brakes_in_force",
+    "buried",
+    "bury",
+    "drop_waiting",
+    "enqueue",
+    "release_brake",
+]
 
 log = structlog.get_logger()
 queries = aiosql.from_path(Path(__file__).parent / "sql/leases.sql", "asyncpg")
@@ -60,7 +76,10 @@ class OfJob(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewWork:
-    """A piece of work to enqueue; `priority` higher first, `delay` in seconds from now."""
+    """A piece of work to enqueue; `priority` higher first, `delay` in seconds from now.
+
+    `subject` is whom the work is for, the backend or the target: what a brake of that name holds up.
+    """
 
     work_id: UUID
     kind: str
@@ -70,6 +89,7 @@ class NewWork:
     job_id: UUID | None = None
     run: int = 1
     lane: str = "standard"
+    subject: str | None = None
     priority: int = 0
     delay: float = 0.0
     deadline: datetime | None = None
@@ -89,6 +109,7 @@ class Leased:
     job_id: UUID | None = None
     run: int = 1
     lane: str = "standard"
+    subject: str | None = None
     priority: int = 0
     failures: int = 0
     losses: int = 0
@@ -128,7 +149,10 @@ RecordSettled = Callable[[Transaction, Sequence[tuple[Leased, Outcome]]], Awaita
 async def enqueue(
     connection: Connection, rows: Sequence[NewWork], *, holder: str | None = None, lease: float = 0.0
 ) -> set[UUID]:
-    """Inserts what is new and says which were; with a holder the rows arrive already claimed."""
+    """Inserts what is new and says which were.
+
+    With a holder the rows arrive already claimed; those that do not, as they stand behind a brake, are not said.
+    """
     if not rows:
         return set()
     found = queries.enqueue(
@@ -140,6 +164,7 @@ async def enqueue(
         jobs=[r.job_id for r in rows],
         runs=[r.run for r in rows],
         lanes=[r.lane for r in rows],
+        subjects=[r.subject for r in rows],
         priorities=[r.priority for r in rows],
         delays=[r.delay for r in rows],
         deadlines=[r.deadline for r in rows],
@@ -148,11 +173,11 @@ async def enqueue(
         holder=holder,
         lease=lease,
     )
-    return {row["work_id"] async for row in found}
+    return {row["work_id"] async for row in found if holder is None or not row["parked"]}
 
 
 async def bury(connection: Connection, cancels: Sequence[Any]) -> None:
-    """Keeps CancelRequested events as tombstones and lets their waiting work be claimed at once, to be dropped."""
+    """Keeps CancelRequested events as tombstones."""
     if not cancels:
         return
     await queries.bury(
@@ -163,8 +188,20 @@ async def bury(connection: Connection, cancels: Sequence[Any]) -> None:
         by=[c.by for c in cancels],
         reasons=[c.reason for c in cancels],
     )
-    async for _ in queries.pull_forward(connection, requests=[c.request_id for c in cancels]):
-        pass
+
+
+async def drop_waiting(connection: Connection, cancels: Sequence[Any]) -> list[dict[str, Any]]:
+    """Ends what these cancels name and nobody works on, behind a brake or not; what is held ends at its next step.
+
+    Of each: work_id, run, job_id, epoch, payload, traceparent, cancelled_by.
+    """
+    rows = queries.drop_waiting(
+        connection,
+        requests=[c.request_id for c in cancels],
+        jobs=[c.job_id for c in cancels],
+        by=[c.by for c in cancels],
+    )
+    return [dict(row) async for row in rows]
 
 
 async def buried(connection: Connection | Pool, work: Sequence[OfJob]) -> dict[UUID, str]:
@@ -230,6 +267,7 @@ class Worker:
                     job_id=r.job_id,
                     run=r.run,
                     lane=r.lane,
+                    subject=r.subject,
                     priority=r.priority,
                     deadline=r.deadline,
                     traceparent=r.traceparent,

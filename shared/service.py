@@ -21,6 +21,7 @@ from opentelemetry.sdk.trace import TracerProvider
 
 from shared import audit
 from shared.blobs import Blobs, open_blobs
+from shared.brakes import Parking
 from shared.bus import Bus
 from shared.crash import arm
 from shared.errors import Unavailable
@@ -149,7 +150,10 @@ async def open_service(stage: str, settings: Settings, *, roles: frozenset[str],
     app = create_app(stage, checks=checks, gate=gate, resume=bus.resume, waiting=bus.waiting_for)
     if pool is not None:
         audit.wire(app, stage=stage, pool=pool, gate=gate)
-    return Service(stage, settings, roles, producer, bus, app, gate, blobs, checks, pool, outbox)
+    service = Service(stage, settings, roles, producer, bus, app, gate, blobs, checks, pool, outbox)
+    if pool is not None and "work" in roles:
+        service.add(Parking(pool))
+    return service
 
 
 def _check(call: Callable[[], Awaitable[Any]]) -> Check:

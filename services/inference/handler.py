@@ -23,7 +23,7 @@ from services.inference.tables import RoutingTables
 from shared import ids
 from shared.bus import Bus
 from shared.events import CancelRequested, FailureReason, JobCancelled, JobFailed, JobRetried, PromptAssembled
-from shared.leases import NewWork, Worker, buried, bury
+from shared.leases import NewWork, Worker, buried, bury, drop_waiting
 from shared.outbox import Transaction
 from shared.postgres import Connection
 from shared.topics import CANCELS_REQUESTED, JOBS_ENDED, PROMPTS_ASSEMBLED
@@ -76,13 +76,7 @@ class Front:
         """What waits is dropped in the transaction of the tombstone; what is being made stops at its next step."""
         await bury(transaction.connection, cancels)
         transaction.after_commit(lambda: self._desk.hear(cancels))
-        rows = queries.drop_waiting(
-            transaction.connection,
-            requests=[cancel.request_id for cancel in cancels],
-            jobs=[cancel.job_id for cancel in cancels],
-            by=[cancel.by for cancel in cancels],
-        )
-        dropped = {row["work_id"]: dict(row) async for row in rows}
+        dropped = {row["work_id"]: row for row in await drop_waiting(transaction.connection, cancels)}
         if not dropped:
             return
         pieces = {
@@ -134,6 +128,7 @@ class Front:
             job_id=event.job_id,
             run=event.run,
             lane=job.route.lane if job.route else UNROUTED,
+            subject=decision.backend.name if isinstance(decision, Decision) else None,
             priority=PRIORITY.get(event.priority, 0),
             deadline=event.deadline,
             traceparent=event.traceparent,
@@ -182,6 +177,7 @@ async def _insert(connection: Connection, arrivals: Sequence[Arrival], *, lease:
         jobs=[row.job_id for row in work],
         runs=[row.run for row in work],
         lanes=[row.lane for row in work],
+        subjects=[row.subject for row in work],
         priorities=[row.priority for row in work],
         deadlines=[row.deadline for row in work],
         traceparents=[row.traceparent for row in work],
@@ -195,6 +191,8 @@ async def _insert(connection: Connection, arrivals: Sequence[Arrival], *, lease:
     async for row in rows:
         arrival = by_id[row["work_id"]]
         arrival.at = row["created_at"]
+        if row["parked"]:
+            arrival.worker = None
         if row["outcome"] == FailureReason.EXPIRED and arrival.ending is None:
             arrival.ending = TOO_LATE
         new.append(arrival)

@@ -1,28 +1,38 @@
--- name: take(ids, kinds, workspaces, requests, jobs, runs, lanes, priorities, deadlines, traceparents, payloads, holders, endings, lease)
--- The row is the inbox: only those that come back are new. With a holder they arrive already claimed; with an ending, or
--- a deadline that has passed, they are over as soon as they are heard of.
-insert into work (work_id, kind, workspace, request_id, job_id, run, lane, priority, deadline, traceparent, payload,
-                  ready_at, holder, epoch, outcome, finished_at)
-select id, kind, workspace, request, job, run, lane, priority, deadline, traceparent, payload,
-       case when ending is null then now + make_interval(secs => case when holder is null then 0 else :lease::float8 end) end,
-       case when ending is null then holder end,
-       case when ending is null and holder is not null then 1 else 0 end,
+-- name: take(ids, kinds, workspaces, requests, jobs, runs, lanes, subjects, priorities, deadlines, traceparents, payloads, holders, endings, lease)
+-- The row is the inbox: only those that come back are new. With a holder they arrive already claimed, but for those that
+-- stand behind a brake; with an ending, or a deadline that has passed, they are over as soon as they are heard of.
+insert into work (work_id, kind, workspace, request_id, job_id, run, lane, subject, priority, deadline, traceparent, payload,
+                  ready_at, parked, holder, epoch, outcome, finished_at)
+select id, kind, workspace, request, job, run, lane, subject, priority, deadline, traceparent, payload,
+       case when ending is null then now + make_interval(secs => case when held then :lease::float8 else 0 end) end,
+       case when ending is null then brake end,
+       case when held then holder end,
+       held::int,
        ending,
        case when ending is not null then now end
 from (
-    select t.*, clock_timestamp() as now,
-           coalesce(t.given, case when t.deadline < clock_timestamp() then 'expired' end) as ending
-    from unnest(:ids::uuid[], :kinds::text[], :workspaces::uuid[], :requests::uuid[], :jobs::uuid[], :runs::int[],
-                :lanes::text[], :priorities::smallint[], :deadlines::timestamptz[], :traceparents::text[],
-                :payloads::text[], :holders::text[], :endings::text[])
-         as t(id, kind, workspace, request, job, run, lane, priority, deadline, traceparent, payload, holder, given)
+    select *, holder is not null and brake is null and ending is null as held
+    from (
+        select t.*, b.brake, clock_timestamp() as now,
+               coalesce(t.given, case when t.deadline < clock_timestamp() then 'expired' end) as ending
+        from unnest(:ids::uuid[], :kinds::text[], :workspaces::uuid[], :requests::uuid[], :jobs::uuid[], :runs::int[],
+                    :lanes::text[], :subjects::text[], :priorities::smallint[], :deadlines::timestamptz[],
+                    :traceparents::text[], :payloads::text[], :holders::text[], :endings::text[])
+             as t(id, kind, workspace, request, job, run, lane, subject, priority, deadline, traceparent, payload, holder, given)
+        cross join lateral (
+            select min(brake_id) as brake from brakes b
+            where (b.kind, b.name) in (('lane', t.lane), ('backend', t.subject), ('workspace', t.workspace::text))
+              and (b.workspace is null or b.workspace = t.workspace) and b.released_at is null
+        ) b
+    ) as asked
 ) as new
 on conflict (work_id) do nothing
-returning work_id, outcome, created_at;
+returning work_id, outcome, created_at, parked is not null as parked;
 
 -- name: claim(kinds, lanes, tags, strides, many, holder, lease)
 -- Start-time fair queueing over the lanes: the n-th row of a lane starts at tag + n × stride, the smallest starts first.
--- Within a lane: priority, then age. A row that still names a holder was lost by it.
+-- Within a lane: priority, then age. A row that still names a holder was lost by it; what is braked and not parked yet is
+-- passed over, unless it is out of time.
 with candidates as (
     select l.lane, c.work_id,
            l.tag + l.stride * (row_number() over (partition by l.lane order by c.priority desc, c.ready_at) - 1) as start
@@ -30,15 +40,20 @@ with candidates as (
     cross join unnest(:kinds::text[]) as k(kind)
     cross join lateral (
         select w.work_id, w.priority, w.ready_at from work w
-        where w.kind = k.kind and w.lane = l.lane and w.ready_at <= clock_timestamp()
+        where w.kind = k.kind and w.lane = l.lane and w.ready_at <= clock_timestamp() and w.parked is null
+          and (w.deadline < clock_timestamp() or not exists (
+              select from brakes b
+              where (b.kind, b.name) in (('lane', w.lane), ('backend', w.subject), ('workspace', w.workspace::text))
+                and (b.workspace is null or b.workspace = w.workspace) and b.released_at is null
+          ))
         order by w.priority desc, w.ready_at limit :many for update skip locked
     ) as c
 ), due as (select work_id, start from candidates order by start limit :many)
 update work w set holder = :holder, epoch = w.epoch + 1, losses = w.losses + (w.holder is not null)::int,
                   ready_at = clock_timestamp() + make_interval(secs => :lease)
 from due where w.work_id = due.work_id
-returning w.work_id, w.kind, w.workspace, w.request_id, w.job_id, w.run, w.lane, w.priority, w.epoch, w.failures, w.losses,
-          w.deadline, w.traceparent, w.payload, w.created_at, due.start,
+returning w.work_id, w.kind, w.workspace, w.request_id, w.job_id, w.run, w.lane, w.subject, w.priority, w.epoch, w.failures,
+          w.losses, w.deadline, w.traceparent, w.payload, w.created_at, due.start,
           (w.deadline is not null and w.deadline < clock_timestamp()) as expired;
 
 -- name: begin_attempts(ids, workspaces, jobs, runs, numbers, backends)!
@@ -66,14 +81,6 @@ update attempts set state = case when state = 'started' then 'failed' else state
 where attempt_id = any(:ids::uuid[])
 returning attempt_id, number, backend, state, cost, currency, seconds, provider_request_id, reason;
 
--- name: drop_waiting(requests, jobs, by)
--- What nobody works on yet ends with the cancel itself; what is held ends at its next step.
-update work w set ready_at = null, outcome = 'cancelled', finished_at = clock_timestamp()
-from unnest(:requests::uuid[], :jobs::uuid[], :by::text[]) as c(request_id, job_id, cancelled_by)
-where w.request_id = c.request_id and (c.job_id is null or w.job_id = c.job_id)
-  and w.ready_at is not null and w.holder is null
-returning w.work_id, w.run, w.job_id, w.epoch, w.payload, w.traceparent, c.cancelled_by;
-
 -- name: payloads(ids)
 -- A fresh start repeats what the run before it was asked.
 select work_id, payload from work where work_id = any(:ids::uuid[]);
@@ -82,8 +89,8 @@ select work_id, payload from work where work_id = any(:ids::uuid[]);
 -- One caller's own queue, as row-level security shows it: per lane and kind what runs, what could, what waits for a retry.
 select kind, lane,
        count(*) filter (where holder is not null) as running,
-       count(*) filter (where holder is null and ready_at <= clock_timestamp()) as waiting,
-       count(*) filter (where holder is null and ready_at > clock_timestamp()) as delayed,
+       count(*) filter (where holder is null and ready_at <= clock_timestamp() and parked is null) as waiting,
+       count(*) filter (where holder is null and ready_at > clock_timestamp() and parked is null) as delayed,
        extract(epoch from clock_timestamp() - min(created_at) filter (where holder is null))::float8 as oldest_seconds
 from work where ready_at is not null group by kind, lane order by lane, kind;
 

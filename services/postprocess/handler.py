@@ -10,7 +10,7 @@ import aiosql
 from services.postprocess.domain import Cancelled, Ending, ended, needs_pixels, untouched
 from shared.bus import Bus
 from shared.events import CancelRequested, ImageGenerated, Lane
-from shared.leases import NewWork, Worker, buried, bury, enqueue
+from shared.leases import NewWork, Worker, buried, bury, drop_waiting, enqueue
 from shared.outbox import Transaction
 from shared.topics import CANCELS_REQUESTED, IMAGES_GENERATED
 
@@ -51,7 +51,17 @@ async def take_images(
 
 
 async def keep_cancels(transaction: Transaction, cancels: Sequence[CancelRequested]) -> None:
+    """What waits ends with the cancel itself, what is being made when it is settled."""
     await bury(transaction.connection, cancels)
+    dropped = await drop_waiting(transaction.connection, cancels)
+    if not dropped:
+        return
+    at = await queries.current_time(transaction.connection)
+    for row in dropped:
+        image = ImageGenerated.model_validate_json(row["payload"]).model_copy(
+            update={"traceparent": row["traceparent"]}
+        )
+        transaction.emit(ended(image, Cancelled(by=row["cancelled_by"]), at=at))
 
 
 def work_of(event: ImageGenerated) -> NewWork:

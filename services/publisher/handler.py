@@ -148,10 +148,10 @@ async def _publish(transaction: Transaction, planned: Sequence[Planned], *, work
 async def _hand_over(transaction: Transaction, work: Sequence[NewWork], *, worker: Worker) -> None:
     room = worker.room()
     mine, others = work[:room], work[room:]
-    await enqueue(transaction.connection, mine, holder=worker.holder, lease=worker.lease_seconds)
+    held = await enqueue(transaction.connection, mine, holder=worker.holder, lease=worker.lease_seconds)
     await enqueue(transaction.connection, others)
-    if mine:
-        transaction.after_commit(lambda: worker.offer(mine))
+    if held:
+        transaction.after_commit(lambda: worker.offer([each for each in mine if each.work_id in held]))
     if others:
         transaction.after_commit(worker.wake)
 
@@ -161,6 +161,7 @@ def _work(delivery: Delivery) -> NewWork:
     return NewWork(
         work_id=delivery.publication_id,
         kind=KIND,
+        subject=delivery.target,
         workspace=asset.workspace,
         request_id=asset.request_id,
         job_id=asset.job_id,

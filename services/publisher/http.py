@@ -136,6 +136,7 @@ def wire(app: FastAPI, *, pool: Pool, gate: Gate) -> None:
                     connection,
                     id=publication_id,
                     kind=KIND,
+                    subject=started["target"],
                     workspace=started["workspace"],
                     request=started["request_id"],
                     job=started["job_id"],

@@ -98,10 +98,10 @@ from assets a
 where p.publication_id = :id and p.state = any(:states::text[]) and a.asset_version_id = p.asset_version_id
 returning p.run, p.target, p.workspace, p.request_id, p.job_id, a.event, a.traceparent;
 
--- name: work_again(id, kind, workspace, request, job, run, traceparent, payload)!
+-- name: work_again(id, kind, subject, workspace, request, job, run, traceparent, payload)!
 -- One that was refused at once never had a row; the row of another is taken up again.
-insert into work as w (work_id, kind, workspace, request_id, job_id, run, ready_at, traceparent, payload)
-values (:id, :kind, :workspace, :request, :job, :run, clock_timestamp(), :traceparent, :payload)
+insert into work as w (work_id, kind, subject, workspace, request_id, job_id, run, ready_at, traceparent, payload)
+values (:id, :kind, :subject, :workspace, :request, :job, :run, clock_timestamp(), :traceparent, :payload)
 on conflict (work_id) do update set
     run = excluded.run, ready_at = excluded.ready_at, holder = null, failures = 0, losses = 0,
     outcome = null, detail = null, finished_at = null

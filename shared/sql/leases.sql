@@ -1,28 +1,45 @@
--- name: enqueue(ids, kinds, workspaces, requests, jobs, runs, lanes, priorities, delays, deadlines, traceparents, payloads, holder, lease)
--- The key is the inbox: only rows that come back are new. With a holder they arrive already claimed by this process.
-insert into work (work_id, kind, workspace, request_id, job_id, run, lane, priority, ready_at, deadline, traceparent, payload, holder, epoch)
-select id, kind, workspace, request, job, run, lane, priority,
-       clock_timestamp() + make_interval(secs => delay + case when :holder::text is null then 0 else :lease::float8 end),
-       deadline, traceparent, payload, :holder::text, case when :holder::text is null then 0 else 1 end
-from unnest(:ids::uuid[], :kinds::text[], :workspaces::uuid[], :requests::uuid[], :jobs::uuid[], :runs::int[], :lanes::text[],
-            :priorities::smallint[], :delays::float8[], :deadlines::timestamptz[], :traceparents::text[], :payloads::text[])
-     as t(id, kind, workspace, request, job, run, lane, priority, delay, deadline, traceparent, payload)
+-- name: enqueue(ids, kinds, workspaces, requests, jobs, runs, lanes, subjects, priorities, delays, deadlines, traceparents, payloads, holder, lease)
+-- The key is the inbox: only rows that come back are new. With a holder they arrive already claimed by this process, but
+-- for those that stand behind a brake.
+insert into work (work_id, kind, workspace, request_id, job_id, run, lane, subject, priority, ready_at, deadline, traceparent,
+                  payload, parked, holder, epoch)
+select id, kind, workspace, request, job, run, lane, subject, priority,
+       clock_timestamp() + make_interval(secs => delay + case when held then :lease::float8 else 0 end),
+       deadline, traceparent, payload, brake, case when held then :holder::text end, held::int
+from (
+    select t.*, b.brake, :holder::text is not null and b.brake is null as held
+    from unnest(:ids::uuid[], :kinds::text[], :workspaces::uuid[], :requests::uuid[], :jobs::uuid[], :runs::int[],
+                :lanes::text[], :subjects::text[], :priorities::smallint[], :delays::float8[], :deadlines::timestamptz[],
+                :traceparents::text[], :payloads::text[])
+         as t(id, kind, workspace, request, job, run, lane, subject, priority, delay, deadline, traceparent, payload)
+    cross join lateral (
+        select min(brake_id) as brake from brakes b
+        where (b.kind, b.name) in (('lane', t.lane), ('backend', t.subject), ('target', t.subject), ('workspace', t.workspace::text))
+          and (b.workspace is null or b.workspace = t.workspace) and b.released_at is null
+    ) b
+) as new
 on conflict (work_id) do nothing
-returning work_id;
+returning work_id, parked is not null as parked;
 
 -- name: claim(kinds, many, holder, lease)
--- One index scan serves new work and expired leases; a row that still names a holder was lost by it.
+-- One index scan serves new work and expired leases; a row that still names a holder was lost by it. What came in while
+-- a brake was put on is not parked yet, and passed over; what is out of time is only ended, which no brake holds up.
 with due as (
-    select work_id from work
-    where ready_at <= clock_timestamp() and kind = any(:kinds::text[])
+    select work_id from work w
+    where ready_at <= clock_timestamp() and parked is null and kind = any(:kinds::text[])
+      and (deadline < clock_timestamp() or not exists (
+          select from brakes b
+          where (b.kind, b.name) in (('lane', w.lane), ('backend', w.subject), ('target', w.subject), ('workspace', w.workspace::text))
+            and (b.workspace is null or b.workspace = w.workspace) and b.released_at is null
+      ))
     order by priority desc, ready_at
     limit :many for update skip locked
 )
 update work w set holder = :holder, epoch = w.epoch + 1, losses = w.losses + (w.holder is not null)::int,
                   ready_at = clock_timestamp() + make_interval(secs => :lease)
 from due where w.work_id = due.work_id
-returning w.work_id, w.kind, w.workspace, w.request_id, w.job_id, w.run, w.lane, w.priority, w.epoch, w.failures, w.losses,
-          w.deadline, w.traceparent, w.payload, w.created_at,
+returning w.work_id, w.kind, w.workspace, w.request_id, w.job_id, w.run, w.lane, w.subject, w.priority, w.epoch, w.failures,
+          w.losses, w.deadline, w.traceparent, w.payload, w.created_at,
           (w.deadline is not null and w.deadline < clock_timestamp()) as expired;
 
 -- name: renew(ids, epochs, holder, lease)
@@ -33,11 +50,17 @@ where w.work_id = mine.work_id and w.epoch = mine.epoch and w.holder = :holder
 returning w.work_id;
 
 -- name: settle(ids, epochs, holder, outcomes, details, delays, failed)
--- Fenced by the epoch: a zombie's late settlement returns no row, so nothing is emitted for it. A delay means: again.
+-- Fenced by the epoch: a zombie's late settlement returns no row, so nothing is emitted for it. A delay means: again, and
+-- then it may find a brake.
 update work w set
     ready_at = case when s.delay is null then null else clock_timestamp() + make_interval(secs => s.delay) end,
     finished_at = case when s.delay is null then clock_timestamp() end,
-    outcome = s.outcome, detail = s.detail, holder = null, failures = w.failures + s.failed
+    outcome = s.outcome, detail = s.detail, holder = null, failures = w.failures + s.failed,
+    parked = case when s.delay is not null then (
+        select min(brake_id) from brakes b
+        where (b.kind, b.name) in (('lane', w.lane), ('backend', w.subject), ('target', w.subject), ('workspace', w.workspace::text))
+          and (b.workspace is null or b.workspace = w.workspace) and b.released_at is null
+    ) end
 from unnest(:ids::uuid[], :epochs::int[], :outcomes::text[], :details::text[], :delays::float8[], :failed::int[])
      as s(work_id, epoch, outcome, detail, delay, failed)
 where w.work_id = s.work_id and w.epoch = s.epoch and w.holder = :holder
@@ -58,14 +81,18 @@ from unnest(:requests::uuid[], :jobs::uuid[]) as asked(request, job)
 join tombstones t on t.request_id = asked.request
  and t.job_id in (asked.job, '00000000-0000-0000-0000-000000000000');
 
--- name: pull_forward(requests)
--- Waiting work of a cancelled request is claimable at once, so that its end does not wait for its turn.
-update work set ready_at = clock_timestamp()
-where request_id = any(:requests::uuid[]) and holder is null and ready_at > clock_timestamp()
-returning work_id;
+-- name: drop_waiting(requests, jobs, by)
+-- What nobody works on yet ends with the cancel itself; what is held ends at its next step.
+update work w set ready_at = null, parked = null, outcome = 'cancelled', finished_at = clock_timestamp()
+from unnest(:requests::uuid[], :jobs::uuid[], :by::text[]) as c(request_id, job_id, cancelled_by)
+where w.request_id = c.request_id and (c.job_id is null or w.job_id = c.job_id)
+  and w.ready_at is not null and w.holder is null
+returning w.work_id, w.run, w.job_id, w.epoch, w.payload, w.traceparent, c.cancelled_by;
 
 -- name: depth()
--- What waits and what runs, per lane; the age is of the oldest that could start.
-select kind, lane, count(*) filter (where holder is null) as waiting, count(*) filter (where holder is not null) as running,
-       extract(epoch from clock_timestamp() - min(created_at) filter (where holder is null))::float8 as oldest_seconds
+-- What waits, what stands behind a brake and what runs, per lane; the age is of the oldest that could start.
+select kind, lane, count(*) filter (where holder is null and parked is null) as waiting,
+       count(*) filter (where parked is not null) as parked, count(*) filter (where holder is not null) as running,
+       extract(epoch from clock_timestamp() - min(created_at) filter (where holder is null and parked is null))::float8
+           as oldest_seconds
 from work where ready_at is not null group by kind, lane;
