@@ -1,0 +1,67 @@
+"""The janitor: every dead letter ends, half of them by a replay first; stopped consumers are told to go on."""
+
+from typing import Any
+
+from tests.faults.load.ledgers import Ledgers
+from tests.faults.load.people import Person
+from tests.faults.oracle.world import World
+from tests.faults.quiet import until_quiet
+
+AT_ONCE = 500
+STAGES = ("intake", "prompt", "inference", "postprocess", "catalog", "publisher")
+
+
+class Janitor:
+    """One for all workspaces: letters of records that name no workspace are everybody's."""
+
+    def __init__(self, world: World, people: list[Person], ledgers: Ledgers) -> None:
+        self._world = world
+        self._people = people
+        self._ledgers = ledgers
+        self.replayed = 0
+        self.dropped = 0
+
+    async def clear(self, *, within: float = 120) -> None:
+        """Replays half of what is open, waits for what becomes of it, and drops the rest until nothing is open."""
+        await self._settled(within)
+        for person in self._people:
+            letters = await self._open(person)
+            for some in _pieces([letter["dead_letter_id"] for letter in letters[::2]]):
+                answer = await person.json("POST", "/v1/dead-letters/replay", json={"ids": some})
+                self.replayed += answer["replayed"]
+                self._ledgers.write("janitor", what="replay", ids=some, answered=answer)
+        await self._settled(within)
+        for person in self._people:
+            while letters := await self._open(person):
+                for some in _pieces([letter["dead_letter_id"] for letter in letters]):
+                    body = {"ids": some, "note": "the load's janitor"}
+                    answer = await person.json("POST", "/v1/dead-letters/drop", json=body)
+                    self.dropped += answer["dropped"]
+                    self._ledgers.write("janitor", what="drop", ids=some, answered=answer)
+        await self._settled(within)
+
+    async def resume_stopped(self) -> list[str]:
+        """Tells every consumer that stopped because too much was bad to go on; which ones that were."""
+        person = self._people[0]
+        found = []
+        for stage in STAGES:
+            answer = await person.look(f"/v1/stages/{stage}/readyz")
+            told = answer.json().get("dependencies", {}) if answer is not None else {}
+            for group in [name for name, state in told.items() if str(state).startswith("stopped")]:
+                granted = await person.json("POST", "/v1/dead-letters/resume", json={"group": group})
+                headers = {"Authorization": f"Grant {granted['grant']}"}
+                await person.call("POST", granted["resume_at"], headers=headers)
+                found.append(group)
+                self._ledgers.write("janitor", what="resume", group=group)
+        return found
+
+    async def _settled(self, within: float) -> None:
+        await self.resume_stopped()
+        await until_quiet(self._world, within=within)
+
+    async def _open(self, person: Person) -> list[dict[str, Any]]:
+        return await person.every("/v1/dead-letters", "dead_letters", limit=AT_ONCE)
+
+
+def _pieces(ids: list[str]) -> list[list[str]]:
+    return [ids[start : start + AT_ONCE] for start in range(0, len(ids), AT_ONCE)]

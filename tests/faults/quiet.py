@@ -1,0 +1,95 @@
+"""Whether anything still moves: what was read and not finished, committed and not sent, begun and not ended."""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+import asyncpg
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
+from aiokafka.errors import KafkaError
+
+from tests.faults.oracle.world import World
+
+STAGES = ("intake", "inference", "postprocess", "catalog", "publisher")
+LOOK_EVERY = 0.5
+MOVES = " union all ".join(
+    [f"select '{stage}: facts not sent', count(*) from {stage}.outbox where refused is null" for stage in STAGES]
+    + [f"select '{stage}: work not ended', count(*) from {stage}.work where ready_at is not null" for stage in STAGES]
+    + [
+        "select 'catalog: waits for a person', count(*) from catalog.awaiting_review",
+        "select 'catalog: in its undo window', count(*) from catalog.decisions where state = 'open'",
+    ]
+)
+
+
+async def moving(world: World) -> dict[str, int]:
+    """What is not at rest, by name; empty when everything is. Raises OSError or KafkaError while servers are away."""
+    found = await _rows(world)
+    return found or await _lag(world)
+
+
+async def until_quiet(
+    world: World, *, within: float, but: Callable[[str], bool] = lambda _: False, looks: int = 2
+) -> dict[str, int]:
+    """Waits for so many looks in a row that see nothing move, `but` for what may; what still moved when time was up."""
+    deadline = time.monotonic() + within
+    seen = 0
+    while True:
+        try:
+            left = {name: many for name, many in (await moving(world)).items() if not but(name)}
+        except (OSError, KafkaError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            left = {repr(error)[:200]: 1}
+        seen = 0 if left else seen + 1
+        if seen >= looks or time.monotonic() >= deadline:
+            return left
+        await asyncio.sleep(LOOK_EVERY)
+
+
+async def _rows(world: World) -> dict[str, int]:
+    connection = await asyncpg.connect(world.database_url, timeout=10)
+    try:
+        return {name: many for name, many in await connection.fetch(MOVES, timeout=30) if many}
+    finally:
+        await connection.close()
+
+
+async def _lag(world: World) -> dict[str, int]:
+    """Group → records that it has not finished."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=world.kafka)
+    consumer = AIOKafkaConsumer(bootstrap_servers=world.kafka)
+    try:
+        await admin.start()
+        await consumer.start()
+        groups = [group for group, _ in await admin.list_consumer_groups() if group.startswith(world.prefix)]
+        found: dict[str, int] = {}
+        for group in groups:
+            partitions = await _assigned(admin, group)
+            committed = await admin.list_consumer_group_offsets(group)
+            ends = await consumer.end_offsets(list(partitions)) if partitions else {}
+            behind = sum(
+                end - max(committed[partition].offset if partition in committed else 0, 0)
+                for partition, end in ends.items()
+            )
+            name = group.removeprefix(world.prefix)
+            if not partitions:
+                found[f"{name}: nobody reads for it"] = 1
+            elif behind:
+                found[f"{name}: behind"] = behind
+        return found
+    finally:
+        await admin.close()
+        await consumer.stop()
+
+
+async def _assigned(admin: AIOKafkaAdminClient, group: str) -> set[TopicPartition]:
+    # One by one: aiokafka 0.14 reads an answer about several groups wrongly.
+    return {
+        partition
+        for answer in await admin.describe_consumer_groups([group])
+        for _, _, _, _, _, members in answer.groups
+        for *_, assignment in members
+        if assignment
+        for partition in ConsumerProtocolMemberAssignment.decode(assignment).partitions()
+    }
