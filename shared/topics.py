@@ -232,7 +232,6 @@ WITHOUT_PRODUCER: frozenset[type[Event]] = frozenset(
         events.PublicationWithdrawn,
         events.AssetSuperseded,
         events.AttemptSettled,
-        events.JobRetried,
     }
 )
 DEAD_LETTER_RETENTION = 30 * DAY

@@ -20,6 +20,7 @@ VERBS = {
     "trace": "Tell the whole life of anything that has an id",
     "why": "Say why something stands where it stands, and the one command that helps",
     "dlq": "Look at records that consumers refused; replay or drop them",
+    "retry": "Start failed jobs again, by reason, stage, backend, batch or campaign",
     "audit": "List who did what to the pipeline",
     "library": "Check, publish and list brands, templates, policies, recipes and campaigns",
     "workspace": "Make workspaces and set their limits",

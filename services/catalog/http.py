@@ -6,7 +6,7 @@ from fastapi import FastAPI
 
 from services.catalog.feed import Feed
 from services.catalog.review.desk import Desk
-from services.catalog.routes import assets, deadletters, decisions, events, files, jobs, lives
+from services.catalog.routes import assets, deadletters, decisions, events, files, jobs, lives, retries
 from services.catalog.routes.frame import Reading
 from services.catalog.web.data import CatalogPages
 from services.catalog.web.pages import pages
@@ -28,6 +28,7 @@ def wire(
 ) -> None:
     """`image_origins` are where files are served from, where that is not our own address."""
     app.include_router(jobs.routes(reading))
+    app.include_router(retries.routes(reading, desk))
     app.include_router(assets.routes(reading))
     app.include_router(files.routes(reading, blobs, secret=reading.gate.secret))
     app.include_router(decisions.routes(reading, desk))

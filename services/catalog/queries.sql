@@ -239,3 +239,47 @@ from attempts where job_id = any(:jobs::uuid[]) group by job_id;
 -- name: pictures(job)
 select type, body from ledger
 where about = :job and type in ('ImageGenerated', 'ImageProcessed') order by occurred_at;
+
+-- name: failed_jobs(reason, stage, backend, batch, campaign, request, job, failed, after, many)
+-- Runs that failed and are their job's last, oldest first. Only the caller's: row-level security stands in for it.
+select f.seq, f.request_id, f.job_id, f.run, f.stage, f.reason, f.failed_at
+from failures f
+join jobs j on j.job_id = f.job_id and j.run = f.run and j.rank = :failed::int
+left join requests r on r.request_id = f.request_id
+where f.seq > :after
+  and (:reason::text is null or f.reason = :reason)
+  and (:stage::text is null or f.stage = :stage)
+  and (:batch::uuid is null or r.batch_id = :batch)
+  and (:campaign::text is null or r.campaign = :campaign)
+  and (:request::uuid is null or f.request_id = :request)
+  and (:job::uuid is null or f.job_id = :job)
+  and (:backend::text is null
+       or exists (select 1 from attempts a where a.job_id = f.job_id and a.run = f.run and a.backend = :backend))
+order by f.seq limit :many;
+
+-- name: hold_failed(jobs, failed)
+-- In the order in which every writer locks jobs.
+select job_id, run from jobs where job_id = any(:jobs::uuid[]) and rank = :failed::int order by job_id for update;
+
+-- name: asked(requests)
+select about as request_id, (body::json ->> 'deadline')::timestamptz as deadline from ledger
+where about = any(:requests::uuid[]) and type = 'RequestAccepted';
+
+-- name: uncertain_attempts(jobs)
+select distinct on (job_id) job_id, attempt_id from attempts
+where job_id = any(:jobs::uuid[]) and state = 'uncertain' and not settled order by job_id, run, number;
+
+-- name: routes(workspace)
+select distinct name from library_items where workspace = :workspace and kind = 'routes';
+
+-- name: last_said(abouts)$
+select max(occurred_at) from ledger where about = any(:abouts::uuid[]);
+
+-- name: failures_said(jobs)
+select about as job_id, coalesce((body::json ->> 'run')::int, 1) as run, event_id, traceparent,
+       body::json ->> 'client_reference' as client_reference
+from ledger where about = any(:jobs::uuid[]) and type = 'JobFailed';
+
+-- name: current_time()$
+-- Facts are dated by the database, never by a service's host.
+select clock_timestamp();

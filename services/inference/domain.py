@@ -21,6 +21,7 @@ from shared.events import (
     ImageGenerated,
     JobCancelled,
     JobFailed,
+    JobRetried,
     Priority,
     PromptAssembled,
     Route,
@@ -221,6 +222,24 @@ def ended(
         detail=ending.detail,
         remedy=ending.remedy or REMEDIES.get(ending.reason),
         **common,
+    )
+
+
+def forgotten(retry: JobRetried, failed: Failed, *, at: datetime) -> JobFailed:
+    """The end of a fresh start of which this stage does not know what to make."""
+    return JobFailed.of(
+        cause_id=retry.event_id,
+        occurred_at=at,
+        workspace=retry.workspace,
+        client_reference=retry.client_reference,
+        traceparent=retry.traceparent,
+        request_id=retry.request_id,
+        job_id=retry.job_id,
+        run=retry.run,
+        stage=Stage.INFERENCE,
+        reason=failed.reason,
+        detail=failed.detail,
+        remedy=failed.remedy,
     )
 
 

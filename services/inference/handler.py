@@ -13,6 +13,7 @@ from services.inference.domain import (
     Job,
     ask_of,
     ended,
+    forgotten,
     job_of,
     unroutable,
     work_kind,
@@ -30,6 +31,11 @@ from shared.topics import CANCELS_REQUESTED, JOBS_ENDED, PROMPTS_ASSEMBLED
 
 UNROUTED = "unrouted"
 TOO_LATE = Failed(reason=FailureReason.EXPIRED, detail="its deadline passed before it was begun")
+FORGOTTEN = Failed(
+    reason=FailureReason.MISSING_SOURCE,
+    detail="what the runs before it were asked is not kept here any more",
+    remedy="send the request again",
+)
 
 
 def wire(bus: Bus, *, front: "Front") -> None:
@@ -62,15 +68,23 @@ class Front:
         await self._take(transaction, [(event, event.event_id) for event in events])
 
     async def retry(self, transaction: Transaction, retries: Sequence[JobRetried]) -> None:
-        """A fresh start asks again what the run before it asked, by today's routes. A job never queued is not ours."""
-        before = {ids.asset_id(retry.job_id, retry.run - 1): retry for retry in retries}
-        found = []
-        async for row in queries.payloads(transaction.connection, ids=list(before)):
-            retry = before[row["work_id"]]
-            event = Job.model_validate_json(row["payload"]).event
-            again = event.model_copy(update={"run": retry.run, "traceparent": retry.traceparent})
-            found.append((again, retry.event_id))
-        await self._take(transaction, found)
+        """A fresh start asks again what the run before it asked, by today's routes; where that is gone, it fails."""
+        runs = {ids.asset_id(r.job_id, run): (r, run) for r in retries for run in range(1, r.run)}
+        asked: dict[UUID, tuple[int, Job]] = {}
+        async for row in queries.payloads(transaction.connection, ids=list(runs)):
+            retry, run = runs[row["work_id"]]
+            if run > asked.get(retry.event_id, (0, None))[0]:
+                asked[retry.event_id] = run, Job.model_validate_json(row["payload"])
+        again = [
+            (
+                asked[retry.event_id][1].event.model_copy(update={"run": retry.run, "traceparent": retry.traceparent}),
+                retry.event_id,
+            )
+            for retry in retries
+            if retry.event_id in asked
+        ]
+        await self._take(transaction, again)
+        await _fail_forgotten(transaction, [retry for retry in retries if retry.event_id not in asked])
 
     async def cancel(self, transaction: Transaction, cancels: Sequence[CancelRequested]) -> None:
         """What waits is dropped in the transaction of the tombstone; what is being made stops at its next step."""
@@ -152,6 +166,25 @@ class Front:
         self._desk.remember({arrival.work.work_id: arrival.piece.job for arrival in ours})
         for kind in {arrival.work.kind for arrival in ours}:
             self._workers[kind].wake()
+
+
+async def _fail_forgotten(transaction: Transaction, retries: Sequence[JobRetried]) -> None:
+    """Ends runs of which nobody here knows what to make: never queued, or pruned since. The row is the inbox."""
+    if not retries:
+        return
+    by_id = {ids.asset_id(retry.job_id, retry.run): retry for retry in retries}
+    rows = queries.forget(
+        transaction.connection,
+        ids=list(by_id),
+        workspaces=[retry.workspace for retry in by_id.values()],
+        requests=[retry.request_id for retry in by_id.values()],
+        jobs=[retry.job_id for retry in by_id.values()],
+        runs=[retry.run for retry in by_id.values()],
+        kind=UNROUTED,
+        outcome=FORGOTTEN.reason,
+    )
+    async for row in rows:
+        transaction.emit(forgotten(by_id[row["work_id"]], FORGOTTEN, at=row["created_at"]))
 
 
 @dataclass(slots=True, eq=False)

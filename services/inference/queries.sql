@@ -82,8 +82,17 @@ where attempt_id = any(:ids::uuid[])
 returning attempt_id, number, backend, state, cost, currency, seconds, provider_request_id, reason;
 
 -- name: payloads(ids)
--- A fresh start repeats what the run before it was asked.
-select work_id, payload from work where work_id = any(:ids::uuid[]);
+-- A fresh start repeats what a run before it was asked; one that was forgotten knows nothing.
+select work_id, payload from work where work_id = any(:ids::uuid[]) and payload <> '';
+
+-- name: forget(ids, workspaces, requests, jobs, runs, kind, outcome)
+-- Runs that are over as soon as they are heard of, for want of anything to make: only those that come back are new.
+insert into work (work_id, kind, workspace, request_id, job_id, run, ready_at, outcome, finished_at, payload)
+select id, :kind, workspace, request, job, run, null, :outcome, clock_timestamp(), ''
+from unnest(:ids::uuid[], :workspaces::uuid[], :requests::uuid[], :jobs::uuid[], :runs::int[])
+     as t(id, workspace, request, job, run)
+on conflict (work_id) do nothing
+returning work_id, created_at;
 
 -- name: queue()
 -- One caller's own queue, as row-level security shows it: per lane and kind what runs, what could, what waits for a retry.

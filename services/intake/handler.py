@@ -18,18 +18,19 @@ from shared.topics import ATTEMPTS_SETTLED, IMAGE_REQUESTS, IMAGES_GENERATED, JO
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settled:
-    """What one event says about a job's quota. `ended`: the run is over, `released`: without costing an attempt."""
+    """What one event says about a job's quota. `ended`: the run is over, else it begins, or (None) neither."""
 
     workspace: UUID
     request_id: UUID
     job_id: UUID
     run: int
-    ended: bool
-    attempts: Sequence[Attempt]
+    ended: bool | None
+    attempts: Sequence[Attempt] = ()
 
     @property
-    def released(self) -> bool:
-        return not self.attempts
+    def released(self) -> bool | None:
+        """Of a run that is over: whether it cost no attempt."""
+        return not self.attempts if self.ended else None
 
 
 def wire(bus: Bus, *, shelves: Shelves) -> None:
@@ -41,14 +42,14 @@ def wire(bus: Bus, *, shelves: Shelves) -> None:
         return event
 
     @bus.project(IMAGES_GENERATED, JOBS_ENDED, ATTEMPTS_SETTLED, group="intake-quotas", apply=settle)
-    def on_outcome(event: ImageGenerated | JobFailed | JobCancelled | JobRetried | AttemptSettled) -> Settled | None:
+    def on_outcome(event: ImageGenerated | JobFailed | JobCancelled | JobRetried | AttemptSettled) -> Settled:
         match event:
             case AttemptSettled():
-                ended, attempts = False, [event.attempt]
+                ended, attempts = None, [event.attempt]
             case ImageGenerated() | JobFailed() | JobCancelled():
                 ended, attempts = True, event.attempts
-            case _:
-                return None
+            case JobRetried():
+                ended, attempts = False, []
         return Settled(
             workspace=event.workspace,
             request_id=event.request_id,
@@ -81,7 +82,10 @@ def _ask(foreign: Foreign, offers: Offers) -> Ask:
 
 
 async def settle(transaction: Transaction, rows: Sequence[Settled]) -> None:
-    """Charges attempts and frees what was reserved; each attempt and each end counts once, however often it is told."""
+    """Charges attempts and frees what was reserved; each attempt and each end counts once, however often it is told.
+
+    A fresh start is reserved again on its job's own day. It is an operator's: counted, and refused by no limit.
+    """
     connection: Any = transaction.connection
     attempts = [(row, attempt) for row in rows for attempt in row.attempts]
     if attempts:
@@ -95,13 +99,14 @@ async def settle(transaction: Transaction, rows: Sequence[Settled]) -> None:
             costs=[attempt.cost for _, attempt in attempts],
             currencies=[attempt.currency for _, attempt in attempts],
         )
-    ended = [row for row in rows if row.ended]
-    if ended:
+    runs = [row for row in rows if row.ended is not None]
+    if runs:
+        await queries.hold_ends(connection)
         await queries.end_jobs(
             connection,
-            jobs=[row.job_id for row in ended],
-            runs=[row.run for row in ended],
-            workspaces=[row.workspace for row in ended],
-            requests=[row.request_id for row in ended],
-            released=[row.released for row in ended],
+            jobs=[row.job_id for row in runs],
+            runs=[row.run for row in runs],
+            workspaces=[row.workspace for row in runs],
+            requests=[row.request_id for row in runs],
+            released=[row.released for row in runs],
         )

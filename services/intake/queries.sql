@@ -57,28 +57,50 @@ group by workspace, day, currency order by workspace, day, currency
 on conflict (workspace, day, currency) do update set
     cost = s.cost + excluded.cost, attempts = s.attempts + excluded.attempts, unpriced = s.unpriced + excluded.unpriced;
 
+-- name: hold_ends()$
+-- What a job's runs add up to is counted before and after: nobody else may change it in between.
+select pg_advisory_xact_lock(hashtext('calotype.intake.job-ends'));
+
 -- name: end_jobs(jobs, runs, workspaces, requests, released)!
--- A run ends once; the day is the one it was reserved on. Topics have no order between them: an end that cost nothing may
--- be heard before the one that says what the run had cost, and then nothing was given back after all.
+-- A run begins and ends once; `released` null: it begins. Topics have no order between them, so a job's standing is made of
+-- all its runs at once, before and after: open while its last run is, given back if none of its runs cost an attempt. The
+-- day is the one the job was reserved on.
 with told as (
-    select distinct on (job, run) * from unnest(:jobs::uuid[], :runs::int[], :workspaces::uuid[], :requests::uuid[],
-        :released::bool[]) as t(job, run, workspace, request, released)
-    order by job, run, released
-), before as (
-    select e.job_id, e.run from job_ends e join told t on t.job = e.job_id and t.run = e.run
-), changed as (
+    select job, run, (array_agg(workspace))[1] as workspace, (array_agg(request))[1] as request,
+           bool_and(released) as released
+    from unnest(:jobs::uuid[], :runs::int[], :workspaces::uuid[], :requests::uuid[], :released::bool[])
+         as t(job, run, workspace, request, released)
+    group by job, run
+), known as (
+    select e.job_id as job, e.run, e.request_id as request, e.released from job_ends e
+    where e.job_id in (select job from told)
+), after as (
+    select job, run, coalesce(t.request, k.request) as request,
+           case when t.released is null then k.released when k.released is null then t.released
+                else t.released and k.released end as released
+    from told t full join known k using (job, run)
+), written as (
     insert into job_ends as e (job_id, run, workspace, request_id, released)
     select job, run, workspace, request, released from told
-    on conflict (job_id, run) do update set released = false where e.released and not excluded.released
-    returning e.job_id, e.run, e.request_id, e.released
+    on conflict (job_id, run) do update
+    set released = case when e.released is null then excluded.released else e.released and excluded.released end
+    where excluded.released is not null and e.released is distinct from (excluded.released and coalesce(e.released, true))
+), counted as (
+    select job, request, 1 as sign, released, row_number() over (partition by job order by run desc) as place from after
+    union all
+    select job, request, -1, released, row_number() over (partition by job order by run desc) from known
+), standing as (
+    select job, (array_agg(request))[1] as request, sign,
+           coalesce(bool_or(released is not null) filter (where place = 1), false) as ended,
+           bool_and(released) as released
+    from counted group by job, sign
 ), per_day as (
-    select r.workspace, r.day, count(*) filter (where b.job_id is null) as ended,
-           count(*) filter (where c.released) - count(*) filter (where b.job_id is not null) as released
-    from changed c join requests r using (request_id) left join before b on b.job_id = c.job_id and b.run = c.run
-    where c.run = 1 group by r.workspace, r.day
+    select r.workspace, r.day, sum(s.sign * s.ended::int) as ended, sum(s.sign * (s.ended and s.released)::int) as released
+    from standing s join requests r on r.request_id = s.request group by r.workspace, r.day
 )
 update quotas q set ended = q.ended + p.ended, released = q.released + p.released
-from per_day p where q.workspace = p.workspace and q.day = p.day;
+from per_day p
+where q.workspace = p.workspace and q.day = p.day and (p.ended <> 0 or p.released <> 0);
 
 -- name: open_jobs(workspace)$
 -- Accepted and not yet ended, of all days.
@@ -86,7 +108,8 @@ select coalesce(sum(jobs - ended), 0)::bigint from quotas where workspace = :wor
 
 -- name: request(request_id)^
 select r.request_id, r.state, r.jobs, r.answer, r.batch_id, r.row_key, r.accepted_at,
-       (select count(*) from job_ends e where e.request_id = r.request_id and e.run = 1) as ended,
+       (select count(*) from job_ends e where e.request_id = r.request_id and e.released is not null and not exists (
+            select 1 from job_ends l where l.job_id = e.job_id and l.run > e.run)) as ended,
        exists (select 1 from tombstones t where t.request_id = r.request_id) as cancel_requested
 from requests r where r.request_id = :request_id;
 
@@ -103,7 +126,8 @@ select r.request_id from requests r
 where r.batch_id = :batch_id and r.state = 'accepted'
   and not exists (select 1 from tombstones t where t.request_id = r.request_id
                   and t.job_id = '00000000-0000-0000-0000-000000000000')
-  and r.jobs > (select count(*) from job_ends e where e.request_id = r.request_id and e.run = 1)
+  and r.jobs > (select count(*) from job_ends e where e.request_id = r.request_id and e.released is not null
+                and not exists (select 1 from job_ends l where l.job_id = e.job_id and l.run > e.run))
 order by r.request_id limit :many;
 
 -- name: batch(batch_id)^

@@ -178,6 +178,8 @@ join ledger l on l.about = t.about and l.event_id = t.event_id;
 -- name: complete_requests(requests)!
 update requests set completed_at = clock_timestamp() where request_id = any(:requests::uuid[]);
 
--- name: reopen_requests(requests)!
--- A fresh run of one of its jobs: the request is in flight again.
-update requests set completed_at = null where request_id = any(:requests::uuid[]) and completed_at is not null;
+-- name: reopen_requests(requests, ended)!
+-- A fresh run of one of its jobs: the request is in flight again, unless that run's end was heard before its beginning.
+update requests r set completed_at = null
+where r.request_id = any(:requests::uuid[]) and r.completed_at is not null
+  and exists (select 1 from jobs j where j.request_id = r.request_id and j.rank < :ended::int);

@@ -46,6 +46,8 @@ class Writing:
     news: list[News] = field(default_factory=list)
     ended: set[str] = field(default_factory=set)
     """Requests of which a job has just ended."""
+    retried: set[str] = field(default_factory=set)
+    """Requests of which a job has begun a fresh run."""
     pace: Counter[tuple[str, datetime, str]] = field(default_factory=Counter)
 
     @property
@@ -73,8 +75,8 @@ class Writing:
 
     async def close(self) -> None:
         """Completes requests whose last job has ended, then tells listeners; both under locks held to the commit."""
-        if self.ended:
-            await self._complete(self.ended)
+        if self.ended or self.retried:
+            await self._complete(self.ended | self.retried)
         if self.pace:
             await self._rows(queries.keep_pace, [(*minute, count) for minute, count in self.pace.items()])
         await self.feed.tell(self.transaction, self.news)
@@ -91,8 +93,7 @@ class Writing:
         await self._rows(queries.write_attempts, list(batch.attempts.values()))
         await self._rows(queries.write_files, batch.files)
         await self._rows(queries.write_publications, list(batch.publications.values()))
-        if batch.retried:
-            await queries.reopen_requests(self.connection, requests=list(batch.retried))
+        self.retried |= batch.retried
         return changed
 
     async def _rows(self, query: Any, rows: Sequence[Row]) -> str | None:
@@ -190,6 +191,8 @@ class Writing:
         held = [row["request_id"] async for row in queries.hold_requests(self.connection, requests=list(requests))]
         if not held:
             return
+        if self.retried:
+            await queries.reopen_requests(self.connection, requests=list(self.retried), ended=ENDED)
         jobs: dict[UUID, list[asyncpg.Record]] = {}
         async for row in queries.ended_jobs(self.connection, requests=held, ended=ENDED):
             jobs.setdefault(row["request_id"], []).append(row)
