@@ -12,13 +12,12 @@ import orjson
 
 from shared.bus import Bus
 from shared.events import LibraryItemChanged, WorkspaceChanged
+from shared.newest import Current
 from shared.outbox import Transaction
 from shared.postgres import Connection, Pool
 from shared.topics import LIBRARY_ITEMS, WORKSPACES
 
 queries = aiosql.from_path(Path(__file__).parent / "sql/current.sql", "asyncpg")
-
-Current = LibraryItemChanged | WorkspaceChanged
 
 
 def wire_current(bus: Bus, *, stage: str) -> None:
@@ -30,20 +29,13 @@ def wire_current(bus: Bus, *, stage: str) -> None:
 
 
 async def keep(transaction: Transaction, rows: Sequence[Current]) -> None:
-    """Writes a batch of states; of a workspace the highest revision counts, of a document the last."""
-    await keep_workspaces(
-        transaction.connection,
-        # The highest, whatever order they are read in: a record sent a second time may come after a newer one.
-        list(
-            {
-                e.workspace: e
-                for e in sorted((e for e in rows if isinstance(e, WorkspaceChanged)), key=lambda e: e.revision)
-            }.values()
-        ),
-    )
-    await keep_items(
-        transaction.connection, list({e.item: e for e in rows if isinstance(e, LibraryItemChanged)}.values())
-    )
+    """Writes a batch of states; of a workspace, and of each version of a document, the highest revision counts."""
+    # Whatever order they are read in: a record sent a second time may come after a newer one.
+    ordered = sorted(rows, key=lambda row: row.revision)
+    workspaces = {row.workspace: row for row in ordered if isinstance(row, WorkspaceChanged)}
+    items = {(row.item, row.version): row for row in ordered if isinstance(row, LibraryItemChanged)}
+    await keep_workspaces(transaction.connection, list(workspaces.values()))
+    await keep_items(transaction.connection, list(items.values()))
 
 
 async def keep_workspaces(connection: Connection, states: Sequence[WorkspaceChanged]) -> None:
@@ -85,6 +77,7 @@ async def keep_items(connection: Connection, items: Sequence[LibraryItemChanged]
             states=[i.state for i in items],
             owners=[i.owner for i in items],
             documents=[orjson.dumps(i.document).decode() if i.document is not None else None for i in items],
+            revisions=[i.revision for i in items],
         )
 
 

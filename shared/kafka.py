@@ -3,10 +3,11 @@
 import asyncio
 import contextlib
 import ssl
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
 import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -58,6 +59,17 @@ class Record:
 
 def record_of(event: Event, *, prefix: str) -> Record:
     return Record(prefix + TOPIC_OF[type(event)].name, event.key, event.headers(), event.body())
+
+
+def headers_text(record: Record) -> str:
+    """A record's headers as a table keeps them."""
+    return orjson.dumps([[name, value.decode()] for name, value in record.headers]).decode()
+
+
+def stored_record(row: Mapping[str, Any]) -> Record:
+    """A record from the columns `topic, key, headers, body`."""
+    headers = [(name, value.encode()) for name, value in orjson.loads(row["headers"])]
+    return Record(row["topic"], row["key"], headers, row["body"].encode())
 
 
 def connection_options(settings: KafkaSettings) -> dict[str, Any]:

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import aiosql
 import asyncpg
-import orjson
 import structlog
 
 from shared.crash import crash_point
 from shared.errors import Unavailable
 from shared.events import MAX_EVENT_BYTES, Event
-from shared.kafka import Producer, Record, record_of
+from shared.kafka import Producer, Record, headers_text, record_of, stored_record
+from shared.newest import keep_newest, send_newer
 from shared.postgres import KEEPALIVES, Connection, Pool, transaction, unavailable_when_away
 from shared.retry import Backoff
 
@@ -125,10 +125,12 @@ class Outbox:
             connection,
             topics=[r.topic for r in records],
             keys=[r.key for r in records],
-            headers=[orjson.dumps([[name, value.decode()] for name, value in r.headers]).decode() for r in records],
+            headers=[headers_text(record) for record in records],
             bodies=[(r.body or b"").decode() for r in records],
         )
-        return [(row["id"], record) async for row, record in _zip(rows, records)]
+        inserted = [(row["id"], record) async for row, record in _zip(rows, records)]
+        await keep_newest(connection, events, prefix=self._prefix)
+        return inserted
 
     def hand_over(self, rows: Sequence[tuple[int, Record]]) -> None:
         """Gives committed rows to the sender; wakes it in process, no NOTIFY on the way.
@@ -181,6 +183,7 @@ class Outbox:
             async with unavailable_when_away():
                 await queries.set_aside(self._pool, id=row_id, reason=repr(reason))
             self._owned.discard(row_id)
+        await send_newer(self._pool, self._producer, [record for _, record in rows], prefix=self._prefix)
         return [row_id for place, (row_id, _) in enumerate(rows) if place not in refused]
 
     async def _delete_acknowledged(self) -> None:
@@ -220,7 +223,7 @@ class Outbox:
                 await asyncio.sleep(SWEEP_AGE)
             while True:
                 found = queries.left_behind(connection, age=SWEEP_AGE, many=SWEEP_ROWS, mine=list(self._owned))
-                rows = [(row["id"], _record(row)) async for row in found]
+                rows = [(row["id"], stored_record(row)) async for row in found]
                 backoff.reset()
                 if rows:
                     log.warning("outbox.swept", rows=len(rows))
@@ -237,11 +240,6 @@ class Outbox:
             role, schema = await lent.fetchrow("select current_user, current_schema()")  # type: ignore[misc]
         settings = {"role": role, "search_path": schema, "application_name": f"calotype-{schema}-sweeper", **KEEPALIVES}
         return await asyncpg.connect(url, timeout=10, command_timeout=60, server_settings=settings)
-
-
-def _record(row: asyncpg.Record) -> Record:
-    headers = [(name, value.encode()) for name, value in orjson.loads(row["headers"])]
-    return Record(row["topic"], row["key"], headers, row["body"].encode())
 
 
 async def _zip(

@@ -48,7 +48,7 @@ async def publish(
         await blobs.put(key, document.canonical(), media_type="application/json")
     async with writing(pool, outbox, workspace) as transaction:
         connection = transaction.connection
-        await queries.lock_library(connection, workspace=workspace)
+        revision = await queries.lock_library(connection, workspace=workspace)
         shelf = await read_shelf(connection, workspace)
         # Every template is rendered with every value of its choices: too long for the event loop.
         found = await asyncio.to_thread(lint, documents, published=shelf)
@@ -72,6 +72,7 @@ async def publish(
                 state="published",
                 owner=document.owner,
                 document=document.model_dump(mode="json") if document.kind in CURRENT_KINDS else None,
+                revision=revision,
             )
             for document in new
         ]
@@ -86,6 +87,7 @@ async def publish(
             owners=[fact.owner for fact in facts],
             # Here the whole document, of every kind: this is what requests are resolved against.
             documents=[document.canonical().decode() for document in new],
+            revisions=[revision] * len(new),
         )
         transaction.emit(*facts)
     return new

@@ -242,6 +242,7 @@ FIELDS: dict[type[Event], dict[str, Any]] = {
         "digest": SHA,
         "state": "published",
         "owner": "studio",
+        "revision": 4,
     },
     events.WorkspaceChanged: {
         "workspace": WORKSPACE,

@@ -127,6 +127,12 @@ class LibraryItemChanged(Event):
     document: dict[str, Any] | None = Field(
         default=None, description="The document itself for kinds that are current, not pinned: routes and targets"
     )
+    revision: int = Field(default=0, description="Grows with every change; of one version the highest is what holds")
+
+    @property
+    def precedence(self) -> tuple[int, int]:
+        """What compaction has to leave of an item: the highest version, as it was changed last."""
+        return self.version, self.revision
 
 
 class ApiKey(Body):
@@ -160,3 +166,8 @@ class WorkspaceChanged(Event):
     undo_seconds: float = 10.0
     keys: list[ApiKey] = Field(default_factory=list)
     revision: int = 0
+
+    @property
+    def precedence(self) -> tuple[int, int]:
+        """What compaction has to leave of a workspace."""
+        return 0, self.revision

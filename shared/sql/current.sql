@@ -20,12 +20,15 @@ from unnest(:ids::text[], :workspaces::uuid[], :hashes::text[], :principals::tex
 on conflict (key_id) do update set
     sha256 = excluded.sha256, principal = excluded.principal, roles = excluded.roles, active = excluded.active;
 
--- name: keep_items(workspaces, kinds, names, versions, digests, states, owners, documents)!
-insert into library_items (workspace, kind, name, version, digest, state, owner, document)
+-- name: keep_items(workspaces, kinds, names, versions, digests, states, owners, documents, revisions)!
+-- Of one version the highest revision wins, whatever order the topic is read in.
+insert into library_items as i (workspace, kind, name, version, digest, state, owner, document, revision)
 select * from unnest(:workspaces::uuid[], :kinds::text[], :names::text[], :versions::int[], :digests::text[], :states::text[],
-                     :owners::text[], :documents::text[])
+                     :owners::text[], :documents::text[], :revisions::bigint[])
 on conflict (workspace, kind, name, version) do update set
-    digest = excluded.digest, state = excluded.state, owner = excluded.owner, document = excluded.document;
+    digest = excluded.digest, state = excluded.state, owner = excluded.owner, document = excluded.document,
+    revision = excluded.revision
+where excluded.revision >= i.revision;
 
 -- name: key(key_id)^
 select k.key_id, k.workspace, k.sha256, k.principal, k.roles, k.active, w.name as workspace_name, w.state
