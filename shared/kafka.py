@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import ssl
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -127,6 +127,31 @@ def _all_topics(settings: KafkaSettings) -> list[NewTopic]:
     return made
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Open:
+    """A producer in use; `gone` once it was thrown away, when what it had not sent by then never will be."""
+
+    producer: AIOKafkaProducer
+    gone: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def outcomes(self, sent: Sequence["asyncio.Future[Any]"]) -> list[Any]:
+        """What became of each; of those that nobody will answer any more, that the producer is closed."""
+        waiting: asyncio.Future[list[Any]] = asyncio.gather(*sent, return_exceptions=True)
+        left: asyncio.Future[Any] = asyncio.create_task(self.gone.wait())
+        try:
+            await asyncio.wait({waiting, left}, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            waiting.cancel()
+            raise
+        finally:
+            left.cancel()
+        if waiting.done():
+            return list(waiting.result())
+        found = [_outcome(each) if each.done() else ProducerClosed() for each in sent]
+        waiting.cancel()
+        return found
+
+
 class Producer:
     """A producer that survives what a broker does to an idempotent one.
 
@@ -136,7 +161,7 @@ class Producer:
 
     def __init__(self, settings: KafkaSettings) -> None:
         self._settings = settings
-        self._producer: AIOKafkaProducer | None = None
+        self._open: _Open | None = None
         self._lock = asyncio.Lock()
         self.renewals = 0
 
@@ -145,14 +170,15 @@ class Producer:
 
     async def check(self) -> None:
         """Raises Unavailable unless the broker answers: what `/readyz` asks."""
-        producer = await self._current()
-        if not await producer.client.force_metadata_update():
+        current = await self._current()
+        if not await current.producer.client.force_metadata_update():
             raise Unavailable("kafka", "no broker answers")
 
     async def stop(self) -> None:
-        producer, self._producer = self._producer, None
-        if producer is not None:
-            await _close(producer)
+        current, self._open = self._open, None
+        if current is not None:
+            await _close(current.producer)
+            current.gone.set()
 
     async def send(self, records: Sequence[Record]) -> list[BaseException | None]:
         """Sends all, keyed, and says per record None (acknowledged by all replicas) or why not.
@@ -162,72 +188,67 @@ class Producer:
         """
         if not records:
             return []
-        producer = await self._current()
+        current = await self._current()
         try:
             async with asyncio.timeout(ACKNOWLEDGED_WITHIN):
                 sent = [
-                    await producer.send(r.topic, value=r.body, key=r.key, headers=r.headers)  # returns once buffered
+                    # Returns once buffered.
+                    await current.producer.send(r.topic, value=r.body, key=r.key, headers=r.headers)
                     for r in records
                 ]
-                outcomes: list[Any] = await asyncio.gather(*sent, return_exceptions=True)
+                outcomes = await current.outcomes(sent)
         except TimeoutError as error:
-            await self.renew(producer)
-            raise Unavailable("kafka", f"no acknowledgement within {ACKNOWLEDGED_WITHIN:.0f} s") from error
-        except KafkaError:
-            # The client refused a record before sending: which one is found by sending each alone.
-            await self.renew(producer)
-            return [await self._send_alone(record) for record in records]
-        if any(isinstance(outcome, BaseException) for outcome in outcomes):
-            await self.renew(producer)
-        return [outcome if isinstance(outcome, BaseException) else None for outcome in outcomes]
-
-    async def _send_alone(self, record: Record) -> BaseException | None:
-        producer = await self._current()
-        try:
-            async with asyncio.timeout(ACKNOWLEDGED_WITHIN):
-                await producer.send_and_wait(record.topic, value=record.body, key=record.key, headers=record.headers)
-        except TimeoutError as error:
-            await self.renew(producer)
+            await self.renew(current)
             raise Unavailable("kafka", f"no acknowledgement within {ACKNOWLEDGED_WITHIN:.0f} s") from error
         except KafkaError as error:
-            await self.renew(producer)
-            failure: BaseException = error
-            return failure
-        return None
+            # The client refused a record before sending: which one is found by sending each alone.
+            await self.renew(current)
+            return [error] * len(records)
+        if any(isinstance(outcome, BaseException) for outcome in outcomes):
+            await self.renew(current)
+        return [outcome if isinstance(outcome, BaseException) else None for outcome in outcomes]
 
     async def deliver(self, records: Sequence[Record]) -> dict[int, BaseException]:
-        """Sends until each is acknowledged or refused alone by a fresh producer; returns the refused by place.
+        """Sends until each is acknowledged, or refused alone by a producer of its own; returns the refused by place.
 
         Raises:
             Unavailable: the broker is away; send all again later (consumers deduplicate).
         """
-        outcomes = await self.send(records)
+        failed = [place for place, outcome in enumerate(await self.send(records)) if outcome is not None]
         refused: dict[int, BaseException] = {}
-        for place, outcome in enumerate(outcomes):
-            if outcome is None:
-                continue
-            again = await self._send_alone(records[place])
-            if again is None:
-                continue
-            if _is_passing(again):
-                raise Unavailable("kafka", again) from again
-            refused[place] = again
+        if not failed:
+            return refused
+        # With a producer of its own: in a batch with somebody else's, a good record is refused for theirs.
+        apart = Producer(self._settings)
+        try:
+            for place in failed:
+                (again,) = await apart.send([records[place]])
+                if again is None:
+                    continue
+                if _is_passing(again):
+                    raise Unavailable("kafka", again) from again
+                refused[place] = again
+        finally:
+            await apart.stop()
         return refused
 
-    async def renew(self, failed: AIOKafkaProducer | None = None) -> None:
+    async def renew(self, failed: _Open | None = None) -> None:
         """Throws the producer away; the next send makes another. Harmless if somebody already did."""
         async with self._lock:
-            producer = self._producer
-            if producer is None or (failed is not None and producer is not failed):
+            current = self._open
+            if current is None or (failed is not None and current is not failed):
                 return
-            self._producer = None
+            self._open = None
             self.renewals += 1
         log.warning("producer.renewed", renewals=self.renewals)
-        await _close(producer)
+        try:
+            await _close(current.producer)
+        finally:
+            current.gone.set()
 
-    async def _current(self) -> AIOKafkaProducer:
+    async def _current(self) -> _Open:
         async with self._lock:
-            if self._producer is None:
+            if self._open is None:
                 producer = AIOKafkaProducer(
                     **connection_options(self._settings),
                     acks="all",
@@ -243,8 +264,12 @@ class Producer:
                     if isinstance(error, (KafkaError, OSError)):
                         raise Unavailable("kafka", error) from error
                     raise
-                self._producer = producer
-            return self._producer
+                self._open = _Open(producer)
+            return self._open
+
+
+def _outcome(sent: "asyncio.Future[Any]") -> Any:
+    return ProducerClosed() if sent.cancelled() else sent.exception() or sent.result()
 
 
 def _is_passing(error: BaseException) -> bool:

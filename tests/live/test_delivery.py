@@ -1,7 +1,9 @@
 """The rarities of delivery, one by name, on a real Kafka and a real Postgres."""
 
 import asyncio
+import contextlib
 import functools
+import time
 import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -16,7 +18,7 @@ from deploy.local.servers import EmbeddedServers
 from shared.bus import UnsafeSubscriber
 from shared.errors import Unavailable
 from shared.events import CancelRequested, JobCancelled
-from shared.kafka import Record
+from shared.kafka import ACKNOWLEDGED_WITHIN, Record
 from shared.leases import Leased, NewWork, Outcome, Worker, enqueue, queries
 from shared.outbox import EventTooLarge, Outbox, Transaction
 from shared.postgres import STAGES_WITH_DATABASE, Connection, transaction, workspace_transaction
@@ -197,6 +199,31 @@ async def test_the_producer_is_renewed_after_a_refusal_and_what_follows_leaves(s
         assert stage.producer.renewals > 0
         assert await stage.producer.deliver([good[2]]) == {}
         assert {record.value for record in await stage.records(CANCELS_REQUESTED.name)} == {r.body for r in good}
+
+
+async def test_who_sends_while_another_is_refused_waits_for_no_time_limit(servers: EmbeddedServers) -> None:
+    async with open_stage(servers) as stage:
+        topic = stage.prefix + CANCELS_REQUESTED.name
+        big = Record(topic, b"k", [], b"x" * TOO_LARGE)
+        over = asyncio.Event()
+        longest = 0.0
+
+        async def send_on() -> None:
+            nonlocal longest
+            while not over.is_set():
+                began = time.monotonic()
+                event = cancel()
+                with contextlib.suppress(Unavailable):  # it met the refused one on its partition: sent again, it leaves
+                    assert await stage.producer.deliver([Record(topic, event.key, event.headers(), event.body())]) == {}
+                longest = max(longest, time.monotonic() - began)
+
+        senders = [asyncio.create_task(send_on()) for _ in range(8)]
+        for _ in range(5):
+            assert list(await stage.producer.deliver([big])) == [0]
+        over.set()
+        await asyncio.gather(*senders)
+        # Left to its limit a send waits for 30 s, though the producer it went to is gone for ever.
+        assert longest < ACKNOWLEDGED_WITHIN / 2
 
 
 async def test_a_row_the_broker_refuses_is_set_aside_and_the_others_leave(servers: EmbeddedServers) -> None:
