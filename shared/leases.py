@@ -118,6 +118,7 @@ class Leased:
     traceparent: str | None = None
     created_at: datetime | None = None
     lost: bool = False
+    good_until: float = float("inf")  # by this host's monotonic clock: before then nobody else can hold it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,7 +218,8 @@ class Worker:
 
     Give either `run` (one piece, up to `concurrency` at once) or `run_many` (everything claimed together).
     `exhausted` says how work ends that failed or was lost too often, or whose deadline passed. `claim` takes the place
-    of the plain order (priority, then age) where a stage shares its workers out otherwise.
+    of the plain order (priority, then age) where a stage shares its workers out otherwise. `fenced` is told what came
+    too late to be settled: nothing of it counts, but it may be the only one who knows what something cost.
     """
 
     stage: str
@@ -228,6 +230,7 @@ class Worker:
     run: Run | None = None
     run_many: RunMany | None = None
     record: RecordSettled | None = None
+    fenced: RecordSettled | None = None
     claim: Claim | None = None
     concurrency: int = 4
     lease_seconds: float = 30.0
@@ -253,8 +256,11 @@ class Worker:
             return 0
         return max(0, self._capacity() - len(self.held))
 
-    def offer(self, rows: Sequence[NewWork]) -> None:
-        """Takes rows that the front has just committed as claimed by this worker's `holder` (epoch 1)."""
+    def offer(self, rows: Sequence[NewWork], *, since: float | None = None) -> None:
+        """Takes rows that the front has just committed as claimed by this worker's `holder` (epoch 1).
+
+        `since`: a moment of the monotonic clock before they were inserted, from which their leases surely run.
+        """
         self._begin(
             [
                 Leased(
@@ -271,6 +277,7 @@ class Worker:
                     priority=r.priority,
                     deadline=r.deadline,
                     traceparent=r.traceparent,
+                    good_until=(time.monotonic() if since is None else since) + self.lease_seconds,
                 )
                 for r in rows
             ]
@@ -346,7 +353,10 @@ class Worker:
                 if time.monotonic() - self._renewed > self.lease_seconds / 2:
                     # Postgres was away, or this process stood still: without this it would claim its own running work.
                     await self._renew()
+                began = time.monotonic()
                 claimed = await self._claim(room)
+                for lease in claimed:
+                    lease.good_until = began + self.lease_seconds
                 if claimed:
                     crash_point("claim.after")
                 backoff.reset()
@@ -476,7 +486,9 @@ class Worker:
                 )
                 kept = {row["work_id"] async for row in rows}
             for lease in leases:
-                if lease.work_id not in kept and self.held.get(lease.work_id) is lease and not lease.lost:
+                if lease.work_id in kept:
+                    lease.good_until = began + self.lease_seconds
+                elif self.held.get(lease.work_id) is lease and not lease.lost:
                     lease.lost = True
                     WORK_LOST.labels(self.stage, lease.kind).inc()
         self._renewed = began
@@ -566,6 +578,8 @@ class Worker:
             kept = [(lease, outcome) for lease, outcome in group if lease.work_id in settled]
             if self.record is not None and kept:
                 await self.record(running, kept)
+            if self.fenced is not None and len(kept) < len(group):
+                await self.fenced(running, [pair for pair in group if pair[0].work_id not in settled])
             for _, outcome in kept:
                 running.emit(*outcome.events)
         return settled

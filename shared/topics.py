@@ -224,14 +224,13 @@ TOPICS: tuple[Topic, ...] = (
 )
 TOPIC_OF: dict[type[Event], Topic] = {event: topic for topic in TOPICS for event in topic.events}
 
-# Part of the contract, written by nobody yet: the recall desk, expiry, withdrawal and late charges come later.
+# Part of the contract, written by nobody yet: the recall desk, expiry and withdrawal come later.
 WITHOUT_PRODUCER: frozenset[type[Event]] = frozenset(
     {
         events.AssetRecalled,
         events.AssetExpired,
         events.PublicationWithdrawn,
         events.AssetSuperseded,
-        events.AttemptSettled,
     }
 )
 DEAD_LETTER_RETENTION = 30 * DAY

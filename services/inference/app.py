@@ -2,18 +2,21 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from uuid import UUID
 
-from services.inference import handler, http
+from services.inference import handler, http, uncertain
 from services.inference.backends import Backend
 from services.inference.backends.diffusion import DiffusionBackend, DiffusionOptions
+from services.inference.domain import BILLING
 from services.inference.handler import Front
 from services.inference.progress import Progress
-from services.inference.queue import AT_ONCE, Claims, Desk, Lookout
+from services.inference.queue import AT_ONCE, Claims, Desk, Lookout, queries
 from services.inference.settings import InferenceSettings
 from services.inference.tables import RoutingTables
 from services.inference.worker import Maker, record
 from shared.current import wire_current
 from shared.leases import Worker
+from shared.postgres import transaction
 from shared.service import Service
 
 STAGE = "inference"
@@ -26,10 +29,14 @@ async def build(service: Service, *, backends: Mapping[str, Backend] | None = No
     desk = Desk()
     backends = open_backends(settings) if backends is None else backends
     null = {"null"} if settings.null_backend else set()
-    tables = RoutingTables(kinds={*backends, *null})
+    tables = RoutingTables(kinds={*backends, *null}, providers=settings.providers)
     progress = Progress(service.producer, prefix=settings.topic_prefix)
 
-    maker = Maker(backends=backends, blobs=service.blobs, desk=desk, progress=progress)
+    async def keep_id(attempt: UUID, provider_request_id: str) -> None:
+        async with transaction(service.database) as connection:
+            await queries.keep_provider_id(connection, attempt=attempt, provider_id=provider_request_id)
+
+    maker = Maker(backends=backends, blobs=service.blobs, desk=desk, progress=progress, keep_id=keep_id)
     works = "work" in service.roles
     workers = {kind: open_worker(service, kind, maker, desk) for kind in sorted(tables.kinds)} if works else {}
     by_work_kind = {work_kind: worker for worker in workers.values() for work_kind in worker.kinds}
@@ -37,6 +44,7 @@ async def build(service: Service, *, backends: Mapping[str, Backend] | None = No
     handler.wire(service.bus, front=front)
     wire_current(service.bus, stage=STAGE)
     http.wire(service.app, pool=service.database, gate=service.gate, tables=tables)
+    uncertain.wire(service.app, outbox=service.facts, pool=service.database, gate=service.gate)
     if works:
         service.add(Closing(list(backends.values())))
         service.add(progress)
@@ -62,6 +70,15 @@ def open_backends(settings: InferenceSettings) -> dict[str, Backend]:
             silence=settings.diffusion_silence_seconds,
         )
         backends["diffusion"] = DiffusionBackend(options)
+    if settings.providers:
+        from services.inference.backends.openai import OpenAIBackend, Provider  # noqa: PLC0415  # only where it calls
+
+        backends["openai"] = OpenAIBackend(
+            {
+                name: Provider(url=given.url, key=given.key.get_secret_value(), proxy=given.proxy)
+                for name, given in settings.providers.items()
+            }
+        )
     return backends
 
 
@@ -79,14 +96,22 @@ def open_worker(service: Service, kind: str, maker: Maker, desk: Desk) -> Worker
         run=None if at_once else maker.run,
         run_many=maker.make_nothing if at_once else None,
         record=record,
+        fenced=uncertain.record_late,
         exhausted=maker.exhausted,
         claim=claims.claim,
-        # One more than it can make: the next is claimed, and the last picture stored, while a process draws.
-        concurrency=2 * settings.max_records if at_once else 1 + max(1, settings.proof_children * (kind == "proof")),
+        concurrency=2 * settings.max_records if at_once else concurrency(kind, settings),
         lease_seconds=settings.lease_seconds,
     )
     claims.worker = worker
     return worker
+
+
+def concurrency(kind: str, settings: InferenceSettings) -> int:
+    """What is claimed of a billing kind is called at once: whoever died before its call would leave it uncertain."""
+    if kind in BILLING:
+        return settings.provider_calls
+    # One more than it can make: the next is claimed, and the last picture stored, while a process draws.
+    return 1 + (settings.proof_children if kind == "proof" and settings.proof_children else 1)
 
 
 class Closing:

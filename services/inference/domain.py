@@ -1,6 +1,6 @@
 """The rules of making one image: what a job's work is, how it may end, and what each end says."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -9,7 +9,7 @@ from uuid import UUID
 
 import orjson
 
-from services.inference.backends import Generated, Generation
+from services.inference.backends import Generated, Generation, keep_nothing
 from services.inference.routing import Ask, Decision, Unroutable
 from shared import ids
 from shared.events import (
@@ -29,11 +29,13 @@ from shared.events import (
     Stage,
 )
 from shared.events.envelope import Body
-from shared.library.documents import Backend
+from shared.library.documents import Backend, Call
 
 MANIFEST_FORMAT = "calotype.manifest/1"
 # Within a lane; lanes themselves share the workers out (queue.py).
 PRIORITY = {Priority.LOW: -1, Priority.HIGH: 1}
+# Kinds that call somebody who sends a bill. What one of them may have made is never made again by itself.
+BILLING = frozenset({"openai", "stability", "replicate", "bedrock"})
 # Kinds that compute a picture from a scene; every other kind is a trained model.
 ALGORITHMIC = frozenset({"proof", "null"})
 REMEDIES = {
@@ -61,10 +63,16 @@ class Job(Body):
     model: str = ""
     price: Decimal | None = None
     currency: str = "USD"
+    call: Call | None = None
 
     @property
     def backend(self) -> str:
         return self.route.backend if self.route else ""
+
+    @property
+    def bills(self) -> bool:
+        """Whether an attempt may cost money. A price of 0 is an operator's word that it does not; none is no word."""
+        return self.kind in BILLING and self.price != 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +96,14 @@ class Failed:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cancelled:
     by: str
+
+
+UNCERTAIN_REMEDY = "an operator finds out what it cost (calotype uncertain list), settles it, then runs the job again"
+DOUBTFUL = Failed(
+    reason=FailureReason.BACKEND_UNAVAILABLE,
+    detail="its worker ended while the provider was called: the image may have been made and billed",
+    remedy=UNCERTAIN_REMEDY,
+)
 
 
 Ending = Made | Failed | Cancelled
@@ -121,6 +137,7 @@ def job_of(
         model=decision.model,
         price=backend.price,
         currency=backend.currency,
+        call=backend.call,
     )
 
 
@@ -133,7 +150,9 @@ def work_kind(backend: Backend) -> str:
     return f"{backend.kind}/{backend.pool}"
 
 
-def generation_of(job: Job, *, attempt_id: UUID) -> Generation:
+def generation_of(
+    job: Job, *, attempt_id: UUID, keep_id: Callable[[str], Awaitable[None]] = keep_nothing
+) -> Generation:
     event, asked = job.event, job.event.parameters
     return Generation(
         job_id=event.job_id,
@@ -150,6 +169,8 @@ def generation_of(job: Job, *, attempt_id: UUID) -> Generation:
         model=job.model,
         scene=event.scene,
         label=event.template.label,
+        call=job.call,
+        keep_id=keep_id,
     )
 
 

@@ -1,5 +1,6 @@
 """The Kafka edge of inference: prompts become routed work, cancels become tombstones and end what waits."""
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -113,6 +114,7 @@ class Front:
         rows = {ids.asset_id(event.job_id, event.run): (event, cause) for event, cause in asked}
         arrivals = [self._arrival(work_id, *row, cancelled) for work_id, row in rows.items()]
         self._hold(arrivals)
+        since = time.monotonic()
         new = await _insert(connection, arrivals, lease=self._lease_seconds)
         held = [arrival for arrival in new if arrival.ending is None and arrival.worker is not None]
         await begin_attempts(connection, [arrival.piece for arrival in held if arrival.piece.job.kind not in AT_ONCE])
@@ -123,7 +125,7 @@ class Front:
                     ended(arrival.piece.job, arrival.ending, attempts=[], at=arrival.at, traceparent=parent)
                 )
         waiting = [arrival for arrival in new if arrival.ending is None and arrival.worker is None]
-        transaction.after_commit(lambda: self._hand_over(held, waiting))
+        transaction.after_commit(lambda: self._hand_over(held, waiting, since=since))
 
     def _arrival(self, work_id: UUID, event: PromptAssembled, cause: UUID, cancelled: Mapping[UUID, str]) -> "Arrival":
         decision = self._tables.decide(event.workspace, ask_of(event))
@@ -158,10 +160,10 @@ class Front:
                 room[worker] -= 1
                 arrival.worker = worker
 
-    def _hand_over(self, held: Sequence["Arrival"], waiting: Sequence["Arrival"]) -> None:
+    def _hand_over(self, held: Sequence["Arrival"], waiting: Sequence["Arrival"], *, since: float) -> None:
         self._desk.put({arrival.work.work_id: arrival.piece for arrival in held})
         for worker in set(self._workers.values()):
-            worker.offer([arrival.work for arrival in held if arrival.worker is worker])
+            worker.offer([arrival.work for arrival in held if arrival.worker is worker], since=since)
         ours = [arrival for arrival in waiting if arrival.work.kind in self._workers]
         self._desk.remember({arrival.work.work_id: arrival.piece.job for arrival in ours})
         for kind in {arrival.work.kind for arrival in ours}:

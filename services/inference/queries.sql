@@ -56,30 +56,71 @@ returning w.work_id, w.kind, w.workspace, w.request_id, w.job_id, w.run, w.lane,
           w.losses, w.deadline, w.traceparent, w.payload, w.created_at, due.start,
           (w.deadline is not null and w.deadline < clock_timestamp()) as expired;
 
--- name: begin_attempts(ids, workspaces, jobs, runs, numbers, backends)!
+-- name: begin_attempts(ids, workspaces, requests, jobs, runs, numbers, backends, currencies)!
 -- The intent, in the transaction of the claim: before any backend is called.
-insert into attempts (attempt_id, workspace, job_id, run, number, backend)
-select * from unnest(:ids::uuid[], :workspaces::uuid[], :jobs::uuid[], :runs::int[], :numbers::int[], :backends::text[])
+insert into attempts (attempt_id, workspace, request_id, job_id, run, number, backend, currency)
+select * from unnest(:ids::uuid[], :workspaces::uuid[], :requests::uuid[], :jobs::uuid[], :runs::int[], :numbers::int[],
+                     :backends::text[], :currencies::text[])
 on conflict (attempt_id) do nothing;
 
--- name: end_attempts(ids, workspaces, jobs, runs, numbers, backends, states, costs, currencies, seconds, provider_ids, reasons)!
+-- name: keep_provider_id(attempt, provider_id)!
+-- As soon as the provider has named it: whoever asks them what became of the call needs it most when nothing else is known.
+update attempts set provider_request_id = :provider_id where attempt_id = :attempt and state = 'started';
+
+-- name: end_attempts(ids, workspaces, requests, jobs, runs, numbers, backends, states, costs, currencies, seconds, provider_ids, reasons)!
 -- Work that is over at once has no intent: there its only row begins and ends here.
-insert into attempts as a (attempt_id, workspace, job_id, run, number, backend, state, cost, currency, seconds,
+insert into attempts as a (attempt_id, workspace, request_id, job_id, run, number, backend, state, cost, currency, seconds,
                            provider_request_id, reason, ended_at)
 select *, clock_timestamp()
-from unnest(:ids::uuid[], :workspaces::uuid[], :jobs::uuid[], :runs::int[], :numbers::int[], :backends::text[],
+from unnest(:ids::uuid[], :workspaces::uuid[], :requests::uuid[], :jobs::uuid[], :runs::int[], :numbers::int[], :backends::text[],
             :states::text[], :costs::numeric[], :currencies::text[], :seconds::float8[], :provider_ids::text[], :reasons::text[])
 on conflict (attempt_id) do update set
     state = excluded.state, cost = excluded.cost, currency = excluded.currency, seconds = excluded.seconds,
-    provider_request_id = excluded.provider_request_id, reason = excluded.reason, ended_at = excluded.ended_at;
+    provider_request_id = coalesce(excluded.provider_request_id, a.provider_request_id), reason = excluded.reason,
+    ended_at = excluded.ended_at;
 
--- name: earlier_attempts(ids)
--- What was tried before. An attempt without an end was lost with its worker; what it cost is not known.
-update attempts set state = case when state = 'started' then 'failed' else state end,
-                    reason = case when state = 'started' then 'internal' else reason end,
-                    ended_at = coalesce(ended_at, clock_timestamp())
-where attempt_id = any(:ids::uuid[])
-returning attempt_id, number, backend, state, cost, currency, seconds, provider_request_id, reason;
+-- name: earlier_attempts(ids, billing)
+-- What was tried before. An attempt without an end was lost with its worker: what it cost is not known, and where somebody
+-- sends a bill neither is whether there was anything to bill.
+update attempts a set
+    state = case when a.state <> 'started' then a.state when t.bills then 'uncertain' else 'failed' end,
+    reason = case when a.state <> 'started' then a.reason when t.bills then 'backend_unavailable' else 'internal' end,
+    ended_at = coalesce(a.ended_at, clock_timestamp())
+from unnest(:ids::uuid[], :billing::bool[]) as t(id, bills)
+where a.attempt_id = t.id
+returning a.attempt_id, a.number, a.backend, a.state, a.cost, a.currency, a.seconds, a.provider_request_id, a.reason;
+
+-- name: uncertain_attempts(backend, older, after, many)
+-- Oldest first, and of one caller, as row-level security shows them.
+select attempt_id, request_id, job_id, run, number, backend, currency, provider_request_id, reason, started_at,
+       extract(epoch from clock_timestamp() - started_at)::float8 as age_seconds
+from attempts
+where state = 'uncertain' and (:backend::text is null or backend = :backend)
+  and started_at <= clock_timestamp() - make_interval(secs => :older::float8)
+  and (:after::uuid is null
+       or (started_at, attempt_id) > (select b.started_at, b.attempt_id from attempts b where b.attempt_id = :after))
+order by started_at, attempt_id limit :many;
+
+-- name: settle_uncertain(workspace, ids, states, costs, currencies, provider_ids, by, note)
+-- Only what is uncertain comes back: an attempt is settled once, whoever finds out.
+update attempts a set
+    state = t.state, cost = t.cost, currency = coalesce(t.currency, a.currency),
+    provider_request_id = coalesce(t.provider_id, a.provider_request_id),
+    reason = case when t.state = 'succeeded' then null else a.reason end,
+    settled_by = :by, settled_at = clock_timestamp(), note = :note
+from unnest(:ids::uuid[], :states::text[], :costs::numeric[], :currencies::text[], :provider_ids::text[])
+     as t(id, state, cost, currency, provider_id)
+where a.attempt_id = t.id and a.state = 'uncertain' and (:workspace::uuid is null or a.workspace = :workspace)
+returning a.attempt_id, a.workspace, a.request_id, a.job_id, a.run, a.number, a.backend, a.state, a.cost, a.currency,
+          a.seconds, a.provider_request_id, a.reason, a.settled_at;
+
+-- name: settled_attempts(workspace, ids)
+select attempt_id, state, cost, currency, settled_by, settled_at from attempts
+where workspace = :workspace and attempt_id = any(:ids::uuid[]) and state not in ('uncertain', 'started');
+
+-- name: traces(ids)
+-- What became known late goes on with its job's trace, as long as the job's work is kept.
+select work_id, traceparent from work where work_id = any(:ids::uuid[]);
 
 -- name: payloads(ids)
 -- A fresh start repeats what a run before it was asked; one that was forgotten knows nothing.

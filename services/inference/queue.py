@@ -17,7 +17,7 @@ import structlog
 from services.inference.domain import Job
 from shared import ids
 from shared.errors import Unavailable
-from shared.events import Attempt, CancelRequested
+from shared.events import Attempt, AttemptState, CancelRequested
 from shared.leases import MAX_FAILURES, MAX_LOSSES, Leased, Worker, buried
 from shared.postgres import Connection, Pool, transaction
 
@@ -62,6 +62,11 @@ class Piece:
     earlier: list[Attempt] = field(default_factory=list)
     cancelled_by: str | None = None
     attempt_id: UUID = field(init=False)
+
+    @property
+    def is_doubtful(self) -> bool:
+        """An earlier attempt may have made and billed the image: nothing is called again until somebody knows."""
+        return any(attempt.state is AttemptState.UNCERTAIN for attempt in self.earlier)
 
     def __post_init__(self) -> None:
         self.attempt_id = ids.attempt_id(self.job.event.job_id, self.job.event.run, self.number)
@@ -190,7 +195,8 @@ class Claims:
         for work_id, piece in pieces.items():
             piece.cancelled_by = by.get(piece.job.event.job_id)
             piece.earlier = earlier.get(work_id, [])
-        await begin_attempts(connection, [pieces[lease.work_id] for lease in leases if _will_run(lease)])
+        running = [pieces[lease.work_id] for lease in leases if _will_run(lease)]
+        await begin_attempts(connection, [piece for piece in running if not piece.is_doubtful])
         self._desk.put(pieces)
 
 
@@ -200,15 +206,20 @@ async def begin_attempts(connection: Connection, pieces: Sequence[Piece]) -> Non
             connection,
             ids=[piece.attempt_id for piece in pieces],
             workspaces=[piece.job.event.workspace for piece in pieces],
+            requests=[piece.job.event.request_id for piece in pieces],
             jobs=[piece.job.event.job_id for piece in pieces],
             runs=[piece.job.event.run for piece in pieces],
             numbers=[piece.number for piece in pieces],
             backends=[piece.job.backend for piece in pieces],
+            currencies=[piece.job.currency for piece in pieces],
         )
 
 
 async def earlier_attempts(connection: Connection, pieces: Mapping[UUID, Piece]) -> dict[UUID, list[Attempt]]:
-    """Work id → the attempts before its piece, oldest first; one that was lost with its worker is closed here."""
+    """Work id → the attempts before its piece, oldest first; one that was lost with its worker is closed here.
+
+    Closed as failed where it cost nobody anything, as uncertain where somebody may send a bill.
+    """
     wanted = {
         ids.attempt_id(piece.job.event.job_id, piece.job.event.run, number): work_id
         for work_id, piece in pieces.items()
@@ -216,7 +227,8 @@ async def earlier_attempts(connection: Connection, pieces: Mapping[UUID, Piece])
     }
     found: dict[UUID, list[Attempt]] = {}
     if wanted:
-        async for row in queries.earlier_attempts(connection, ids=list(wanted)):
+        billing = [pieces[work_id].job.bills for work_id in wanted.values()]
+        async for row in queries.earlier_attempts(connection, ids=list(wanted), billing=billing):
             found.setdefault(wanted[row["attempt_id"]], []).append(Attempt(**dict(row)))
     return {work_id: sorted(attempts, key=lambda attempt: attempt.number) for work_id, attempts in found.items()}
 

@@ -13,7 +13,9 @@ from shared.events import Confidentiality, Lane, Priority, Route
 from shared.library.documents import Backend, RouteRule, Routes
 
 # The kinds of backend this release can run; a table may already name others, switched off or for an estimate.
-RUNNABLE = frozenset({"proof", "diffusion", "null"})
+RUNNABLE = frozenset({"proof", "diffusion", "null", "openai"})
+# Kinds that call a provider by the route's `call`.
+CALLING = frozenset({"openai"})
 # Kinds that draw without a model: a template that locks one still gets its comp.
 WITHOUT_MODEL = frozenset({"proof", "null"})
 LANES = frozenset({Lane.DEDICATED, Lane.STANDARD, Lane.BULK})
@@ -51,14 +53,18 @@ class Unroutable:
     refused: dict[str, str] = field(default_factory=dict)
 
 
-def decide(ask: Ask, *, table: Routes | None, today: date, runnable: Iterable[str] = RUNNABLE) -> Decision | Unroutable:
-    """The route of one job. `today` decides a backend's end of life."""
+def decide(
+    ask: Ask, *, table: Routes | None, today: date, runnable: Iterable[str] = RUNNABLE, providers: Iterable[str] = ()
+) -> Decision | Unroutable:
+    """The route of one job. `today` decides a backend's end of life; `providers` are those this deployment can call."""
     if table is None:
         return Unroutable(
             missing="the workspace has no routing table", remedy="publish one: calotype library publish DIR"
         )
     backends = {backend.name: backend for backend in table.backends}
-    refused = {name: why for name, backend in backends.items() if (why := _unfit(backend, ask, today, runnable))}
+    refused = {
+        name: why for name, backend in backends.items() if (why := _unfit(backend, ask, today, runnable, providers))
+    }
     rule = next((rule for rule in table.rules if _matches(rule, ask)), None)
     if rule is None:
         return Unroutable(
@@ -115,7 +121,7 @@ def _matches(rule: RouteRule, ask: Ask) -> bool:
     )
 
 
-def _unfit(backend: Backend, ask: Ask, today: date, runnable: Iterable[str]) -> str | None:
+def _unfit(backend: Backend, ask: Ask, today: date, runnable: Iterable[str], providers: Iterable[str]) -> str | None:
     """Why this backend cannot take the job under any rule."""
     if is_bound_to_private(ask.confidentiality) and backend.visibility != "private":
         return f"it is not private, and {ask.confidentiality.value} work never leaves private backends"
@@ -125,7 +131,17 @@ def _unfit(backend: Backend, ask: Ask, today: date, runnable: Iterable[str]) -> 
         return f"no worker runs backends of kind {backend.kind!r}"
     if backend.end_of_life is not None and today > backend.end_of_life:
         return f"its life ended on {backend.end_of_life.isoformat()}"
-    return _incapable(backend, ask)
+    return _uncallable(backend, providers) or _incapable(backend, ask)
+
+
+def _uncallable(backend: Backend, providers: Iterable[str]) -> str | None:
+    if backend.kind not in CALLING:
+        return None
+    if backend.call is None:
+        return "it names no provider to call"
+    if backend.call.provider not in providers:
+        return f"no worker knows the provider {backend.call.provider!r}"
+    return None
 
 
 def _incapable(backend: Backend, ask: Ask) -> str | None:
@@ -133,6 +149,8 @@ def _incapable(backend: Backend, ask: Ask) -> str | None:
         return f"it cannot do {', '.join(sorted(lacking))}"
     if ask.width > backend.max_width or ask.height > backend.max_height:
         return f"{ask.width} × {ask.height} px is more than its {backend.max_width} × {backend.max_height}"
+    if backend.call is not None and backend.call.sizes and f"{ask.width}x{ask.height}" not in backend.call.sizes:
+        return f"it makes {', '.join(backend.call.sizes)}, and not {ask.width} × {ask.height} px"
     return _wrong_model(backend, ask)
 
 

@@ -8,9 +8,19 @@ import os
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from shared.settings import Settings
+
+
+class ProviderSettings(BaseModel):
+    """Somebody we call for images: where, with which key, and through which proxy if any."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    url: str = Field(pattern=r"^https?://[^\s/]")
+    key: SecretStr = SecretStr("")
+    proxy: str | None = None
 
 
 class InferenceSettings(Settings):
@@ -32,6 +42,11 @@ class InferenceSettings(Settings):
         default=None, ge=64, description="Cap on what models and images take on the CPU; unset: none"
     )
     diffusion_silence_seconds: float = Field(default=600.0, gt=0, description="A model silent for longer is ended")
+    providers: dict[str, ProviderSettings] = Field(
+        default_factory=dict,
+        description='Who may be called for images: \'{"openai": {"url": "https://api.openai.com/v1", "key": "sk-…"}}\'',
+    )
+    provider_calls: int = Field(default=8, ge=1, le=256, description="Calls to providers at once")
     null_backend: bool = Field(default=False, description="For benchmarks: a backend that makes nothing")
     pools: str = Field(
         default="dedicated,standard",

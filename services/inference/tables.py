@@ -31,10 +31,11 @@ class Table:
 
 
 class RoutingTables:
-    """Reads tables when they are needed; `kinds` are the kinds of backend this deployment runs."""
+    """Reads tables when they are needed; `kinds` of backend and `providers` are what this deployment runs and calls."""
 
-    def __init__(self, *, kinds: Iterable[str]) -> None:
+    def __init__(self, *, kinds: Iterable[str], providers: Iterable[str] = ()) -> None:
         self.kinds = frozenset(kinds)
+        self._providers = frozenset(providers)
         self._tables: dict[UUID, Table] = {}
         self._waited: dict[UUID, float] = {}
 
@@ -58,7 +59,7 @@ class RoutingTables:
         if decision is None:
             if len(table.decisions) >= REMEMBERED:
                 table.decisions.clear()
-            decision = decide(ask, table=table.routes, today=today, runnable=self.kinds)
+            decision = decide(ask, table=table.routes, today=today, runnable=self.kinds, providers=self._providers)
             table.decisions[ask, today] = decision
         return decision
 

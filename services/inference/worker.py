@@ -5,20 +5,25 @@ one transaction. Whatever is cancelled meanwhile ends so, and what it cost is bo
 """
 
 import asyncio
+import functools
 import hashlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from uuid import UUID
 
 import structlog
 
 from services.inference.backends import Backend, BackendFailure, Generated, GenerationCancelled
 from services.inference.backends.null import make_nothing
 from services.inference.domain import (
+    DOUBTFUL,
+    UNCERTAIN_REMEDY,
     Cancelled,
     Ending,
     Failed,
+    Job,
     Made,
     ended,
     generation_of,
@@ -40,6 +45,12 @@ log = structlog.get_logger()
 
 ANOTHER_WORKER = "another worker"
 
+KeepId = Callable[[UUID, str], Awaitable[None]]
+
+
+async def keep_no_id(attempt_id: UUID, provider_request_id: str) -> None:
+    """Where no attempt is kept."""
+
 
 @dataclass(frozen=True, slots=True)
 class Settled:
@@ -53,11 +64,12 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """How one attempt went; `again`: trying once more may help."""
+    """How one attempt went; `again`: trying once more may help, not before `after` seconds."""
 
     attempt: Attempt
     ending: Ending
     again: bool = False
+    after: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,10 +80,13 @@ class Maker:
     blobs: Blobs
     desk: Desk
     progress: Progress
+    keep_id: KeepId = keep_no_id
 
     async def run(self, lease: Leased) -> Outcome:
         """One attempt; whatever becomes of it is an outcome."""
         with self.desk.at_work(lease) as piece:
+            if piece.is_doubtful:
+                return _over(Settled(piece, None, DOUBTFUL, lease.traceparent))
             started = time.time_ns()
             tried = await self._try(lease, piece)
             self.progress.forget(piece)
@@ -80,7 +95,7 @@ class Maker:
             parent = _attempt_span(lease, piece, attempt, started)
             _log(piece, attempt, tried.ending)
             if tried.again and lease.failures + 1 < MAX_FAILURES:
-                return self._again(lease, piece, attempt, tried.ending)
+                return self._again(lease, piece, attempt, tried)
             return _over(Settled(piece, attempt, tried.ending, parent))
 
     async def _try(self, lease: Leased, piece: Piece) -> Tried:
@@ -90,27 +105,37 @@ class Maker:
         def on_step(step: int, steps: int) -> None:
             self.progress.tell(State(piece, lease.traceparent, step, steps))
 
+        job = piece.job
+        if job.bills and time.monotonic() >= lease.good_until:
+            # This process stood still: another one may hold the job by now, and say that it was called.
+            late = "its lease ran out before the call; nothing was sent"
+            failure = BackendFailure(FailureReason.BACKEND_UNAVAILABLE, late, retriable=True, billed=False)
+            return _tried(piece, failure)
         try:
-            backend = self.backends[piece.job.kind]
-            work = generation_of(piece.job, attempt_id=piece.attempt_id)
+            backend = self.backends[job.kind]
+            keep_id = functools.partial(self.keep_id, piece.attempt_id)
+            work = generation_of(job, attempt_id=piece.attempt_id, keep_id=keep_id)
             crash_point("call.before")
             generated = await backend.generate(work, progress=on_step, cancelled=is_cancelled)
             crash_point("call.after")
-        except GenerationCancelled:
-            return Tried(_attempt(piece, AttemptState.CANCELLED), Cancelled(by=piece.cancelled_by or ANOTHER_WORKER))
+        except GenerationCancelled as stopped:
+            attempt = _attempt(piece, AttemptState.CANCELLED, cost=_cost(job, billed=stopped.billed))
+            return Tried(attempt, Cancelled(by=piece.cancelled_by or ANOTHER_WORKER))
         except BackendFailure as failure:
-            state = AttemptState.UNCERTAIN if failure.uncertain else AttemptState.FAILED
-            # An uncertain attempt may have been billed: a person looks before anything is sent again.
-            again = failure.retriable and not failure.uncertain
-            return Tried(
-                _attempt(piece, state, failure.reason), Failed(reason=failure.reason, detail=failure.detail), again
-            )
+            return _tried(piece, failure)
         except Exception as error:
-            log.exception("backend.failed", job=str(piece.job.event.job_id), backend=piece.job.backend)
-            ending = Failed(reason=FailureReason.INTERNAL, detail=repr(error)[:500])
-            return Tried(_attempt(piece, AttemptState.FAILED, FailureReason.INTERNAL), ending, again=True)
-        attempt = succeeded(piece.job, generated, attempt_id=piece.attempt_id, number=piece.number)
-        return Tried(attempt, await self._store(lease, piece, generated))
+            log.exception("backend.failed", job=str(job.event.job_id), backend=job.backend)
+            reason, words = FailureReason.INTERNAL, repr(error)[:500]
+            return _tried(piece, BackendFailure(reason, words, retriable=True, uncertain=job.bills))
+        attempt = succeeded(job, generated, attempt_id=piece.attempt_id, number=piece.number)
+        try:
+            return Tried(attempt, await self._store(lease, piece, generated))
+        except asyncio.CancelledError:
+            if not job.bills:
+                raise
+            # The process ends and takes the image with it, but what it cost is known.
+            detail = "the image was made and paid for, and its worker was told to end before the store took it"
+            return Tried(attempt, Failed(reason=FailureReason.UPLOAD_FAILED, detail=detail))
 
     async def _store(self, lease: Leased, piece: Piece, generated: Generated) -> Ending:
         """Waits for a store that is away as long as the lease is ours: the image has been paid for."""
@@ -142,9 +167,10 @@ class Maker:
             original=original, manifest=manifest, mask=mask, focal=generated.focal, live_area=generated.live_area
         )
 
-    def _again(self, lease: Leased, piece: Piece, attempt: Attempt, ending: Ending) -> Outcome:
+    def _again(self, lease: Leased, piece: Piece, attempt: Attempt, tried: Tried) -> Outcome:
+        ending = tried.ending
         assert isinstance(ending, Failed)
-        delay = 2.0**lease.failures
+        delay = max(2.0**lease.failures, tried.after)
         detail = f"{ending.detail}; attempt {piece.number + 1} in {delay:.0f} s"
         self.progress.tell(State(piece, lease.traceparent, waiting_on=WaitingOn.RETRY, detail=detail))
         return Outcome.again(ending.detail, delay=delay, failed=True, record=Settled(piece, attempt, None))
@@ -152,6 +178,8 @@ class Maker:
     def exhausted(self, lease: Leased, why: str) -> Outcome:
         """Work that was lost too often, or whose deadline passed while it waited."""
         piece = self.desk.take(lease)
+        if piece.is_doubtful:
+            return _over(Settled(piece, None, DOUBTFUL, lease.traceparent))
         expired = why == "expired"
         failed = Failed(
             reason=FailureReason.EXPIRED if expired else FailureReason.INTERNAL,
@@ -193,6 +221,7 @@ async def _end_attempts(transaction: Transaction, attempts: Sequence[tuple[Promp
             transaction.connection,
             ids=[attempt.attempt_id for _, attempt in attempts],
             workspaces=[event.workspace for event, _ in attempts],
+            requests=[event.request_id for event, _ in attempts],
             jobs=[event.job_id for event, _ in attempts],
             runs=[event.run for event, _ in attempts],
             numbers=[attempt.number for _, attempt in attempts],
@@ -223,8 +252,32 @@ def _nothing(piece: Piece, traceparent: str | None) -> Settled:
     return Settled(piece, attempt, make_nothing(piece.job), traceparent)
 
 
+def _tried(piece: Piece, failure: BackendFailure) -> Tried:
+    attempt = _attempt(
+        piece,
+        AttemptState.UNCERTAIN if failure.uncertain else AttemptState.FAILED,
+        failure.reason,
+        cost=_cost(piece.job, billed=None if failure.uncertain else failure.billed),
+        provider_request_id=failure.provider_request_id,
+    )
+    remedy = UNCERTAIN_REMEDY if failure.uncertain else failure.remedy
+    # An uncertain attempt may have been billed: a person looks before anything is sent again.
+    again = failure.retriable and not failure.uncertain
+    ending = Failed(reason=failure.reason, detail=failure.detail, remedy=remedy)
+    return Tried(attempt, ending, again, failure.after or 0.0)
+
+
+def _cost(job: Job, *, billed: bool | None) -> Decimal | None:
+    return None if billed is None else job.price if billed else Decimal(0)
+
+
 def _attempt(
-    piece: Piece, state: AttemptState, reason: FailureReason | None = None, *, cost: Decimal | None = None
+    piece: Piece,
+    state: AttemptState,
+    reason: FailureReason | None = None,
+    *,
+    cost: Decimal | None = None,
+    provider_request_id: str | None = None,
 ) -> Attempt:
     """What an attempt cost is not known unless somebody says so."""
     return Attempt(
@@ -234,6 +287,7 @@ def _attempt(
         state=state,
         cost=cost,
         currency=piece.job.currency,
+        provider_request_id=provider_request_id,
         reason=reason,
     )
 

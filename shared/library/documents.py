@@ -10,7 +10,15 @@ from decimal import Decimal
 from typing import Annotated, Any, Literal
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    TypeAdapter,
+    model_serializer,
+    model_validator,
+)
 
 from shared.events import Confidentiality, Lane, Pin
 
@@ -180,6 +188,22 @@ class Rubric(Document):
     blocking_checks: list[str] = Field(default_factory=list)
 
 
+class Call(Part):
+    """How a provider is called. `provider` names an address and a key in inference's environment.
+
+    Neither stands here: whoever may publish a table could send the key to an address of their own.
+    """
+
+    provider: Name
+    timeout_seconds: float = Field(default=180.0, ge=1, le=900, description="Then the outcome is uncertain")
+    sizes: list[Annotated[str, Field(pattern=r"^[1-9][0-9]{1,4}x[1-9][0-9]{1,4}$")]] = Field(
+        default_factory=list, description="What it makes, as 1024x1024; none: any size"
+    )
+    takes: list[Literal["seed", "negative_prompt", "steps", "guidance"]] = Field(
+        default_factory=list, description="Parameters it takes beyond OpenAI's: vLLM-Omni and SGLang take all four"
+    )
+
+
 class Backend(Part):
     """One place images can be made; `visibility` private means the work never leaves our machines."""
 
@@ -198,6 +222,15 @@ class Backend(Part):
     region: str | None = None
     end_of_life: date | None = None
     url: str | None = None
+    call: Call | None = Field(default=None, description="For the kinds that call a provider")
+
+    @model_serializer(mode="wrap")
+    def _without_an_absent_call(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A table that calls nobody keeps the bytes, and the digest, that it had before `call` was known."""
+        written: dict[str, Any] = write(self)
+        if self.call is None:
+            written.pop("call", None)
+        return written
 
 
 class RouteRule(Part):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from services.inference.routing import Ask, Decision, Unroutable, current_table, decide, is_bound_to_private
 from shared.events import Confidentiality, Lane, Priority
-from shared.library.documents import Backend, RouteRule, Routes
+from shared.library.documents import Backend, Call, RouteRule, Routes
 
 TODAY = date(2026, 11, 22)
 PUBLIC, INTERNAL, CONFIDENTIAL = Confidentiality.PUBLIC, Confidentiality.INTERNAL, Confidentiality.CONFIDENTIAL
@@ -213,3 +213,26 @@ def test_every_backend_is_either_chosen_or_refused_with_a_reason(ask: Ask, route
         assert decision.missing
         assert decision.remedy
     assert decide(ask, table=routes, today=TODAY) == decision
+
+
+def test_a_provider_is_called_only_where_the_deployment_knows_it() -> None:
+    def why(backend: Backend, providers: set[str]) -> str | None:
+        routes = table(
+            backend, rules=[RouteRule(id="all", confidentiality=[PUBLIC], lane=Lane.STANDARD, backends=["c"])]
+        )
+        decision = decide(Ask(confidentiality=PUBLIC), table=routes, today=TODAY, providers=providers)
+        return decision.refused["c"] if isinstance(decision, Unroutable) else None
+
+    cloud = backend("c", kind="openai", visibility="cloud", model="gpt-image-1")
+    called = cloud.model_copy(update={"call": Call(provider="acme")})
+    assert why(cloud, {"acme"}) == "it names no provider to call"
+    assert why(called, {"other"}) == "no worker knows the provider 'acme'"
+    assert why(called, {"acme"}) is None
+    square = cloud.model_copy(update={"call": Call(provider="acme", sizes=["512x512", "1536x1024"])})
+    assert why(square, {"acme"}) == "it makes 512x512, 1536x1024, and not 1024 × 1024 px"
+
+
+def test_a_table_that_calls_nobody_is_written_as_before_calls_were_known() -> None:
+    assert "call" not in table().model_dump(mode="json")["backends"][0]
+    called = backend("c", kind="openai", visibility="cloud", call=Call(provider="acme"))
+    assert Routes.model_validate_json(table(called, rules=[]).model_dump_json()).backends[0].call == called.call

@@ -1,8 +1,10 @@
 """One attempt, without servers: what is stored, what is waited for, and what each end becomes."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from datetime import date
+from decimal import Decimal
 from typing import Any, cast
 
 import pytest
@@ -13,11 +15,12 @@ from services.inference.progress import Progress, State
 from services.inference.queue import Desk, Piece
 from services.inference.routing import decide
 from services.inference.worker import Maker, Settled
-from shared import retry
+from shared import ids, retry
 from shared.blobs import FileBlobs
 from shared.errors import Rejected, Unavailable
-from shared.events import CancelRequested, FailureReason
+from shared.events import Attempt, AttemptState, CancelRequested, FailureReason
 from shared.leases import Leased, Outcome
+from shared.library.documents import Routes
 from tests.inference.prompts import NOW, WORKSPACE, assembled, routes
 
 PICTURE = b"a picture"
@@ -82,9 +85,10 @@ def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retry.Backoff, "next", lambda _: 0.0)
 
 
-def lease(**fields: Any) -> Leased:
+def lease(table: Routes | None = None, **fields: Any) -> Leased:
     event = assembled()
-    job = job_of(event, decide(ask_of(event), table=routes("proof"), today=date(2026, 11, 22)), cause_id=event.event_id)
+    decision = decide(ask_of(event), table=table or routes("proof"), today=date(2026, 11, 22), providers={"acme"})
+    job = job_of(event, decision, cause_id=event.event_id)
     given: dict[str, Any] = {
         "work_id": job.asset_id,
         "kind": "proof/standard",
@@ -97,7 +101,8 @@ def lease(**fields: Any) -> Leased:
 
 def maker(store: Moody, backend: FakeBackend | None = None, desk: Desk | None = None) -> Maker:
     progress = cast("Progress", Silent())
-    return Maker(backends={"proof": backend or FakeBackend()}, blobs=store, desk=desk or Desk(), progress=progress)
+    backends = dict.fromkeys(["proof", "openai"], backend or FakeBackend())
+    return Maker(backends=backends, blobs=store, desk=desk or Desk(), progress=progress)
 
 
 def ending_of(outcome: Outcome) -> Ending | None:
@@ -178,6 +183,93 @@ def test_work_that_ran_out_ends_with_the_reason(store: Moody, why: str, reason: 
     failed = ending_of(maker(store).exhausted(lease(), why))
     assert isinstance(failed, Failed)
     assert failed.reason is reason
+
+
+BILLED = routes("openai", model="m", price="0.04", call={"provider": "acme"})
+
+
+def doubtful(held: Leased) -> Desk:
+    """A desk on which the job lies with an attempt before this one that nobody knows the end of."""
+    piece = Piece(Desk().job(held), number=2)
+    before = ids.attempt_id(piece.job.event.job_id, 1, 1)
+    piece.earlier = [Attempt(attempt_id=before, backend="local", state=AttemptState.UNCERTAIN)]
+    desk = Desk()
+    desk.put({held.work_id: piece})
+    return desk
+
+
+async def test_a_job_whose_earlier_attempt_is_uncertain_is_not_called_again(store: Moody) -> None:
+    held, backend = lease(BILLED), FakeBackend(AssertionError("called"))
+    outcome = await maker(store, backend, doubtful(held)).run(held)
+    failed = ending_of(outcome)
+    assert isinstance(failed, Failed)
+    assert failed.reason is FailureReason.BACKEND_UNAVAILABLE
+    assert "calotype uncertain list" in (failed.remedy or "")
+    assert outcome.record.attempt is None, "looking at it is no attempt"
+
+
+@pytest.mark.parametrize("why", ["expired", "its lease was lost 8 times"])
+async def test_an_uncertain_attempt_is_told_before_any_other_end(store: Moody, why: str) -> None:
+    held = lease(BILLED)
+    failed = ending_of(maker(store, desk=doubtful(held)).exhausted(held, why))
+    assert isinstance(failed, Failed)
+    assert "calotype uncertain list" in (failed.remedy or "")
+
+
+async def test_a_bug_while_a_provider_is_called_is_uncertain_and_not_repeated(store: Moody) -> None:
+    outcome = await maker(store, FakeBackend(RuntimeError("a bug"))).run(lease(BILLED))
+    assert outcome.delay is None
+    assert outcome.record.attempt.state == "uncertain"
+
+
+@pytest.mark.parametrize(
+    ("billed", "cost"), [(False, Decimal(0)), (True, Decimal("0.04")), (None, None)], ids=["no", "yes", "unknown"]
+)
+async def test_a_failure_costs_what_was_billed_and_unknown_is_never_nothing(
+    store: Moody, *, billed: bool | None, cost: Decimal | None
+) -> None:
+    failure = BackendFailure(FailureReason.CORRUPT_OUTPUT, "grey", retriable=False, billed=billed)
+    outcome = await maker(store, FakeBackend(failure)).run(lease(BILLED))
+    assert outcome.record.attempt.cost == cost
+
+
+async def test_a_billed_image_of_a_route_without_a_price_has_no_known_cost(store: Moody) -> None:
+    unpriced = routes("openai", model="m", call={"provider": "acme"})
+    failure = BackendFailure(FailureReason.CORRUPT_OUTPUT, "grey", retriable=False, billed=True)
+    assert (await maker(store, FakeBackend(failure)).run(lease(unpriced))).record.attempt.cost is None
+
+
+async def test_a_provider_s_pause_is_kept_and_a_shorter_one_than_ours_is_not(store: Moody) -> None:
+    for after, delay in ((30.0, 30.0), (0.5, 2.0)):
+        busy = BackendFailure(FailureReason.BACKEND_UNAVAILABLE, "429", retriable=True, billed=False, after=after)
+        assert (await maker(store, FakeBackend(busy)).run(lease(BILLED, failures=1))).delay == delay
+
+
+async def test_nothing_is_sent_on_a_lease_that_may_be_another_s(store: Moody) -> None:
+    held = lease(BILLED, good_until=time.monotonic())
+    outcome = await maker(store, FakeBackend(AssertionError("called"))).run(held)
+    assert outcome.delay is not None
+    assert outcome.record.attempt.cost == 0
+    free = lease(routes("openai", model="m", price="0", call={"provider": "acme"}), good_until=time.monotonic())
+    assert isinstance(ending_of(await maker(store).run(free)), Made), "what costs nobody anything is simply made"
+
+
+async def test_an_image_lost_with_its_process_is_paid_for_and_said_to_be(store: Moody) -> None:
+    stored = asyncio.Event()
+
+    async def hang(key: str, data: bytes, *, media_type: str) -> None:
+        stored.set()
+        await asyncio.Event().wait()
+
+    store.put = hang  # type: ignore[method-assign]
+    run = asyncio.create_task(maker(store).run(lease(BILLED)))
+    await stored.wait()
+    run.cancel()
+    outcome = await run
+    failed = ending_of(outcome)
+    assert isinstance(failed, Failed)
+    assert failed.reason is FailureReason.UPLOAD_FAILED
+    assert (outcome.record.attempt.state, outcome.record.attempt.cost) == ("succeeded", Decimal("0.04"))
 
 
 class Recording:

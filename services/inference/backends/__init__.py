@@ -1,17 +1,25 @@
 """What an inference backend is: one Protocol, what it is given, what it gives back, and the two ways it ends early."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Protocol
 from uuid import UUID
 
 from shared.events import FailureReason
+from shared.library.documents import Call
+
+
+async def keep_nothing(provider_request_id: str) -> None:
+    """For calls of which nobody keeps the provider's id."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Generation:
-    """One attempt at one image; width and height in pixels, `label` names the template ("product-tile@3")."""
+    """One attempt at one image; width and height in pixels, `label` names the template ("product-tile@3").
+
+    `keep_id`: to be awaited as soon as the provider has named its id of the call, long before its outcome is known.
+    """
 
     job_id: UUID
     run: int
@@ -27,6 +35,8 @@ class Generation:
     model: str
     scene: Mapping[str, Any]
     label: str
+    call: Call | None = None
+    keep_id: Callable[[str], Awaitable[None]] = keep_nothing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,18 +60,41 @@ class Generated:
 
 
 class BackendFailure(Exception):
-    """The attempt failed; `uncertain` where the provider may have made and billed the image all the same."""
+    """The attempt failed; `uncertain` where the provider may have made and billed the image all the same.
 
-    def __init__(self, reason: FailureReason, detail: str, *, retriable: bool, uncertain: bool = False) -> None:
+    `billed`: whether the attempt costs its list price all the same, None where nobody knows. `after`: seconds that the
+    provider asked us to wait before the next try.
+    """
+
+    def __init__(
+        self,
+        reason: FailureReason,
+        detail: str,
+        *,
+        retriable: bool,
+        uncertain: bool = False,
+        billed: bool | None = None,
+        after: float | None = None,
+        remedy: str | None = None,
+        provider_request_id: str | None = None,
+    ) -> None:
         super().__init__(f"{reason.value}: {detail}")
         self.reason = reason
         self.detail = detail
         self.retriable = retriable
         self.uncertain = uncertain
+        self.billed = billed
+        self.after = after
+        self.remedy = remedy
+        self.provider_request_id = provider_request_id
 
 
 class GenerationCancelled(Exception):
-    """The backend was asked to stop, and stopped."""
+    """The backend was asked to stop, and stopped; `billed` as in BackendFailure."""
+
+    def __init__(self, *, billed: bool | None = None) -> None:
+        super().__init__()
+        self.billed = billed
 
 
 class Backend(Protocol):
