@@ -112,6 +112,11 @@ class Job:
             confidentiality=Confidentiality.PUBLIC,
         )
 
+    @property
+    def begun(self) -> UUID:
+        """The fact that began this run: the prompt, or somebody's fresh start."""
+        return (self.assembled() if self.run == 1 else self.retried()).event_id
+
     def attempt(self, *, cost: str | None = "0.040") -> Attempt:
         return Attempt(
             attempt_id=self.attempt_id,
@@ -135,7 +140,7 @@ class Job:
             "rubric": RUBRIC,
             "confidentiality": Confidentiality.PUBLIC,
         }
-        return ImageGenerated.of(**self._fields(4, self.assembled().event_id), **(fields | changed))
+        return ImageGenerated.of(**self._fields(4, self.begun), **(fields | changed))
 
     def processed(self) -> ImageProcessed:
         return ImageProcessed.of(
@@ -162,7 +167,7 @@ class Job:
 
     def failed(self, *, after: float = 3) -> JobFailed:
         return JobFailed.of(
-            **self._fields(after, "attempts exhausted"),
+            **self._fields(after, self.begun),
             stage=Stage.INFERENCE,
             reason=FailureReason.MODEL_TIMEOUT,
             detail="the model did not answer within 120 s, three times",

@@ -159,6 +159,31 @@ async def test_the_end_of_a_request_is_told_once_however_late_its_cost_is_heard(
         assert (told.jobs, told.cost) == ({"approved": 1}, None)  # what was not known then is not called 0
 
 
+async def test_a_fresh_start_heard_again_after_its_end_reopens_nothing(
+    servers: EmbeddedServers, tmp_path: Path
+) -> None:
+    async with catalog(servers, tmp_path) as running:
+        request = Request(name="restarted")
+        (job,) = request.jobs
+        again = job.again()
+        feed = Feed(running.service.database)
+        batches: list[list[Event]] = [
+            [request.accepted()],
+            [job.failed()],
+            [again.retried()],
+            [again.failed()],
+            [again.retried()],
+        ]
+        for batch in batches:
+            async with running.service.facts.transaction() as transaction:
+                writing = Writing(transaction, feed)
+                await writing.keep(map(heard, batch))
+                await writing.close()
+        assert await running.sql(
+            "select completed_at is not null from requests where request_id = $1", request.request_id
+        )
+
+
 async def test_a_workspace_sees_nothing_of_another(servers: EmbeddedServers, tmp_path: Path) -> None:
     async with catalog(servers, tmp_path) as running:
         stranger = uuid4()

@@ -127,7 +127,7 @@ class Batch:
     requests: list[Row] = field(default_factory=list)
     standings: list[Standing] = field(default_factory=list)
     progress: dict[str, Row] = field(default_factory=dict)
-    failures: list[Row] = field(default_factory=list)
+    failures: dict[tuple[str, int], Row] = field(default_factory=dict)
     attempts: dict[str, Row] = field(default_factory=dict)
     assets: list[Fact] = field(default_factory=list)
     files: list[Row] = field(default_factory=list)
@@ -216,19 +216,20 @@ def _files(batch: Batch, fact: Fact) -> None:
 
 def _failed(batch: Batch, fact: Fact) -> None:
     body = fact.body
-    batch.failures.append(
-        (
-            body["job_id"],
-            body.get("run", 1),
-            body["workspace"],
-            body["request_id"],
-            fact.at,
-            body["stage"],
-            body["reason"],
-            body["detail"],
-            body.get("remedy"),
-        )
+    row = (
+        body["job_id"],
+        body.get("run", 1),
+        body["workspace"],
+        body["request_id"],
+        fact.at,
+        body["stage"],
+        body["reason"],
+        body["detail"],
+        body.get("remedy"),
     )
+    known = batch.failures.get(row[:2])
+    if known is None or row[4:8] < known[4:8]:
+        batch.failures[row[:2]] = row
     _attempts(batch, fact)
 
 

@@ -66,10 +66,16 @@ on conflict (job_id) do update set
 where (excluded.run, excluded.noted_at) > (p.run, p.noted_at);
 
 -- name: write_failures(jobs, runs, workspaces, requests, times, stages, reasons, details, remedies)!
-insert into failures (job_id, run, workspace, request_id, failed_at, stage, reason, detail, remedy)
+-- Of two words on the end of one run (its stage's, and an operator's who dropped a dead letter) the first said holds.
+insert into failures as f (job_id, run, workspace, request_id, failed_at, stage, reason, detail, remedy)
 select * from unnest(:jobs::uuid[], :runs::int[], :workspaces::uuid[], :requests::uuid[], :times::timestamptz[],
                      :stages::text[], :reasons::text[], :details::text[], :remedies::text[])
-on conflict do nothing;
+     as t(job_id, run, workspace, request_id, failed_at, stage, reason, detail, remedy)
+order by t.job_id, t.run
+on conflict (job_id, run) do update set
+    failed_at = excluded.failed_at, stage = excluded.stage, reason = excluded.reason, detail = excluded.detail,
+    remedy = excluded.remedy
+where (excluded.failed_at, excluded.stage, excluded.reason, excluded.detail) < (f.failed_at, f.stage, f.reason, f.detail);
 
 -- name: write_attempts(jobs, ids, workspaces, runs, numbers, backends, states, costs, currencies, seconds, settled)!
 -- What is known replaces what is not; a late settlement replaces both.
@@ -129,15 +135,18 @@ select pg_advisory_xact_lock_shared(hashtext('calotype.catalog.cancels'));
 -- name: hold_cancels()$
 select pg_advisory_xact_lock(hashtext('calotype.catalog.cancels'));
 
--- name: await_review(asset, version, workspace, request, job, run, review_version)!
--- A decision was taken back.
+-- name: await_review(asset, version, workspace, request, job, run, review_version)$
+-- A decision was taken back: somebody can decide again, unless the job ended or was started again meanwhile.
 insert into awaiting_review (asset_id, asset_version_id, workspace, request_id, job_id, run, review_version)
-values (:asset, :version, :workspace, :request, :job, :run, :review_version)
-on conflict do nothing;
+select :asset, :version, :workspace, :request, j.job_id, j.run, :review_version
+from (select job_id, run from jobs where job_id = :job and run = :run and rank = 2 for update) as j
+on conflict do nothing
+returning 1;
 
--- name: stop_waiting(jobs)!
--- The job ended some other way; nobody needs to decide on it.
-delete from awaiting_review where job_id = any(:jobs::uuid[]);
+-- name: stop_waiting(jobs, ended)!
+-- The job ended some other way, or was started again: nobody needs to decide on what this run made.
+delete from awaiting_review a using jobs j
+where a.job_id = any(:jobs::uuid[]) and j.job_id = a.job_id and (j.rank >= :ended::int or j.run > a.run);
 
 -- name: drop_cancelled(requests, jobs)
 -- The same lock as a decision's: whoever deletes the row has won. A nil job is the whole request.

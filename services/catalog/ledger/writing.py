@@ -63,8 +63,8 @@ class Writing:
             told += await self._arrive(batch, changed)
         if batch.cancels:
             told += await self._cancel([CancelRequested.model_validate(cancel.body) for cancel in batch.cancels])
-        if ended := [job for job, row in changed.items() if row["rank"] >= ENDED]:
-            await queries.stop_waiting(self.connection, jobs=ended)
+        if passed := [job for job, row in changed.items() if row["rank"] >= ENDED or row["run"] > 1]:
+            await queries.stop_waiting(self.connection, jobs=passed, ended=ENDED)
         await self.tell(told)
 
     async def tell(self, events: Sequence[Event]) -> None:
@@ -89,7 +89,7 @@ class Writing:
         await self._rows(queries.write_requests, batch.requests)
         changed = await self._fold(batch) if batch.standings else {}
         await self._rows(queries.note_progress, list(batch.progress.values()))
-        await self._rows(queries.write_failures, batch.failures)
+        await self._rows(queries.write_failures, list(batch.failures.values()))
         await self._rows(queries.write_attempts, list(batch.attempts.values()))
         await self._rows(queries.write_files, batch.files)
         await self._rows(queries.write_publications, list(batch.publications.values()))
@@ -162,7 +162,7 @@ class Writing:
     async def await_review(self, asset: Fact, review_version: int) -> None:
         """From here on a person can decide on it again; their decision builds on `review_version`."""
         body = asset.body
-        await queries.await_review(
+        waits = await queries.await_review(
             self.connection,
             asset=body["asset_id"],
             version=body["asset_version_id"],
@@ -172,7 +172,8 @@ class Writing:
             run=body.get("run", 1),
             review_version=review_version,
         )
-        self.news.append(_waits(body))
+        if waits:
+            self.news.append(_waits(body))
 
     # -- somebody asked for an end
 
