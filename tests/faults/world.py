@@ -9,20 +9,23 @@ import shutil
 import signal
 import sys
 import tempfile
-import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
+
+import httpx
 
 from deploy.local.data import DataFolder
-from deploy.local.processes import Child
+from deploy.local.ports import takes_connections
+from deploy.local.processes import Child, Program, last_lines
 from deploy.local.servers import EmbeddedServers
 from deploy.local.supervisor import STAGES, prepare_servers
 from shared.postgres import STAGES_WITH_DATABASE
 from tests.faults.arms import Arms
 from tests.faults.disks import Disk
 from tests.faults.link import Link
-from tests.faults.members import Member
+from tests.faults.members import Member, eventually
 from tests.faults.scale import Scale
 from tests.faults.store_link import StoreLink
 from tests.servers.s3proxy import S3Proxy
@@ -30,6 +33,8 @@ from tests.servers.s3proxy import S3Proxy
 ROOT = Path(__file__).resolve().parents[2]
 PARTITIONS = 4
 BUCKET = "images"
+# Scripted servers, and the ledger that has a line for each call.
+ASKED = {"provider": "calls.jsonl", "receiver": "deliveries.jsonl"}
 # A text that stands in every prompt and in no public topic, log, span or dead letter.
 PROMPTS_CANARY = "canary-of-the-prompts"
 SECRETS_CANARY = "a-secret-of-the-faults-world"
@@ -76,8 +81,11 @@ class World:
         }
         self.members: dict[str, Member] = {}
         self.scripted: dict[str, Child] = {}
+        self.scripted_urls: dict[str, str] = {}
+        self.usual_scripts: dict[str, dict[str, Any]] = {name: {"weights": {"ok": 1}} for name in ASKED}
         self.arming = True
-        self.began = time.time()
+        self.violations: list[str] = []  # what the harness itself saw go wrong
+        self.stop_seconds: list[float] = []
         self._arms = Arms(seed)
         self._open = contextlib.AsyncExitStack()
 
@@ -115,6 +123,7 @@ class World:
         self._open.push_async_callback(self.servers.stop)
         self._open.callback(self.store.stop)
         await asyncio.gather(self.servers.start(), asyncio.to_thread(self.store.start))
+        await asyncio.gather(*(self._start_scripted(name) for name in ASKED))
         await prepare_servers(self._for_preparation(), passwords=self._passwords())
         for stage in STAGES:
             self.members[stage] = self._member(stage, stage)
@@ -134,6 +143,22 @@ class World:
     async def _close_members(self) -> None:
         members, self.members = list(self.members.values()), {}
         await asyncio.gather(*(member.close() for member in members))
+
+    async def _start_scripted(self, name: str) -> None:
+        port = self.servers.data.port(name)
+        argv = [sys.executable, "-m", f"tests.servers.{name}", "--port", str(port), "--ledgers", str(self.ledgers)]
+        program = Program(
+            name=name,
+            argv=[*argv, "--seed", str(self.seed)],
+            folder=self.root,
+            log=self.logs / f"{name}.log",
+            environment={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
+        self.scripted[name] = child = await Child.start(program)
+        self.scripted_urls[name] = f"http://127.0.0.1:{port}"
+        self._open.push_async_callback(child.stop)
+        if not await eventually(lambda: takes_connections(port), within=30):
+            raise RuntimeError(f"the scripted {name} does not start: {last_lines(program.log)}")
 
     # -- members
 
@@ -201,6 +226,13 @@ class World:
             own["DATABASE_URL"] = direct.replace(f":{self.servers.postgres.port}/", f":{self.postgres_link.port}/")
         return own | self.given
 
+    def crashes(self) -> list[tuple[float, str, str]]:
+        """When, in which stage, at which point."""
+        if not self.crash_log.exists():
+            return []
+        lines = [line.split("\t") for line in self.crash_log.read_text().splitlines()]
+        return [(float(at), stage, point) for at, stage, point in lines]
+
     @property
     def crash_log(self) -> Path:
         return self.ledgers / "crashes.tsv"
@@ -240,7 +272,47 @@ class World:
         }
         self.world_file.write_text(json.dumps(document, indent=1))
 
+    async def ends_when_asked(self, member: Member) -> None:
+        """SIGTERM; a service that has to be killed after twenty seconds broke its promise."""
+        seconds = await member.terminate()
+        if seconds is None:
+            self.violations.append(f"{member.name} did not end within 20 s of SIGTERM")
+        else:
+            self.stop_seconds.append(seconds)
+
+    async def restarted_with(self, member: Member, extra: Mapping[str, str]) -> None:
+        """It ends in an orderly way and starts with something more in its environment."""
+        member.extra = dict(extra)
+        await self.ends_when_asked(member)
+        await member.ready()
+
+    # -- scripted servers
+
+    async def script(self, server: str, wanted: Any) -> None:
+        async with httpx.AsyncClient(timeout=10, trust_env=False) as client:
+            answer = await client.put(f"{self.scripted_urls[server]}/script", json=wanted)
+            answer.raise_for_status()
+
+    def asked(self, server: str) -> int:
+        """How many calls it has noted."""
+        ledger = self.ledgers / ASKED[server]
+        return ledger.read_bytes().count(b"\n") if ledger.exists() else 0
+
     # -- servers
+
+    async def answers_again(self, name: str, *, within: float = 90) -> None:
+        """A server that ended over something that has passed is kept, and so is back soon; else it is started."""
+        server = self.servers.kafka if name == "kafka" else self.servers.postgres
+        assert server is not None
+
+        async def ready() -> bool:
+            keeper = self.servers._keepers.get(name)
+            child = keeper._child if keeper is not None else None
+            return child is not None and child.running and await server.ready(child.identity.pid)
+
+        if not await eventually(ready, within=within):
+            await self.take_away(name, signal.SIGKILL)
+            await self.bring_back(name)
 
     async def take_away(self, name: str, number: signal.Signals) -> None:
         """Ends `kafka` or `postgres` by a signal; nobody starts it again until `bring_back`."""

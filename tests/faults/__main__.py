@@ -1,0 +1,58 @@
+"""`python -m tests.faults --seed S --requests N --faults M`: breaks everything, and says what became of it."""
+
+import argparse
+import asyncio
+import json
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.faults.run import Asked, last_line, run
+from tests.faults.scale import Scale
+
+SECONDS_A_FAULT = 1.2
+SECONDS_A_REQUEST = 0.1
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--requests", type=int, default=2000)
+    parser.add_argument("--faults", type=int, default=200)
+    parser.add_argument("--scale", type=float, default=Scale().factor, help="1: production's durations")
+    parser.add_argument("--minutes", type=float, default=None, help="how long the load is spread over")
+    parser.add_argument("--out", type=Path, default=None)
+    parser.add_argument("--mutant", default="", help="a mutant of tests/faults/mutants, that has to be caught")
+    parser.add_argument("--keep", action="store_true", help="keep logs and ledgers of a run that went well too")
+    told = parser.parse_args()
+    out: Path = told.out or Path(tempfile.mkdtemp(prefix=f"faults-{told.seed}-"))
+    out.mkdir(parents=True, exist_ok=True)
+    usual = max(told.faults * SECONDS_A_FAULT, told.requests * SECONDS_A_REQUEST)
+    asked = Asked(
+        seed=told.seed,
+        requests=told.requests,
+        faults=told.faults,
+        scale=Scale(factor=told.scale),
+        seconds=told.minutes * 60 if told.minutes else usual,
+        out=out.resolve(),
+        mutant=told.mutant,
+    )
+    report = asyncio.run(run(asked, say=say))
+    for violation in report["violations"]:
+        say(f"VIOLATION {violation}")
+    if report["violations"]:
+        say(f"logs, ledgers and report.json: {asked.out}")
+    elif not told.keep and told.out is None:
+        shutil.rmtree(out)
+    say(json.dumps(last_line(report)))
+    return 1 if report["violations"] else 0
+
+
+def say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,82 @@
+"""What the cloud provider and the publishing targets do: their scripts are changed for a while."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+from tests.faults.schedule import Drawn, Planned
+from tests.faults.world import World
+
+OK = 20  # weight of a good answer beside what the fault brings
+CLOUD: Mapping[str, dict[str, float]] = {
+    "429": {"429": 60},
+    "429_retry_after": {"429_retry_after": 60},
+    "500": {"500": 40, "503": 20},
+    "hang": {"hang": 15},
+    "charge_then_hang": {"charge_then_hang": 15},
+    "charge_then_reset": {"charge_then_reset": 15, "charge_then_502": 10},
+    "malformed": {"malformed": 30},
+    "empty": {"empty": 30},
+    "wrong_image": {"wrong_image": 30, "not_an_image": 10, "cut_image": 10},
+    "moderation": {"moderation": 20, "content_policy": 10},
+}
+TARGETS: Mapping[str, dict[str, Any]] = {
+    "down": {"down": True},
+    "hangs": {"down": "hang"},
+    "409": {"weights": {"ok": OK, "409": 30}},
+    "slow": {"weights": {"ok": OK, "slow": 60}},
+    "reply_lost": {"weights": {"ok": OK, "reply_lost": 40}},
+    "500": {"weights": {"ok": OK, "500": 40, "500_taken": 20, "503": 10, "429": 10}},
+}
+HOUR = 600.0  # the nominal outage of a target: an hour is this at a scale of 6
+
+
+@dataclass(frozen=True, slots=True)
+class Cloud:
+    what: str
+    weight: int = 1
+    settles: float = 0.0
+
+    @property
+    def name(self) -> str:
+        return f"cloud.{self.what}"
+
+    def draw(self, random: Random) -> Drawn:
+        return Drawn(seconds=random.choice([15.0, 45.0]), rooms=frozenset({"cloud"}))
+
+    async def strike(self, world: World, fault: Planned) -> bool:
+        usual = world.usual_scripts["provider"]
+        changed = {**usual, "weights": {"ok": OK} | CLOUD[self.what]}
+        return await struck(world, "provider", changed, usual, seconds=fault.seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    what: str
+    weight: int = 1
+    settles: float = 0.0
+
+    @property
+    def name(self) -> str:
+        return f"target.{self.what}"
+
+    def draw(self, random: Random) -> Drawn:
+        seconds = HOUR / 5 if self.what in {"down", "hangs"} else random.choice([20.0, 60.0])
+        return Drawn(seconds=seconds, rooms=frozenset({"target"}))
+
+    async def strike(self, world: World, fault: Planned) -> bool:
+        usual = world.usual_scripts["receiver"]
+        return await struck(world, "receiver", {**usual, **TARGETS[self.what]}, usual, seconds=fault.seconds)
+
+
+async def struck(world: World, server: str, changed: Any, usual: Any, *, seconds: float) -> bool:
+    """Whether anybody asked the server while its script was the changed one."""
+    before = world.asked(server)
+    await world.script(server, changed)
+    try:
+        await asyncio.sleep(seconds)
+    finally:
+        await world.script(server, usual)
+    return world.asked(server) > before

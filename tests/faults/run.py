@@ -1,0 +1,226 @@
+"""One run: load and faults together, calm, drain, replay, oracle, report."""
+
+import asyncio
+import contextlib
+import json
+import sys
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from deploy.local.supervisor import STAGES
+from shared.crash import POINTS
+from shared.topics import TOPICS
+from tests.faults.drained import stuck
+from tests.faults.figures import Span, quantiles, recoveries
+from tests.faults.injector import Injector
+from tests.faults.kind import NotHere
+from tests.faults.kinds.records import replayed
+from tests.faults.members import eventually
+from tests.faults.registry import possible
+from tests.faults.scale import Scale
+from tests.faults.schedule import schedule
+from tests.faults.topics import partitions_of, read, reader
+from tests.faults.world import World, open_world
+
+DRAINED_WITHIN = 120.0  # seconds after the last fault; what is left then is stuck
+PROGRESS_EVERY = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What one run is told."""
+
+    seed: int
+    requests: int
+    faults: int
+    scale: Scale = field(default_factory=Scale)
+    seconds: float  # how long the load is spread over
+    out: Path
+    mutant: str = ""
+
+
+@dataclass(eq=False)
+class Run:
+    """Builds up the report as it goes."""
+
+    asked: Asked
+    world: World
+    say: Callable[[str], None]
+    report: dict[str, Any] = field(default_factory=dict)
+    not_here: list[NotHere] = field(default_factory=list)
+
+    async def whole(self) -> dict[str, Any]:
+        began = time.monotonic()
+        injector = await self._under_faults()
+        calm = time.monotonic()
+        await self._drained()
+        drained = time.monotonic()
+        await self._replayed()
+        oracle = await self._oracle()
+        crashes = self.world.crashes()
+        report = {
+            "seed": self.asked.seed,
+            "requests": self._accepted(),
+            "faults": injector.effective.total() + len(crashes),
+            "by_kind": dict(injector.effective) | {"process.crashed": len(crashes)},
+            "without_effect": dict(injector.without_effect),
+            "not_run": {kind.name: kind.why for kind in self.not_here},
+            "harness_failed": injector.failed,
+            "crash_points": self._coverage(crashes),
+            "seconds": {"load": calm - began, "drain": drained - calm, "checks": time.monotonic() - drained},
+            "recovery": await self._recoveries(injector, crashes),
+            "sigterm_seconds": quantiles(self.world.stop_seconds),
+            "violations": [*self.world.violations, *injector.failed, *oracle.get("violations", [])],
+            "oracle": oracle,
+        }
+        self.report = report
+        return report
+
+    # -- load and faults
+
+    async def _under_faults(self) -> Injector:
+        kinds, self.not_here = possible(self.world)
+        for missing in self.not_here:
+            self.say(f"NOT RUN {missing.name}: {missing.why}")
+        gap = self.asked.seconds / max(1, self.asked.faults)
+        plan = schedule(self.asked.seed, kinds, scale=self.asked.scale, gap=gap)
+        load = await self._start_load()
+        injector = Injector(
+            self.world,
+            kinds,
+            plan,
+            enough=lambda planned: planned + len(self.world.crashes()) >= self.asked.faults,
+        )
+        telling = asyncio.create_task(self._tell(injector))
+        try:
+            if self.asked.faults:
+                self.world.arming = True
+                await injector.run()
+            self.world.arming = False
+            self.say("calm: every fault is over")
+            await self.world.all_ready()
+            await asyncio.wait_for(load.wait(), self.asked.seconds + DRAINED_WITHIN)
+            if load.returncode:
+                raise RuntimeError(f"the load failed with status {load.returncode}: see load.log")
+        except TimeoutError:
+            self.world.violations.append("the load did not come to its end")
+        finally:
+            telling.cancel()
+            if load.returncode is None:
+                load.kill()
+        return injector
+
+    async def _start_load(self) -> asyncio.subprocess.Process:
+        rate = self.asked.requests / self.asked.seconds
+        log = (self.world.logs / "load.log").open("ab")
+        return await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "tests.faults.small_load", str(self.world.world_file),
+            "--requests", str(self.asked.requests), "--rate", str(rate), stdout=log, stderr=log,
+        )  # fmt: skip
+
+    async def _tell(self, injector: Injector) -> None:
+        began = time.monotonic()
+        while True:
+            await asyncio.sleep(PROGRESS_EVERY)
+            down = [name for name, member in self.world.members.items() if not member.is_ready]
+            struck = injector.effective.total() + len(self.world.crashes())
+            self.say(
+                f"{time.monotonic() - began:4.0f} s: {self._accepted()} requests, {struck} faults, "
+                f"{injector.under_way} under way" + (f", down: {', '.join(sorted(down))}" if down else "")
+            )
+
+    def _accepted(self) -> int:
+        ledger = self.world.ledgers / "accepted.jsonl"
+        return ledger.read_bytes().count(b"\n") if ledger.exists() else 0
+
+    # -- afterwards
+
+    async def _drained(self) -> None:
+        left: dict[str, list[str]] = {}
+
+        async def nothing_left() -> bool:
+            nonlocal left
+            left = await stuck(self.world)
+            return not left
+
+        # Twice: between two looks nothing may have come from somewhere unseen.
+        if not (
+            await eventually(nothing_left, within=DRAINED_WITHIN, every=1.0)
+            and await eventually(nothing_left, within=5.0, every=1.0)
+        ):
+            for where, what in left.items():
+                self.say(f"stuck: {where}: {'; '.join(what)}")
+            self.world.violations.append(f"not drained after {DRAINED_WITHIN:.0f} s: {json.dumps(left)}")
+        else:
+            self.say("drained")
+
+    async def _replayed(self) -> None:
+        """Every group reads every topic again, and nothing may change."""
+        members = list(self.world.members.values())
+        await asyncio.gather(*(member.rest() for member in members))
+        again = sum([await replayed(self.world, stage) for stage in STAGES])
+        for member in members:
+            member.keep()
+        await self.world.all_ready()
+        self.say(f"replaying {again} records")
+        await self._drained()
+
+    async def _oracle(self) -> dict[str, Any]:
+        return {"violations": []}
+
+    # -- figures
+
+    def _coverage(self, crashes: list[tuple[float, str, str]]) -> dict[str, int]:
+        """Stage.point → how often a process ended there; those that never did stand as 0."""
+        met = Counter(f"{stage}.{point}" for _, stage, point in crashes)
+        return {f"{stage}.{point}": met[f"{stage}.{point}"] for point in POINTS for stage in sorted(POINTS[point])}
+
+    async def _recoveries(self, injector: Injector, crashes: list[tuple[float, str, str]]) -> dict[str, Any]:
+        kills = [(at, stage) for at, stage, _ in crashes]
+        outages: list[Span] = []
+        for planned, span in injector.outages:
+            if planned.kind == "process.killed":
+                kills.append((span.began, str(planned.parameters["stage"])))
+            elif not planned.kind.startswith(("cloud.", "target.", "records.re")):
+                outages.append(span)
+        found = recoveries(kills, await self._completions(), outages)
+        return {name: quantiles(values) for name, values in found.items()}
+
+    async def _completions(self) -> dict[str, list[float]]:
+        """Stage → when Kafka took each of its facts."""
+        done: dict[str, list[float]] = defaultdict(list)
+        async with reader(self.world) as consumer:
+            for topic in TOPICS:
+                for record in await read(consumer, partitions_of(self.world, topic.name)):
+                    source = dict(record.headers).get("ce_source", b"").decode(errors="replace")
+                    done[source.rpartition("/")[2]].append(record.timestamp / 1000)
+        return {stage: sorted(times) for stage, times in done.items()}
+
+
+async def run(asked: Asked, *, say: Callable[[str], None]) -> dict[str, Any]:
+    """Opens a world, runs, closes it; the report stands in `asked.out` too."""
+    began = time.monotonic()
+    given = {"CALOTYPE_MUTANT": asked.mutant} if asked.mutant else {}
+    async with open_world(asked.out, seed=asked.seed, scale=asked.scale, requests=asked.requests, **given) as world:
+        say(f"world ready in {time.monotonic() - began:.0f} s, everything of it in {asked.out}")
+        report = await Run(asked, world, say).whole()
+    with contextlib.suppress(OSError):
+        (asked.out / "report.json").write_text(json.dumps(report, indent=1))
+    return report
+
+
+def last_line(report: dict[str, Any]) -> dict[str, Any]:
+    """What a run comes to."""
+    oracle = report["oracle"]
+    return {
+        "requests": report["requests"],
+        "faults": report["faults"],
+        "lost": oracle.get("lost", 0),
+        "doubled": oracle.get("doubled", 0),
+        "violations": len(report["violations"]),
+        "uncertain": oracle.get("uncertain", 0),
+    }
