@@ -13,7 +13,7 @@ QUIET := $(shell test -t 2 || echo --quiet)
 # The demo needs no torch; where the developers' environment is already there, it has all that the demo needs.
 ENVIRONMENT := $(if $(wildcard .venv/dev.stamp),.venv/dev.stamp,.venv/local.stamp)
 
-.PHONY: help demo test lint lock promises
+.PHONY: help demo test lint lock promises faults
 
 help: ## List what can be made
 	@sed -nE 's/^([a-z%-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -29,6 +29,9 @@ lint: .venv/dev.stamp ## Check style, types, imports between rooms, migrations
 
 promises: .venv/dev.stamp ## Say which promises of docs/promises.md nothing shows
 	@$(BIN)/python -m tests.promises
+
+faults: .venv/dev.stamp ## Break everything while requests run (SEED=1 REQUESTS=2000 FAULTS=200), last line JSON
+	@$(BIN)/python -m tests.faults --seed $(or $(SEED),1) --requests $(or $(REQUESTS),2000) --faults $(or $(FAULTS),200) $(ARGS)
 
 bench-%: .venv/dev.stamp ## Run one benchmark: bus, pipeline, proof
 	@$(BIN)/python -m benchmarks.$*

@@ -27,6 +27,7 @@ class Passage:
                 with contextlib.suppress(OSError):
                     opened.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
             writer.transport.abort()
+        self.moves.set()  # whoever waits to pass something on finds that there is nobody
 
 
 class Link:
@@ -76,6 +77,8 @@ class Link:
         self._tasks.add(task)
         try:
             await self._pass(reader, writer)
+        except asyncio.CancelledError:
+            writer.transport.abort()  # `stop` cancelled it; asyncio's streams would log that as a failure
         finally:
             self._tasks.discard(task)
 

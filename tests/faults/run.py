@@ -11,15 +11,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from deploy.local.processes import last_lines
 from deploy.local.supervisor import STAGES
 from shared.crash import POINTS
 from shared.topics import TOPICS
-from tests.faults.drained import stuck
+from tests.faults.drained import under_way
 from tests.faults.figures import Span, quantiles, recoveries
 from tests.faults.injector import Injector
 from tests.faults.kind import NotHere
 from tests.faults.kinds.records import replayed
-from tests.faults.members import eventually
+from tests.faults.oracle.world import World as OracleWorld
+from tests.faults.quiet import until_quiet
 from tests.faults.registry import possible
 from tests.faults.scale import Scale
 from tests.faults.schedule import schedule
@@ -88,26 +90,22 @@ class Run:
             self.say(f"NOT RUN {missing.name}: {missing.why}")
         gap = self.asked.seconds / max(1, self.asked.faults)
         plan = schedule(self.asked.seed, kinds, scale=self.asked.scale, gap=gap)
-        load = await self._start_load()
         injector = Injector(
             self.world,
             kinds,
             plan,
             enough=lambda planned: planned + len(self.world.crashes()) >= self.asked.faults,
         )
+        load = await self._start_load()
         telling = asyncio.create_task(self._tell(injector))
         try:
+            self.world.arming = self.asked.faults > 0
             if self.asked.faults:
-                self.world.arming = True
                 await injector.run()
             self.world.arming = False
             self.say("calm: every fault is over")
             await self.world.all_ready()
-            await asyncio.wait_for(load.wait(), self.asked.seconds + DRAINED_WITHIN)
-            if load.returncode:
-                raise RuntimeError(f"the load failed with status {load.returncode}: see load.log")
-        except TimeoutError:
-            self.world.violations.append("the load did not come to its end")
+            await self._load_ends(load)
         finally:
             telling.cancel()
             if load.returncode is None:
@@ -118,9 +116,24 @@ class Run:
         rate = self.asked.requests / self.asked.seconds
         log = (self.world.logs / "load.log").open("ab")
         return await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "tests.faults.small_load", str(self.world.world_file),
-            "--requests", str(self.asked.requests), "--rate", str(rate), stdout=log, stderr=log,
+            sys.executable, "-m", "tests.faults.load", str(self.world.world_file),
+            "--requests", str(self.asked.requests), "--seed", str(self.asked.seed), "--rate", str(rate),
+            "--within", str(DRAINED_WITHIN), "--until-told",
+            stdin=asyncio.subprocess.PIPE, stdout=log, stderr=log,
         )  # fmt: skip
+
+    async def _load_ends(self, load: asyncio.subprocess.Process) -> None:
+        """Everything is asked; then whoever sent it cleans up, as people do when it is calm again."""
+        assert load.stdin is not None
+        load.stdin.write(b"calm\n")
+        try:
+            status = await asyncio.wait_for(load.wait(), self.asked.seconds + 5 * DRAINED_WITHIN)
+        except TimeoutError:
+            self.world.violations.append("the load did not come to its end")
+            return
+        if status:
+            told = last_lines(self.world.logs / "load.log")
+            self.world.violations.append(f"the load ended with status {status}: {told}")
 
     async def _tell(self, injector: Injector) -> None:
         began = time.monotonic()
@@ -140,23 +153,15 @@ class Run:
     # -- afterwards
 
     async def _drained(self) -> None:
-        left: dict[str, list[str]] = {}
-
-        async def nothing_left() -> bool:
-            nonlocal left
-            left = await stuck(self.world)
-            return not left
-
-        # Twice: between two looks nothing may have come from somewhere unseen.
-        if not (
-            await eventually(nothing_left, within=DRAINED_WITHIN, every=1.0)
-            and await eventually(nothing_left, within=5.0, every=1.0)
-        ):
-            for where, what in left.items():
-                self.say(f"stuck: {where}: {'; '.join(what)}")
-            self.world.violations.append(f"not drained after {DRAINED_WITHIN:.0f} s: {json.dumps(left)}")
-        else:
+        left = await until_quiet(OracleWorld.read(self.world.world_file), within=DRAINED_WITHIN)
+        if not left:
             self.say("drained")
+            return
+        told = [f"{name} {many}" for name, many in left.items()]
+        told += [f"{where}: {one}" for where, what in (await under_way(self.world)).items() for one in what]
+        for line in told:
+            self.say(f"stuck: {line}")
+        self.world.violations.append(f"not drained after {DRAINED_WITHIN:.0f} s: {'; '.join(told)}")
 
     async def _replayed(self) -> None:
         """Every group reads every topic again, and nothing may change."""

@@ -68,8 +68,8 @@ class StoreLink:
             upstream = await asyncio.open_connection("127.0.0.1", self.upstream, limit=HEAD_BYTES)
             while await self._exchange(reader, writer, *upstream):
                 pass
-        except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-            pass  # one side left
+        except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, asyncio.CancelledError):
+            pass  # one side left, or `stop` was called: asyncio's streams would log that as a failure
         finally:
             self._tasks.discard(task)
             writer.transport.abort()

@@ -101,17 +101,3 @@ async def set_back(world: World, group: str, *, within: float = 60) -> int:
                     break
                 await asyncio.sleep(0.5)
     return sum(max(0, held.offset - beginnings[partition]) for partition, held in committed.items())
-
-
-async def lag(world: World) -> dict[str, int]:
-    """Group → records it has not finished; only groups that are behind."""
-    behind: dict[str, int] = {}
-    groups = await groups_of(world)
-    async with admin(world) as client, reader(world) as consumer:
-        for group in groups:
-            committed = await client.list_consumer_group_offsets(group)
-            ends = await consumer.end_offsets(list(committed))
-            left = sum(end - max(0, committed[partition].offset) for partition, end in ends.items())
-            if left > 0:
-                behind[group.removeprefix(world.prefix)] = left
-    return behind

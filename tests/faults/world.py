@@ -33,6 +33,7 @@ from tests.servers.s3proxy import S3Proxy
 ROOT = Path(__file__).resolve().parents[2]
 PARTITIONS = 4
 BUCKET = "images"
+NEEDS = {"provider": "services/inference/backends/openai.py", "receiver": "services/publisher/targets/webhook.py"}
 # Scripted servers, and the ledger that has a line for each call.
 ASKED = {"provider": "calls.jsonl", "receiver": "deliveries.jsonl"}
 # A text that stands in every prompt and in no public topic, log, span or dead letter.
@@ -269,6 +270,7 @@ class World:
             "lease_seconds": self.scale.lease,
             "services": {stage: self.url(stage) for stage in STAGES},
             "bootstrap_token": self.bootstrap_token,
+            **{name: url for name, url in self.scripted_urls.items() if (ROOT / NEEDS[name]).exists()},
         }
         self.world_file.write_text(json.dumps(document, indent=1))
 

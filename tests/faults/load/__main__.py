@@ -17,6 +17,9 @@ async def run(arguments: argparse.Namespace) -> int:
         world, requests=arguments.requests, seed=arguments.seed, rate=arguments.rate, poison=arguments.poison
     ) as load:
         await load.run()
+        if arguments.until_told:
+            print("asked", flush=True)  # noqa: T201
+            await asyncio.to_thread(sys.stdin.readline)
         await until_quiet(world, within=arguments.within)
         janitor = await load.clear(within=arguments.within)
         moving = await until_quiet(world, within=arguments.within)
@@ -32,6 +35,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--rate", type=float, help="requests a second; without it as fast as they are answered")
     parser.add_argument("--poison", type=int, help="records of poison; without it a fortieth of the requests")
+    parser.add_argument("--until-told", action="store_true", help="clean up only after a line on standard input")
     parser.add_argument("--within", type=float, default=300, help="seconds that everything may take to come to rest")
     return asyncio.run(run(parser.parse_args()))
 
