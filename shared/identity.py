@@ -33,6 +33,7 @@ class May(StrEnum):
     PUBLISH_LIBRARY = "publish library documents"
     MANAGE_KEYS = "manage keys"
     OPERATE = "operate the pipeline"
+    RUN = "act on every workspace"
 
 
 ROLES: dict[str, frozenset[May]] = {
@@ -41,7 +42,9 @@ ROLES: dict[str, frozenset[May]] = {
     "reviewer": frozenset({May.READ, May.READ_LIBRARY, May.DECIDE}),
     "librarian": frozenset({May.READ, May.READ_LIBRARY, May.PUBLISH_LIBRARY}),
     "operator": frozenset({May.READ, May.READ_LIBRARY, May.CANCEL, May.OPERATE}),
-    "admin": frozenset(May),
+    "admin": frozenset(May) - {May.RUN},
+    # Of the installation, not of a workspace: only who holds the bootstrap token makes such a key.
+    "owner": frozenset({May.READ, May.READ_LIBRARY, May.CANCEL, May.OPERATE, May.RUN}),
 }
 
 

@@ -19,7 +19,7 @@ from fastapi import FastAPI
 from fastapi.responses import JSONResponse
 from opentelemetry.sdk.trace import TracerProvider
 
-from shared import audit
+from shared import audit, operating
 from shared.blobs import Blobs, open_blobs
 from shared.brakes import Parking
 from shared.bus import Bus
@@ -150,6 +150,7 @@ async def open_service(stage: str, settings: Settings, *, roles: frozenset[str],
     app = create_app(stage, checks=checks, gate=gate, resume=bus.resume, waiting=bus.waiting_for)
     if pool is not None:
         audit.wire(app, stage=stage, pool=pool, gate=gate)
+        operating.wire(app, stage=stage, pool=pool, gate=gate)
     service = Service(stage, settings, roles, producer, bus, app, gate, blobs, checks, pool, outbox)
     if pool is not None and "work" in roles:
         service.add(Parking(pool))

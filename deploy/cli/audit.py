@@ -8,7 +8,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from deploy.cli.client import Client, connected
+from deploy.cli.client import connected, of_stages
 from deploy.cli.options import DATA, AsJson, DataOption, WorkspaceOption
 from deploy.cli.terminal import plain_console
 from deploy.errors import Problem
@@ -26,7 +26,7 @@ def audit(
 ) -> None:
     """List what people did: brakes, retries, dead letters, keys, limits. Decisions are in `calotype trace`."""
     with connected(data, workspace=workspace) as client:
-        answers = {stage: _asked(client, stage, by=by, action=action, limit=limit) for stage in STAGES}
+        answers = of_stages(client, STAGES, "actions", {"by": by, "action": action, "limit": limit})
     acts = [act for answer in answers.values() if answer is not None for act in answer["actions"]]
     acts.sort(key=lambda act: str(act["acted_at"]), reverse=True)
     silent = [stage for stage, answer in answers.items() if answer is None]
@@ -39,17 +39,6 @@ def audit(
         raise Problem(
             f"Acts on {', '.join(silent)} are missing here: no answer came.", remedy="See `calotype status`, ask again."
         )
-
-
-def _asked(client: Client, stage: str, **which: Any) -> Mapping[str, Any] | None:
-    """What the stage kept, or None while it is away; a refusal is the caller's, and ends the command."""
-    answer = client.send(
-        "GET", f"/v1/stages/{stage}/actions", params={name: value for name, value in which.items() if value is not None}
-    )
-    if answer.status_code >= 500:
-        return None
-    found: Mapping[str, Any] = client.checked(answer)
-    return found
 
 
 def _table(acts: list[Mapping[str, Any]]) -> Table:

@@ -1,7 +1,7 @@
 """How a verb speaks to a running Calotype: its address and a key, from the environment or from the data folder."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,15 @@ class Client:
                 f"{self._http.base_url} does not answer: {error}.",
                 remedy="See `calotype status`, or correct CALOTYPE_URL.",
             ) from error
+
+
+def of_stages(
+    client: Client, stages: Sequence[str], path: str, query: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """What each stage answers under `/v1/stages/<stage>/`, None where it is away; a refusal ends the command."""
+    wanted = {name: value for name, value in (query or {}).items() if value is not None}
+    answers = {stage: client.send("GET", f"/v1/stages/{stage}/{path}", params=wanted) for stage in stages}
+    return {stage: None if a.status_code >= 500 else client.checked(a) for stage, a in answers.items()}
 
 
 @contextmanager

@@ -1,12 +1,12 @@
 """`calotype key …`: who may do what in a workspace."""
 
 import json
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 
-from deploy.cli.client import connected
+from deploy.cli.client import connected, connected_as_owner
 from deploy.cli.options import DATA, AsJson, DataOption, WorkspaceOption
 from deploy.cli.terminal import plain_console
 from shared.identity import ROLES
@@ -22,9 +22,16 @@ def create(
     workspace: WorkspaceOption = None,
     as_json: AsJson = False,  # noqa: FBT002 a flag
 ) -> None:
-    """Make a key and print its token, which is told this once."""
-    with connected(data, workspace=workspace) as client:
-        made = client.post("/v1/keys", {"principal": principal, "roles": role})
+    """Make a key and print its token, which is told this once. One with the role owner needs the bootstrap token."""
+    asked: dict[str, Any] = {"principal": principal, "roles": role}
+    if "owner" in role:
+        with connected(data, workspace=workspace) as client:
+            (own,) = client.get("/v1/workspaces")
+        with connected_as_owner(data) as client:
+            made = client.post("/v1/keys", asked | {"workspace": own["workspace"]})
+    else:
+        with connected(data, workspace=workspace) as client:
+            made = client.post("/v1/keys", asked)
     typer.echo(json.dumps(made) if as_json else made["token"])
 
 

@@ -10,10 +10,12 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from deploy.cli.client import connected
+from deploy.cli.client import Client, connected, of_stages
 from deploy.cli.options import DATA, AsJson, DataOption, WorkspaceOption
 from deploy.cli.trace import mark
 
+WORKING = ("inference", "postprocess", "publisher")
+MOST_REQUESTS = 100  # of a batch: what one call asks a stage for
 SAME = ("status", "cause", "owner", "moves")
 
 
@@ -28,10 +30,48 @@ def why(
     """Say why something stands where it stands: cause, owner, when it moves, the one command."""
     with connected(data, workspace=workspace) as client:
         found = client.get(f"/v1/why/{any_id}")
+        _ask_stages(client, found["jobs"])
     if as_json:
         typer.echo(json.dumps(found))
         return
     Console(highlight=False).print(drawn(found), crop=False)
+
+
+def _ask_stages(client: Client, jobs: Sequence[dict[str, Any]]) -> None:
+    """A brake is known only to the stage that holds the job: what stands behind one says so."""
+    for stage in WORKING:
+        held_here = {job["job_id"]: job for job in jobs if _holder(job) == stage}
+        requests = list({job["request_id"] for job in held_here.values()})[:MOST_REQUESTS]
+        if not requests:
+            continue
+        standings = of_stages(client, [stage], "work", {"request": requests})[stage]
+        for standing in standings or ():
+            job = held_here.get(standing["job_id"])
+            if job is not None and standing["brake"] is not None:
+                job.update(held(standing["brake"]))
+
+
+def _holder(job: Mapping[str, Any]) -> str | None:
+    """The stage that something of the job may wait in."""
+    if job["status"] in {"pending", "running"}:
+        return str(job["stage"])
+    return "publisher" if job["status"] == "approved" and job["moves"] else None
+
+
+def held(brake: Mapping[str, Any]) -> dict[str, Any]:
+    """What is said of a job that stands behind a brake."""
+    since = datetime.fromisoformat(brake["since"])
+    done = {"pause": "paused", "drain": "drained"}[brake["mode"]]
+    whose = "everyone's " if brake["everyone"] else ""
+    name = f"{brake['kind']} {brake['name']}"
+    return {
+        "waiting_on": "brake",
+        "cause": f"{whose}{name} {done} by {brake['by']} at {since:%H:%M:%S} UTC because {brake['reason']}",
+        "owner": brake["by"],
+        "moves": f"when {name} is resumed",
+        "command": f"calotype resume {name}{' --everyone' if brake['everyone'] else ''}",
+        "since": brake["since"],
+    }
 
 
 def drawn(found: Mapping[str, Any]) -> RenderableType:

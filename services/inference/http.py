@@ -6,30 +6,19 @@ from uuid import UUID
 from fastapi import Depends, FastAPI
 from pydantic import BaseModel, ConfigDict, Field
 
-from services.inference.queue import SHARES, queries
+from services.inference.queue import SHARES
 from services.inference.routing import Ask, Decision
 from services.inference.tables import RoutingTables
+from shared import operating
 from shared.events import Confidentiality, Lane, Pin, Priority
 from shared.http import Gate, HttpProblem
 from shared.identity import Caller, May
 from shared.postgres import Pool, workspace_transaction
 
 
-class QueueLine(BaseModel):
-    """One kind of work in one lane; `delayed` waits for a retry, `oldest_seconds` is the age of what waits longest."""
-
-    lane: str
-    kind: str
-    waiting: int
-    running: int
-    delayed: int
-    oldest_seconds: float | None
-
-
-class Queue(BaseModel):
+class Queue(operating.Queue):
     """The caller's work that is not over. `shares`: what part of the workers each lane is guaranteed."""
 
-    lines: list[QueueLine]
     shares: dict[str, float]
 
 
@@ -68,10 +57,9 @@ def wire(app: FastAPI, *, pool: Pool, gate: Gate, tables: RoutingTables) -> None
 
     @app.get("/v1/queue")
     async def queue(caller: Annotated[Caller, reader]) -> Queue:
-        async with workspace_transaction(pool, stage="inference", workspace=caller.workspace) as connection:
-            lines = [QueueLine(**dict(row)) async for row in queries.queue(connection)]
+        found = await operating.queue_of(pool, "inference", caller.workspace)
         whole = sum(SHARES.values())
-        return Queue(lines=lines, shares={lane: share / whole for lane, share in SHARES.items()})
+        return Queue(**found.model_dump(), shares={lane: share / whole for lane, share in SHARES.items()})
 
     @app.post("/v1/explain-route")
     async def explain_route(question: RouteQuestion, caller: Annotated[Caller, reader]) -> RouteAnswer:

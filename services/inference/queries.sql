@@ -135,15 +135,6 @@ from unnest(:ids::uuid[], :workspaces::uuid[], :requests::uuid[], :jobs::uuid[],
 on conflict (work_id) do nothing
 returning work_id, created_at;
 
--- name: queue()
--- One caller's own queue, as row-level security shows it: per lane and kind what runs, what could, what waits for a retry.
-select kind, lane,
-       count(*) filter (where holder is not null) as running,
-       count(*) filter (where holder is null and ready_at <= clock_timestamp() and parked is null) as waiting,
-       count(*) filter (where holder is null and ready_at > clock_timestamp() and parked is null) as delayed,
-       extract(epoch from clock_timestamp() - min(created_at) filter (where holder is null))::float8 as oldest_seconds
-from work where ready_at is not null group by kind, lane order by lane, kind;
-
 -- name: current_time()$
 -- Facts are dated by the database, never by a worker's host.
 select clock_timestamp();

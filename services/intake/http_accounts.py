@@ -149,6 +149,13 @@ def _wire_keys(app: FastAPI, intake: Intake, token: str) -> None:
             caller = await needs_manager(request)
             if ask.workspace not in {None, caller.workspace}:
                 raise HttpProblem("forbidden", "that is another workspace", where="workspace", remedy="leave it out")
+            if any(May.RUN in ROLES.get(role, ()) for role in ask.roles):
+                raise HttpProblem(
+                    "forbidden",
+                    "such a key acts on every workspace",
+                    where="roles",
+                    remedy="whoever runs this installation makes it, with the bootstrap token",
+                )
             workspace, by = caller.workspace, caller.principal
         key = await create_key(pool, intake.outbox, workspace, principal=ask.principal, roles=ask.roles, by=by)
         about = {"workspace": workspace, "principal": ask.principal, "roles": ask.roles}

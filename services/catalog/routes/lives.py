@@ -6,7 +6,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Response
 
-from services.catalog.domain import RANKED
+from services.catalog.domain import RANKED, STEPS
 from services.catalog.ledger.lives import explain, find, life
 from services.catalog.routes.frame import Reading, answer
 from services.catalog.routes.jobs import job_of
@@ -56,10 +56,12 @@ def routes(reading: Reading) -> APIRouter:
                 "jobs": [
                     {
                         "job_id": row["job_id"],
+                        "request_id": row["request_id"],
                         "variant": row["variant"],
                         "product": row["product"],
                         "template": row["template"],
                         "status": RANKED[row["rank"]],
+                        "stage": STEPS[row["step"]],
                         "cause": whys[row["job_id"]].cause,
                         "since": whys[row["job_id"]].since,
                         "owner": whys[row["job_id"]].owner,
