@@ -25,7 +25,7 @@ from services.inference.backends.diffusion.folder import Unloadable, find
 from shared.events import FailureReason
 from tests.inference.generations import WORK
 
-HERE = Path(__file__).parent
+ROOT = Path(__file__).parents[2]
 UNET = "unet/diffusion_pytorch_model.safetensors"
 SECRET = "postgresql://calotype:a-secret@127.0.0.1/calotype"
 
@@ -34,7 +34,9 @@ SECRET = "postgresql://calotype:a-secret@127.0.0.1/calotype"
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models")
     subprocess.run(
-        [sys.executable, str(HERE / "tiny_pipeline.py"), str(folder / "tiny")], check=True, capture_output=True
+        [sys.executable, str(ROOT / "tests/inference/tiny_pipeline.py"), str(folder / "tiny")],
+        check=True,
+        capture_output=True,
     )
     return folder
 
@@ -281,7 +283,7 @@ async def test_a_stopped_worker_takes_its_model_process_along(models: Path) -> N
 @pytest.mark.asyncio(loop_scope="module")
 async def test_a_killed_worker_takes_its_model_process_along(models: Path) -> None:
     worker = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.inference.doomed_worker", str(models)), stdout=PIPE, cwd=HERE.parents[1]
+        *(sys.executable, "-m", "tests.inference.doomed_worker", str(models)), stdout=PIPE, cwd=ROOT
     )
     assert worker.stdout is not None
     process = int(await worker.stdout.readline())
@@ -332,7 +334,5 @@ def test_the_model_process_has_no_network() -> None:
         "withdraw()\n"
         "socket.create_connection(('127.0.0.1', 9), timeout=1)\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", tried], capture_output=True, text=True, check=False, cwd=HERE.parents[1]
-    )
+    done = subprocess.run([sys.executable, "-c", tried], capture_output=True, text=True, check=False, cwd=ROOT)
     assert "PermissionError: the model process has no network" in done.stderr
