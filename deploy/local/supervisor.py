@@ -137,6 +137,8 @@ class Supervisor:
             "CALOTYPE_BOOTSTRAP_TOKEN": self.data.secret("bootstrap_token"),
             "CALOTYPE_PUBLISH_FOLDER": str(self.data.published),
             "CALOTYPE_TRACE_SAMPLE": "1.0",
+            # A webhook may be a program beside us; whoever puts others on this machine's network takes it away.
+            "CALOTYPE_TARGET_NETWORKS": '["127.0.0.0/8", "::1/128"]',
             # glibc keeps an arena a thread otherwise, which nobody returns.
             "MALLOC_ARENA_MAX": "2",
         }

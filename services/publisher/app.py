@@ -2,9 +2,13 @@
 
 from uuid import UUID
 
+import httpx
+
 from services.publisher import handler, http
+from services.publisher.domain import Pace
+from services.publisher.outages import Claims
 from services.publisher.settings import PublisherSettings
-from services.publisher.targets import Target, open_target
+from services.publisher.targets import Outside, Target, open_target
 from services.publisher.worker import Publisher, exhausted
 from shared.current import wire_current
 from shared.leases import Worker
@@ -17,11 +21,18 @@ async def build(service: Service) -> None:
     assert isinstance(settings, PublisherSettings)
     folder = settings.publish_folder.absolute()
     folder.mkdir(parents=True, exist_ok=True)
+    outside = Outside(
+        secrets=settings.webhook_keys,
+        networks=settings.target_networks,
+        tls=httpx.create_ssl_context(),  # reads SSL_CERT_FILE; made once, it takes longer than a delivery
+    )
 
     def open_at(document: TargetDocument, workspace: UUID) -> Target:
-        return open_target(document, workspace=workspace, publish_folder=folder)
+        return open_target(document, workspace=workspace, publish_folder=folder, outside=outside)
 
-    publisher = Publisher(pool=service.database, blobs=service.blobs, open_target=open_at)
+    pace = Pace(first=settings.publish_retry_seconds, ceiling=settings.publish_retry_ceiling_seconds)
+    publisher = Publisher(pool=service.database, blobs=service.blobs, open_target=open_at, pace=pace)
+    claims = Claims()
     worker = Worker(
         stage="publisher",
         outbox=service.facts,
@@ -30,9 +41,11 @@ async def build(service: Service) -> None:
         run=publisher.run,
         record=publisher.record,
         exhausted=exhausted,
+        claim=claims.claim,
         concurrency=settings.publish_concurrency,
         lease_seconds=settings.lease_seconds,
     )
+    claims.worker = worker
     handler.wire(service.bus, worker=worker)
     wire_current(service.bus, stage="publisher")
     http.wire(service.app, pool=service.database, gate=service.gate)

@@ -1,9 +1,9 @@
 """What may go where, and when a publication counts as delivered."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, Self
 from uuid import UUID
 
 import orjson
@@ -17,6 +17,7 @@ from shared.events import (
     PublicationState,
     Receipt,
     SourceType,
+    Verified,
 )
 from shared.library.documents import TargetDocument
 
@@ -35,6 +36,10 @@ RETRIABLE = frozenset(state for state, following in TRANSITIONS.items() if Publi
 DRAWN_BY_A_MODEL = frozenset({SourceType.TRAINED, SourceType.COMPOSITE})
 
 
+# So many tries in a row that a target did not take are an outage of the target, not the publication's own trouble.
+OPENS_AFTER = 3
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
     """Why a publication fails for good, and what a person can do."""
@@ -46,11 +51,12 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """One asset version on its way to one target."""
+    """One asset version on its way to one target; `tried_at` is when this try of it began, by the database's clock."""
 
     publication_id: UUID
     target: str
     asset: AssetApproved
+    tried_at: datetime
     run: int = 1
     traceparent: str | None = None
 
@@ -58,6 +64,10 @@ class Delivery:
     def cause(self) -> UUID | str:
         """The approval; for a fresh start by a person the approval and which start, for its end is another fact."""
         return self.asset.event_id if self.run == 1 else f"{self.asset.event_id}/{self.run}"
+
+    def at(self, moment: datetime) -> Self:
+        """A try of it that begins now."""
+        return replace(self, tried_at=moment)
 
     @property
     def sidecar(self) -> bytes:
@@ -69,10 +79,63 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivered:
-    """What stands at a target, as it was read there: `location` is the set's, each receipt a file's."""
+    """What stands at a target: `location` is the set's; each receipt a file's as it was read there.
+
+    Of a target that only acknowledges, the one receipt is the message's.
+    """
 
     location: str
     receipts: Sequence[Receipt]
+    verified: Verified = Verified.READ_BACK
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Away:
+    """A target did not take a publication and may take it later: after `seconds`, where it said so itself."""
+
+    cause: str
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """Seconds until the first repeat, and at most; in between each wait is twice the one before."""
+
+    first: float = 1.0
+    ceiling: float = 300.0
+
+    def after(self, failures: int, *, draw: float) -> float:
+        """`draw` in 0..1 takes off up to a half, so that what failed together does not come back together."""
+        return min(self.ceiling, self.first * 2.0 ** min(failures, 30)) * (1 - draw / 2)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outage:
+    """How a target is doing that did not take something: nothing goes to it before `probe_at`, then one publication."""
+
+    failures: int
+    since: datetime
+    cause: str
+    probe_at: datetime | None = None
+
+
+def outage_after(before: Outage | None, tries: Sequence[Away], *, now: datetime, pace: Pace, draw: float) -> Outage:
+    """The outage after tries that failed; those that were under way when it began count as nothing more."""
+    failures = before.failures if before else 0
+    if before is None or before.probe_at is None:
+        failures = min(OPENS_AFTER, failures + len(tries))
+    elif before.probe_at <= now:
+        failures += 1
+    probe_at = before.probe_at if before else None
+    if failures >= OPENS_AFTER and (probe_at is None or probe_at <= now):
+        probe_at = now + timedelta(seconds=pace.after(failures - OPENS_AFTER, draw=draw))
+    asked = [now + timedelta(seconds=away.seconds) for away in tries if away.seconds is not None]
+    return Outage(
+        failures=failures,
+        since=before.since if before else now,
+        cause=tries[-1].cause,
+        probe_at=max([*asked, *([probe_at] if probe_at else [])], default=None),
+    )
 
 
 def delivery_of(asset: AssetApproved, *, target: str) -> Delivery:
@@ -80,6 +143,7 @@ def delivery_of(asset: AssetApproved, *, target: str) -> Delivery:
         publication_id=ids.publication_id(asset.asset_version_id, target),
         target=target,
         asset=asset,
+        tried_at=asset.occurred_at,
         traceparent=asset.traceparent,
     )
 
@@ -134,6 +198,7 @@ def published(delivery: Delivery, delivered: Delivered, *, now: datetime) -> Ass
         occurred_at=now,
         location=delivered.location,
         receipts=list(delivered.receipts),
+        verified=delivered.verified,
         files=delivery.asset.files,
         delivered_at=now,
     )

@@ -5,6 +5,7 @@ Whichever comes first, the same publications follow.
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -14,7 +15,10 @@ import orjson
 from pydantic import BaseModel
 
 from services.publisher.domain import Delivery, Refusal, delivery_of, failed, refusal_of
+from services.publisher.outages import end_outages, take_at_once
+from services.publisher.targets import patience_of
 from shared.bus import Bus, Transaction
+from shared.errors import Rejected
 from shared.events import AssetApproved, LibraryItemChanged, PublicationState
 from shared.leases import NewWork, Worker, enqueue
 from shared.library.documents import TargetDocument
@@ -99,8 +103,10 @@ async def apply_targets(transaction: Transaction, changes: Sequence[LibraryItemC
         versions=[change.version for change in changes],
         states=[change.state for change in changes],
         documents=[orjson.dumps(change.document).decode() for change in changes],
+        patiences=[_patience(change) for change in changes],
         changed=changed,
     )
+    await end_outages(transaction, set(zip(workspaces, names, strict=True)))  # what was corrected is tried at once
     planned = []
     async for row in queries.owed(connection, workspaces=list(set(workspaces))):
         asset = AssetApproved.model_validate_json(row["event"])
@@ -108,6 +114,13 @@ async def apply_targets(transaction: Transaction, changes: Sequence[LibraryItemC
         document = TargetDocument.model_validate_json(row["document"])
         planned.append((delivery_of(asset, target=document.name), refusal_of(asset, target=document)))
     await _publish(transaction, planned, worker=worker)
+
+
+def _patience(change: LibraryItemChanged) -> timedelta | None:
+    try:
+        return patience_of(TargetDocument.model_validate(change.document))
+    except Rejected:
+        return None  # nothing can be sent by it; each publication says so
 
 
 async def _targets(connection: Any, workspaces: Iterable[UUID]) -> dict[UUID, list[tuple[TargetDocument, Any]]]:
@@ -146,8 +159,9 @@ async def _publish(transaction: Transaction, planned: Sequence[Planned], *, work
 
 
 async def _hand_over(transaction: Transaction, work: Sequence[NewWork], *, worker: Worker) -> None:
-    room = worker.room()
-    mine, others = work[:room], work[room:]
+    mine = await take_at_once(transaction.connection, work, worker=worker)
+    taken = {piece.work_id for piece in mine}
+    others = [piece for piece in work if piece.work_id not in taken]
     held = await enqueue(transaction.connection, mine, holder=worker.holder, lease=worker.lease_seconds)
     await enqueue(transaction.connection, others)
     if held:

@@ -25,13 +25,15 @@ from unnest(:workspaces::uuid[], :names::text[], :since::timestamptz[]) as heard
 group by workspace, name
 on conflict (workspace, name) do update set since = least(t.since, excluded.since);
 
--- name: change_targets(workspaces, names, versions, states, documents, changed)!
+-- name: change_targets(workspaces, names, versions, states, documents, patiences, changed)!
 -- The highest version's latest change is what holds, in whatever order they come.
-update targets t set version = c.version, state = c.state, document = c.document, changed_at = c.changed
+update targets t set version = c.version, state = c.state, document = c.document, patience = c.patience,
+                     changed_at = c.changed
 from (
     select distinct on (workspace, name) *
     from unnest(:workspaces::uuid[], :names::text[], :versions::int[], :states::text[], :documents::text[],
-                :changed::timestamptz[]) as heard(workspace, name, version, state, document, changed)
+                :patiences::interval[], :changed::timestamptz[])
+         as heard(workspace, name, version, state, document, patience, changed)
     order by workspace, name, version desc, changed desc
 ) c
 where t.workspace = c.workspace and t.name = c.name and (c.version, c.changed) >= (t.version, t.changed_at);
@@ -56,16 +58,24 @@ from unnest(:ids::uuid[], :workspaces::uuid[], :requests::uuid[], :jobs::uuid[],
 on conflict (publication_id) do nothing
 returning publication_id;
 
--- name: target_now(workspace, name)^
-select state, document from targets where workspace = :workspace and name = :name;
+-- name: standing(workspace, name, id)^
+-- How target and publication stand when a try begins. No clock but this one goes into a signature.
+select t.state, t.document, coalesce(p.unsure, false) as unsure,
+       (select o.cause from outages o where o.workspace = :workspace and o.target = :name and o.probe_at is not null) as down,
+       clock_timestamp() as now
+from (values (:workspace::uuid, :name::text, :id::uuid)) as asked(workspace, name, id)
+left join targets t on t.workspace = asked.workspace and t.name = asked.name
+left join publications p on p.publication_id = asked.id;
 
--- name: settle_publications(ids, states, codes, details, remedies, locations, receipts, now)!
+-- name: settle_publications(ids, states, codes, details, remedies, locations, receipts, verified, unsure, now)!
 -- Beside the settlement of the lease, whose epoch is the fence; a publication that waits only says why.
 update publications p set
     state = s.state, code = s.code, detail = s.detail, remedy = s.remedy, location = s.location, receipts = s.receipts,
+    verified = s.verified, unsure = p.unsure or s.unsure,
     settled_at = case when s.state <> 'pending' then :now::timestamptz end
 from unnest(:ids::uuid[], :states::text[], :codes::text[], :details::text[], :remedies::text[], :locations::text[],
-            :receipts::text[]) as s(publication_id, state, code, detail, remedy, location, receipts)
+            :receipts::text[], :verified::text[], :unsure::boolean[])
+     as s(publication_id, state, code, detail, remedy, location, receipts, verified, unsure)
 where p.publication_id = s.publication_id and p.state = 'pending';
 
 -- name: now()$
@@ -104,7 +114,7 @@ insert into work as w (work_id, kind, subject, workspace, request_id, job_id, ru
 values (:id, :kind, :subject, :workspace, :request, :job, :run, clock_timestamp(), :traceparent, :payload)
 on conflict (work_id) do update set
     run = excluded.run, ready_at = excluded.ready_at, holder = null, failures = 0, losses = 0,
-    outcome = null, detail = null, finished_at = null
+    outcome = null, detail = null, finished_at = null, created_at = excluded.created_at
 where w.ready_at is null;
 
 -- name: list_targets()

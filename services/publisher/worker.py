@@ -1,13 +1,16 @@
 """The work edge: look up, deliver what is not there, read back and hash, settle with the receipt.
 
-The leased row is the intent: it was committed before anything is sent, and whoever takes it over looks up first. So
+The leased row is the intent: it was committed before anything is sent. Whoever takes it over looks up first, or sends
+again under the same key; where a target offers neither, nothing is sent twice and the publication ends `uncertain`. So
 a worker killed between any two steps leaves nothing at the target or the whole set, and the next finds out which.
 """
 
+import asyncio
+import random
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import orjson
@@ -15,8 +18,10 @@ import structlog
 from opentelemetry.trace import SpanKind
 
 from services.publisher.domain import (
+    Away,
     Delivered,
     Delivery,
+    Pace,
     Refusal,
     delivery_of,
     difference,
@@ -25,11 +30,12 @@ from services.publisher.domain import (
     refusal_of,
 )
 from services.publisher.handler import Order, queries
-from services.publisher.targets import Read, Target, Uncertain
+from services.publisher.outages import end_outages, note_outages
+from services.publisher.targets import Busy, Read, Readable, Target, Uncertain, patience_of
 from shared.blobs import EXTENSIONS, Blobs, blob_key
 from shared.bus import Transaction
 from shared.crash import crash_point
-from shared.errors import Rejected
+from shared.errors import Rejected, Unavailable
 from shared.events import Event, PublicationState, PublicFile
 from shared.leases import Leased, Outcome
 from shared.library.documents import TargetDocument
@@ -39,16 +45,31 @@ from shared.postgres import Pool, unavailable_when_away
 log = structlog.get_logger()
 
 SWITCHED_OFF_SECONDS = 30.0  # between looks at a target that its owner switched off
+OURS = frozenset({"blobs", "postgres"})  # what is away when these are is not the target
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settled:
-    """How a publication ended: delivered, or why not."""
+class Tried:
+    """What one try came to: an end, or a wait. `unsure`: this try or one before may have been taken."""
 
     delivery: Delivery
     state: PublicationState
     delivered: Delivered | None = None
     refusal: Refusal | None = None
+    unsure: bool = False
+    answered: bool = False
+    away: Away | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """How publication and target stand when a try begins."""
+
+    state: str | None
+    document: str | None
+    unsure: bool
+    down: str | None
+    now: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,63 +79,105 @@ class Publisher:
     pool: Pool
     blobs: Blobs
     open_target: Callable[[TargetDocument, UUID], Target]
+    pace: Pace = field(default_factory=Pace)
 
     async def run(self, lease: Leased) -> Outcome:
-        """Raises Unavailable while target, store or database is away: the lease is given back at no cost."""
+        """Raises Unavailable while store or database is away: the lease is given back at no cost."""
         started_ns = time.time_ns()
-        delivery = _delivery(lease)
-        asset = delivery.asset
+        asset = _delivery(lease).asset
         with log_context(workspace=asset.workspace, request=asset.request_id, job=asset.job_id):
-            outcome = await self._publish(lease, delivery)
-        return _traced(lease, outcome, started_ns=started_ns)
+            tried = await self._publish(lease)
+        return _traced(lease, self._outcome(lease, tried), started_ns=started_ns)
 
-    async def _publish(self, lease: Leased, delivery: Delivery) -> Outcome:
-        document = await self._target_now(lease.workspace, delivery.target)
-        if isinstance(document, Refusal):
-            return _ended(Settled(delivery=delivery, state=PublicationState.FAILED, refusal=document))
-        if not document.enabled:
-            return Outcome.again(f"{document.name} is switched off", delay=SWITCHED_OFF_SECONDS)
-        # Asked again: a ceiling may have come down while the publication waited.
-        refusal = refusal_of(delivery.asset, target=document)
-        if refusal is not None:
-            return _ended(Settled(delivery=delivery, state=PublicationState.FAILED, refusal=refusal))
+    async def _publish(self, lease: Leased) -> Tried:
+        delivery = _delivery(lease)
+        standing = await self._standing(lease, delivery.target)
+        delivery = delivery.at(standing.now)
+        unsure = standing.unsure or lease.losses > 0
         try:
-            return await self._deliver(lease, delivery, document)
+            document = _document(standing, delivery)
+            if not document.enabled:
+                off = Away(cause=f"{document.name} is switched off", seconds=SWITCHED_OFF_SECONDS)
+                return _waits(delivery, off, unsure=unsure)
+            late = _is_late(lease, patience_of(document), now=standing.now)
+            if late and standing.down is not None:
+                return _gave_up(delivery, standing.down, unsure=unsure)
+            tried = await self._open_and_deliver(lease, delivery, document, unsure=unsure)
         except Rejected as error:
-            refusal = Refusal(code=error.code, detail=str(error), remedy=error.remedy or "mend it, then retry")
-            return _ended(Settled(delivery=delivery, state=PublicationState.FAILED, refusal=refusal))
+            return _refused(delivery, _refusal(error), unsure=unsure)
+        if late and tried.away is not None:
+            return replace(_gave_up(delivery, tried.away.cause, unsure=tried.unsure), away=tried.away)
+        return tried
 
-    async def _deliver(self, lease: Leased, delivery: Delivery, document: TargetDocument) -> Outcome:
-        target = self.open_target(document, lease.workspace)
+    async def _open_and_deliver(
+        self, lease: Leased, delivery: Delivery, document: TargetDocument, *, unsure: bool
+    ) -> Tried:
         try:
-            if not lease.lost and not await target.look_up(delivery):
-                try:
-                    crash_point("call.before")
-                    await target.deliver(delivery, read=self._reader(delivery))
-                    crash_point("call.after")
-                except Uncertain as error:
-                    if not await target.look_up(delivery):
-                        return _uncertain(delivery, error)
-            delivered = await target.read_back(delivery)
-            crash_point("read_back.after")
+            target = self.open_target(document, lease.workspace)
+        except Unavailable as error:
+            return _waits(delivery, Away(cause=str(error)), unsure=unsure)
+        try:
+            if isinstance(target, Readable):
+                return await self._look_up_and_deliver(lease, delivery, target)
+            return await self._send(lease, delivery, target, unsure=unsure)
+        except Busy as error:
+            return _waits(delivery, Away(cause=str(error), seconds=error.seconds), unsure=unsure)
+        except Unavailable as error:
+            if error.dependency in OURS:
+                raise
+            return _waits(delivery, Away(cause=str(error)), unsure=unsure)
         finally:
             await target.close()
+
+    async def _look_up_and_deliver(self, lease: Leased, delivery: Delivery, target: Readable) -> Tried:
+        if not lease.lost and not await target.look_up(delivery):
+            try:
+                crash_point("call.before")
+                await target.deliver(delivery, read=self._reader(delivery))
+                crash_point("call.after")
+            except Uncertain as error:
+                if not await target.look_up(delivery):  # it may still come: the next try looks first
+                    return _waits(delivery, Away(cause=str(error)), unsure=True)
+            except Rejected as error:
+                return _refused(delivery, _refusal(error), unsure=False, answered=True)
+        delivered = await target.read_back(delivery)
+        crash_point("read_back.after")
         wrong = difference(delivery.asset, delivered.receipts)
         if wrong is not None:
-            return _ended(Settled(delivery=delivery, state=PublicationState.FAILED, refusal=wrong))
-        log.info("publication.delivered", target=delivery.target, location=delivered.location)
-        return _ended(Settled(delivery=delivery, state=PublicationState.DELIVERED, delivered=delivered))
+            return _refused(delivery, wrong, unsure=False, answered=True)
+        return _delivered(delivery, delivered)
 
-    async def _target_now(self, workspace: UUID, name: str) -> TargetDocument | Refusal:
+    async def _send(self, lease: Leased, delivery: Delivery, target: Target, *, unsure: bool) -> Tried:
+        """To a target that cannot be looked up: again under the same key, or, where it knows none, once."""
+        if not target.keyed and lease.losses:
+            return _uncertain(delivery, "its worker was lost while it was under way")
+        try:
+            crash_point("call.before")
+            delivered = await target.deliver(delivery, read=self._reader(delivery))
+            crash_point("call.after")
+        except Rejected as error:
+            return _refused(delivery, _refusal(error), unsure=unsure, answered=True)
+        except Unavailable:
+            raise
+        except (Uncertain, asyncio.CancelledError) as error:
+            # Cancelled: this process ends, and nobody waits for the answer any more.
+            cause = str(error) or "its worker ended while it was under way"
+            if not target.keyed:
+                return _uncertain(delivery, cause)
+            waits = _waits(delivery, Away(cause=cause), unsure=True)
+            return waits if isinstance(error, Uncertain) else replace(waits, away=None)
+        except Exception as error:
+            if target.keyed:
+                raise
+            log.exception("publication.unclear", target=delivery.target)
+            return _uncertain(delivery, repr(error))
+        assert delivered is not None, "a target that cannot be read back says what it took"
+        return _delivered(delivery, delivered)
+
+    async def _standing(self, lease: Leased, name: str) -> Standing:
         async with unavailable_when_away():
-            row = await queries.target_now(self.pool, workspace=workspace, name=name)
-        if row is None or row["state"] != "published":
-            return Refusal(
-                code="target_retired",
-                detail=f"{name} was retired before this was delivered",
-                remedy=f"publish a new version of {name}, then retry",
-            )
-        return TargetDocument.model_validate_json(row["document"])
+            row = await queries.standing(self.pool, workspace=lease.workspace, name=name, id=lease.work_id)
+        return Standing(**dict(row))
 
     def _reader(self, delivery: Delivery) -> Read:
         async def read(file: PublicFile) -> bytes:
@@ -128,35 +191,50 @@ class Publisher:
 
         return read
 
+    def _outcome(self, lease: Leased, tried: Tried) -> Outcome:
+        detail = tried.refusal.detail if tried.refusal else None
+        if tried.state is PublicationState.PENDING:
+            delay = self.pace.after(lease.epoch - 1, draw=random.random())  # noqa: S311  # jitter is no secret
+            return Outcome.again(detail or "", delay=delay, record=tried)
+        return Outcome(name=tried.state, detail=detail, record=tried)
+
     async def record(self, transaction: Transaction, settled: Sequence[tuple[Leased, Outcome]]) -> None:
-        """Beside the settlement of the leases: the publications' new state, and the events that say so."""
+        """Beside the settlement of the leases: the publications' new state, how their targets do, and the events."""
         now: datetime = await queries.now(transaction.connection)
-        ends = [_end(lease, outcome) for lease, outcome in settled]
+        tries = [_tried(lease, outcome) for lease, outcome in settled]
         await queries.settle_publications(
             transaction.connection,
             now=now,
             ids=[lease.work_id for lease, _ in settled],
-            states=[end.state for end in ends],
-            codes=[end.refusal and end.refusal.code for end in ends],
-            details=[end.refusal and end.refusal.detail for end in ends],
-            remedies=[end.refusal and end.refusal.remedy for end in ends],
-            locations=[end.delivered and end.delivered.location for end in ends],
-            receipts=[end.delivered and _json(end.delivered) for end in ends],
+            states=[tried.state for tried in tries],
+            codes=[tried.refusal and tried.refusal.code for tried in tries],
+            details=[tried.refusal and tried.refusal.detail for tried in tries],
+            remedies=[tried.refusal and tried.refusal.remedy for tried in tries],
+            locations=[tried.delivered and tried.delivered.location for tried in tries],
+            receipts=[tried.delivered and _json(tried.delivered) for tried in tries],
+            verified=[tried.delivered and tried.delivered.verified for tried in tries],
+            unsure=[tried.unsure for tried in tries],
         )
-        for _, outcome in settled:
-            if isinstance(outcome.record, Settled):
-                transaction.emit(_event(outcome.record, now=now))
+        of = [(tried.delivery.asset.workspace, tried.delivery.target) for tried in tries]
+        await note_outages(
+            transaction,
+            [(target, tried.away) for target, tried in zip(of, tries, strict=True) if tried.away],
+            pace=self.pace,
+        )
+        await end_outages(transaction, {target for target, tried in zip(of, tries, strict=True) if tried.answered})
+        transaction.emit(*(_event(tried, now=now) for tried in tries if tried.state is not PublicationState.PENDING))
 
 
 def exhausted(lease: Leased, why: str) -> Outcome:
     """A publication that failed or was lost too often: it may stand at the target, and that is what is said."""
-    return _uncertain(_delivery(lease), why)
+    tried = _uncertain(_delivery(lease), why)
+    return Outcome(name=tried.state, detail=why, record=tried)
 
 
 def _traced(lease: Leased, outcome: Outcome, *, started_ns: int) -> Outcome:
     """One span, made when the work is over: none stays open over a lease. The fact it ends in hangs below."""
-    settled = outcome.record
-    if not isinstance(settled, Settled) or not is_sampled(lease.traceparent):
+    tried = outcome.record
+    if not isinstance(tried, Tried) or tried.state is PublicationState.PENDING or not is_sampled(lease.traceparent):
         return outcome
     span = start_span(
         "publish asset",
@@ -166,15 +244,13 @@ def _traced(lease: Leased, outcome: Outcome, *, started_ns: int) -> Outcome:
         attributes={
             "calotype.job": str(lease.job_id),
             "calotype.publication": str(lease.work_id),
-            "calotype.target": settled.delivery.target,
+            "calotype.target": tried.delivery.target,
             "calotype.attempt": lease.epoch,
-            "calotype.ending": settled.state,
+            "calotype.ending": tried.state,
         },
     )
     span.end()
-    return replace(
-        outcome, record=replace(settled, delivery=replace(settled.delivery, traceparent=traceparent_of(span)))
-    )
+    return replace(outcome, record=replace(tried, delivery=replace(tried.delivery, traceparent=traceparent_of(span))))
 
 
 def _delivery(lease: Leased) -> Delivery:
@@ -182,30 +258,77 @@ def _delivery(lease: Leased) -> Delivery:
     return replace(delivery_of(order.asset, target=order.target), run=lease.run, traceparent=lease.traceparent)
 
 
-def _uncertain(delivery: Delivery, why: object) -> Outcome:
-    refusal = Refusal(code="uncertain", detail=str(why), remedy=f"look whether {delivery.target} has it, then retry")
-    return _ended(Settled(delivery=delivery, state=PublicationState.UNCERTAIN, refusal=refusal))
+def _delivered(delivery: Delivery, delivered: Delivered) -> Tried:
+    log.info("publication.delivered", target=delivery.target, location=delivered.location)
+    return Tried(delivery=delivery, state=PublicationState.DELIVERED, delivered=delivered, answered=True)
 
 
-def _ended(settled: Settled) -> Outcome:
-    return Outcome(name=settled.state, detail=settled.refusal.detail if settled.refusal else None, record=settled)
+def _waits(delivery: Delivery, away: Away, *, unsure: bool) -> Tried:
+    waiting = Refusal(code="waiting", detail=away.cause, remedy="nothing to do: it is tried again")
+    return Tried(delivery=delivery, state=PublicationState.PENDING, refusal=waiting, unsure=unsure, away=away)
 
 
-def _end(lease: Leased, outcome: Outcome) -> Settled:
-    """How it ended, or that it has not: then the publication says what it waits for."""
-    if isinstance(outcome.record, Settled):
+def _refused(delivery: Delivery, refusal: Refusal, *, unsure: bool, answered: bool = False) -> Tried:
+    """Refused now; where a try before may have been taken, that does not tell what stands at the target."""
+    if unsure:
+        return replace(
+            _uncertain(delivery, f"an earlier try may have been taken; now {refusal.detail}"), answered=answered
+        )
+    return Tried(delivery=delivery, state=PublicationState.FAILED, refusal=refusal, answered=answered)
+
+
+def _gave_up(delivery: Delivery, cause: str, *, unsure: bool) -> Tried:
+    refusal = Refusal(
+        code="gave_up",
+        detail=f"{delivery.target} took nothing for as long as its document lets us try; last: {cause}",
+        remedy=f"when {delivery.target} is back, retry",
+    )
+    return _refused(delivery, refusal, unsure=unsure)
+
+
+def _uncertain(delivery: Delivery, why: object) -> Tried:
+    refusal = Refusal(
+        code="uncertain", detail=str(why), remedy=f"look whether {delivery.target} has it, then settle or retry"
+    )
+    return Tried(delivery=delivery, state=PublicationState.UNCERTAIN, refusal=refusal, unsure=True)
+
+
+def _refusal(error: Rejected) -> Refusal:
+    detail = f"{error.where}: {error.what}" if error.where else error.what
+    return Refusal(code=error.code, detail=detail, remedy=error.remedy or "mend it, then retry")
+
+
+def _document(standing: Standing, delivery: Delivery) -> TargetDocument:
+    """The target as it is now: it may have been retired, or its ceiling come down, while the publication waited."""
+    name = delivery.target
+    if standing.state != "published" or standing.document is None:
+        remedy = f"publish a new version of {name}, then retry"
+        raise Rejected("target_retired", f"{name} was retired before this was delivered", remedy=remedy)
+    document = TargetDocument.model_validate_json(standing.document)
+    refusal = refusal_of(delivery.asset, target=document) if document.enabled else None
+    if refusal is not None:
+        raise Rejected(refusal.code, refusal.detail, remedy=refusal.remedy)
+    return document
+
+
+def _is_late(lease: Leased, patience: timedelta | None, *, now: datetime) -> bool:
+    return patience is not None and lease.created_at is not None and now - lease.created_at > patience
+
+
+def _tried(lease: Leased, outcome: Outcome) -> Tried:
+    """What a try came to; one that met nothing but our own trouble says what it waits for."""
+    if isinstance(outcome.record, Tried):
         return outcome.record
-    waiting = Refusal(code="waiting", detail=outcome.detail or "", remedy="nothing to do: it is tried again")
-    return Settled(delivery=_delivery(lease), state=PublicationState.PENDING, refusal=waiting)
+    return replace(_waits(_delivery(lease), Away(cause=outcome.detail or ""), unsure=False), away=None)
 
 
 def _json(delivered: Delivered) -> str:
     return orjson.dumps([receipt.model_dump() for receipt in delivered.receipts]).decode()
 
 
-def _event(settled: Settled, *, now: datetime) -> Event:
-    if settled.delivered is not None:
-        return published(settled.delivery, settled.delivered, now=now)
-    assert settled.refusal is not None
-    uncertain = settled.state is PublicationState.UNCERTAIN
-    return failed(settled.delivery, settled.refusal, now=now, uncertain=uncertain)
+def _event(tried: Tried, *, now: datetime) -> Event:
+    if tried.delivered is not None:
+        return published(tried.delivery, tried.delivered, now=now)
+    assert tried.refusal is not None
+    uncertain = tried.state is PublicationState.UNCERTAIN
+    return failed(tried.delivery, tried.refusal, now=now, uncertain=uncertain)

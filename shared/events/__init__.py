@@ -50,6 +50,7 @@ from shared.events.words import (
     SourceType,
     Stage,
     Verdict,
+    Verified,
     WaitingOn,
 )
 
@@ -133,6 +134,7 @@ __all__ = [
     "SourceType",
     "Stage",
     "Verdict",
+    "Verified",
     "WaitingOn",
     "WorkspaceChanged",
 ]

@@ -8,11 +8,14 @@ from pydantic import Field
 
 from shared.events.catalog import PublicFile
 from shared.events.envelope import Body, Event
-from shared.events.words import Confidentiality
+from shared.events.words import Confidentiality, Verified
 
 
 class Receipt(Body):
-    """What a target keeps: where each file stands and the hash of what was read back."""
+    """What a target keeps: where each file stands and the hash of what was read back.
+
+    A target that only acknowledges has one receipt: the message that it took, its hash, and the id it knows it by.
+    """
 
     location: str
     sha256: str
@@ -35,10 +38,11 @@ class Publication(Event):
 
 
 class AssetPublished(Publication):
-    """Every file stands at the target and was read back equal."""
+    """Every file stands at the target and was read back equal; or, as `verified` says, the target acknowledged it."""
 
     location: str
     receipts: list[Receipt]
+    verified: Verified = Verified.READ_BACK
     files: list[PublicFile] = Field(default_factory=list)
     delivered_at: datetime
 

@@ -92,6 +92,14 @@ class PublicationState(OpenEnum):
     UNKNOWN = "unknown"
 
 
+class Verified(OpenEnum):
+    """How it is known that a publication was delivered: the files were read back equal, or the target said so."""
+
+    READ_BACK = "read_back"
+    ACKNOWLEDGED = "acknowledged"
+    UNKNOWN = "unknown"
+
+
 class Stage(OpenEnum):
     INTAKE = "intake"
     PROMPT = "prompt"

@@ -14,7 +14,7 @@ from uuid import UUID
 from services.publisher import app
 from services.publisher.domain import Delivered, Delivery
 from services.publisher.settings import PublisherSettings
-from services.publisher.targets import Read, Target, open_target
+from services.publisher.targets import Read, Readable, Target, open_target
 from services.publisher.worker import Publisher
 from shared import service as service_module
 from shared.library.documents import TargetDocument
@@ -32,8 +32,12 @@ def die_at(step: str) -> None:
 class Dying:
     """The real target, with a death before or after each call."""
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: Readable) -> None:
         self._target = target
+
+    @property
+    def keyed(self) -> bool:
+        return self._target.keyed
 
     async def look_up(self, delivery: Delivery) -> bool:
         die_at("claimed")
@@ -62,8 +66,10 @@ class Dying:
         await self._target.close()
 
 
-def open_dying(document: TargetDocument, *, workspace: UUID, publish_folder: Any) -> Target:
-    return Dying(open_target(document, workspace=workspace, publish_folder=publish_folder))
+def open_dying(document: TargetDocument, *, workspace: UUID, publish_folder: Any, outside: Any) -> Target:
+    target = open_target(document, workspace=workspace, publish_folder=publish_folder)
+    assert isinstance(target, Readable)
+    return Dying(target)
 
 
 class DyingPublisher(Publisher):

@@ -1,5 +1,6 @@
 """Approved assets, targets and a target in memory, as the publisher's tests need them."""
 
+import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from shared.events import (
     PublicFile,
     Receipt,
     SourceType,
+    Verified,
 )
 from shared.library.documents import TargetDocument
 
@@ -96,6 +98,7 @@ class MemoryTarget:
     down: bool = False
     drops: bool = False
     mumbles: bool = False
+    keyed: bool = True
     deliveries: int = 0
 
     async def look_up(self, delivery: Delivery) -> bool:
@@ -128,3 +131,33 @@ class MemoryTarget:
     def _answer(self) -> None:
         if self.down:
             raise Unavailable("site", "connection refused")
+
+
+@dataclass
+class PostBox:
+    """Neither key nor look-up: whatever is thrown in is in, as often as it is thrown."""
+
+    keyed: bool = False
+    taken: list[UUID] = field(default_factory=list)
+    down: bool = False
+    drops: bool = False
+    mumbles: bool = False
+    waits: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.waits.set()
+
+    async def deliver(self, delivery: Delivery, *, read: Callable[[PublicFile], Awaitable[bytes]]) -> Delivered:
+        if self.down:
+            raise Unavailable("post box", "connection refused")
+        await self.waits.wait()
+        if self.drops:
+            raise Uncertain("no answer within 10 s")
+        self.taken.append(delivery.publication_id)
+        if self.mumbles:
+            raise Uncertain("no answer within 10 s")
+        receipt = Receipt(location="box:", sha256="0" * 64, bytes=1, name="set")
+        return Delivered(location="box:", receipts=[receipt], verified=Verified.ACKNOWLEDGED)
+
+    async def close(self) -> None:
+        pass

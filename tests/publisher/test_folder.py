@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
 
@@ -162,9 +163,7 @@ async def test_a_file_name_that_could_do_harm_is_refused(tmp_path: Path, name: s
     asset = approved().model_copy(update={"files": [original, harmful]})
     refused = delivery()
     with pytest.raises(Rejected, match="cannot be a file's name"):
-        await folder_target(tmp_path).deliver(
-            type(refused)(publication_id=refused.publication_id, target="site", asset=asset), read=reader()
-        )
+        await folder_target(tmp_path).deliver(replace(refused, asset=asset), read=reader())
     assert list(tmp_path.iterdir()) == []
 
 

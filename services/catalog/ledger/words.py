@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from shared.events import BY_TYPE
+from shared.events import BY_TYPE, Verified
 
 Body = Mapping[str, Any]
 
@@ -106,7 +106,9 @@ def _approved(body: Body) -> str:
 
 
 def _published(body: Body) -> str:
-    return f"{body['target']}: {len(body['receipts'])} files, read back equal"
+    files = f"{body['target']}: {len(body.get('files') or body['receipts'])} files"
+    verified = body.get("verified", Verified.READ_BACK)
+    return f"{files}, {'read back equal' if verified == Verified.READ_BACK else verified}"
 
 
 def _publication_failed(body: Body) -> str:

@@ -1,52 +1,45 @@
 """Where approved assets go: one file a target, one block of configuration, one suite (tests/contracts/test_targets.py).
 
-The order is the worker's, the same for every target: look up, deliver what is not there, read back.
+The order is the worker's, the same for every target: look up where that can be done, deliver what is not there, read
+back.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
-from typing import Protocol
 from uuid import UUID
 
-from services.publisher.domain import Delivered, Delivery
 from services.publisher.targets.folder import FolderTarget
+from services.publisher.targets.outside import Outside as Outside
+from services.publisher.targets.protocol import Busy as Busy
+from services.publisher.targets.protocol import Read as Read
+from services.publisher.targets.protocol import Readable as Readable
+from services.publisher.targets.protocol import Target as Target
+from services.publisher.targets.protocol import Uncertain as Uncertain
+from services.publisher.targets.webhook import WebhookTarget, give_up_hours
 from shared.errors import Rejected
-from shared.events import PublicFile
 from shared.library.documents import TargetDocument
 
-Read = Callable[[PublicFile], Awaitable[bytes]]
-OpenTarget = Callable[[TargetDocument, UUID], "Target"]
+OpenTarget = Callable[[TargetDocument, UUID], Target]
+NOWHERE = Outside()
 
 
-class Uncertain(Exception):
-    """The target may or may not have taken the set, and only looking it up can tell."""
-
-
-class Target(Protocol):
-    """Every method raises Unavailable while the target is away, and Rejected for what will never be taken."""
-
-    async def look_up(self, delivery: Delivery) -> bool:
-        """Whether the set stands at the target, by the target's own account. Writes nothing."""
-
-    async def deliver(self, delivery: Delivery, *, read: Read) -> None:
-        """Put the whole set there or nothing of it, never over something else. `read` fetches a file's bytes.
-
-        Raises Uncertain after a timeout that does not tell. Doing it twice is doing it once.
-        """
-
-    async def read_back(self, delivery: Delivery) -> Delivered:
-        """Read every file as the target serves it, and hash what came."""
-
-    async def close(self) -> None: ...
-
-
-def open_target(document: TargetDocument, *, workspace: UUID, publish_folder: Path) -> Target:
+def open_target(
+    document: TargetDocument, *, workspace: UUID, publish_folder: Path, outside: Outside = NOWHERE
+) -> Target:
     """Raises Rejected for a type that this release has no target for, and for settings the target cannot use."""
     if document.type == "folder":
         return FolderTarget.of(document, workspace=workspace, publish_folder=publish_folder)
+    if document.type == "webhook":
+        return WebhookTarget.of(document, workspace=workspace, outside=outside)
     raise Rejected(
         "target_type",
         f"this release cannot publish to a target of type {document.type}",
         document.label,
-        "use a target of type folder",
+        "use a target of type folder or webhook",
     )
+
+
+def patience_of(document: TargetDocument) -> timedelta | None:
+    """For how long after its approval a publication is tried; None: for ever. Raises Rejected as `open_target` does."""
+    return timedelta(hours=give_up_hours(document)) if document.type == "webhook" else None

@@ -34,6 +34,8 @@ _FILE_NAME = re.compile(
 
 
 class FolderTarget:
+    keyed = True  # the place follows from the asset version
+
     def __init__(self, root: Path, *, folder: Path) -> None:
         """`root` is the operator's and must exist; `folder` below it is the workspace's and is made as needed."""
         self._root = root
