@@ -1,0 +1,33 @@
+"""One module an invariant, each a function from evidence to what breaks it. Set-based: nothing here reads anything."""
+
+from collections.abc import Callable, Iterable
+
+from tests.faults.oracle.evidence import Evidence, Violation
+from tests.faults.oracle.invariants import (
+    assets,
+    effects,
+    ends,
+    facts,
+    letters,
+    lineage,
+    money,
+    quota,
+    rest,
+    secrecy,
+    traces,
+)
+
+Check = Callable[[Evidence], Iterable[Violation]]
+ALL: tuple[Check, ...] = (
+    ends.check,
+    assets.check,
+    effects.check,
+    lineage.check,
+    facts.check,
+    money.check,
+    quota.check,
+    letters.check,
+    secrecy.check,
+    traces.check,
+    rest.check,
+)

@@ -1,0 +1,74 @@
+"""I4: from what was published back to what was asked without a gap; every byte that a fact names is there."""
+
+from collections.abc import Iterator
+from functools import partial
+
+from tests.faults.oracle.evidence import Event, Evidence, Violation
+from tests.faults.oracle.reading import document_key, documents_of, files_of
+
+Broken = partial(Violation, invariant="I4")
+
+
+def check(evidence: Evidence) -> Iterator[Violation]:
+    yield from _back(evidence)
+    yield from _bytes(evidence)
+
+
+def _back(evidence: Evidence) -> Iterator[Violation]:
+    processed = {event.body["asset_version_id"]: event for event in evidence.all_of("ImageProcessed")}
+    approved = {event.body["asset_version_id"]: event for event in evidence.all_of("AssetApproved")}
+    decisions = evidence.by("catalog.decisions", "decision_id")
+    for event in evidence.all_of("AssetPublished"):
+        if event.body["asset_version_id"] not in approved:
+            yield Broken(subject=event.subject, what="was published, and nobody approved that version")
+    for version, event in approved.items():
+        decision = decisions.get(event.cause)
+        if decision is None or decision["asset_version_id"] != version:
+            yield Broken(subject=version, what="was approved by no decision on that version", evidence=event.cause)
+        elif (decision["decision"], decision["state"]) != ("approve", "final"):
+            yield Broken(subject=version, what=f"was approved by a decision that is {decision['state']}")
+        made = processed.get(version)
+        if made is None:
+            yield Broken(subject=version, what="was approved, and nobody made that version")
+        elif gap := _gap(evidence, made):
+            yield Broken(subject=version, what=gap, evidence=made.id)
+
+
+def _gap(evidence: Evidence, processed: Event) -> str | None:
+    """Where the way from an asset version back to its request ends too early."""
+    generated = evidence.events.get(processed.cause)
+    if generated is None or generated.type != "ImageGenerated" or _who(generated) != _who(processed):
+        return "comes from no generated image of its job"
+    if generated.body["original"]["sha256"] != processed.body["original"]["sha256"]:
+        return "comes from an image with other bytes"
+    began = evidence.events.get(generated.cause)
+    if began is None or began.type not in {"PromptAssembled", "JobRetried"} or began.job != processed.job:
+        return "comes from no prompt of its job"
+    if began.type == "PromptAssembled":
+        accepted = evidence.events.get(began.cause)
+        if accepted is None or accepted.type != "RequestAccepted" or accepted.request != processed.request:
+            return "comes from no accepted request"
+    return None
+
+
+def _who(event: Event) -> tuple[str | None, int]:
+    return event.job, event.run
+
+
+def _bytes(evidence: Evidence) -> Iterator[Violation]:
+    wanted: dict[str, tuple[int | None, str]] = {}
+    for event in evidence.all_of("ImageGenerated", "ImageProcessed"):
+        for file in files_of(event):
+            if file["bytes"]:  # a backend that makes nothing stores nothing
+                wanted[file["key"]] = file["bytes"], file["sha256"]
+    for event in evidence.all_of("RequestAccepted"):
+        for pin in documents_of(event):
+            wanted[document_key(event.workspace, pin["digest"])] = None, pin["digest"]
+    for key, (size, sha256) in wanted.items():
+        found = evidence.blobs.get(key)
+        if found is None:
+            yield Broken(subject=key, what="an event names it, and nothing is stored there", kind="lost")
+        elif found[1] != sha256 or size not in {None, found[0]}:
+            yield Broken(subject=key, what="has other bytes than the event says", evidence=found)
+        elif sha256 not in key:
+            yield Broken(subject=key, what="is not named by the hash of its bytes")

@@ -1,0 +1,113 @@
+"""I5: every billed call is settled or listed as uncertain, once, in every book; none is repeated silently."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from decimal import Decimal
+from functools import partial
+from typing import Any
+
+from tests.faults.oracle.evidence import Evidence, Row, Violation
+from tests.faults.oracle.invariants.assets import attempts_of
+
+Broken = partial(Violation, invariant="I5")
+
+
+def check(evidence: Evidence) -> Iterator[Violation]:
+    attempts = evidence.by("inference.attempts", "attempt_id")
+    yield from _charges(evidence, attempts)
+    yield from _repeats(attempts)
+    yield from _books(evidence, attempts)
+    yield from _spending(evidence)
+
+
+def _charges(evidence: Evidence, attempts: dict[str, Row]) -> Iterator[Violation]:
+    billed = Counter(line["attempt_id"] for line in evidence.charges)
+    for attempt, many in billed.items():
+        if many > 1:
+            yield Broken(subject=attempt, what=f"was billed {many} times", kind="doubled")
+        row = attempts.get(attempt)
+        if row is None:
+            yield Broken(subject=attempt, what="was billed, and is no attempt of ours", kind="lost")
+        elif row["state"] != "uncertain" and row["cost"] is None:
+            yield Broken(subject=attempt, what=f"was billed, and is {row['state']} at no known cost", kind="lost")
+    called = {line["attempt_id"] for line in evidence.calls}
+    for attempt in called - billed.keys():
+        if attempt in attempts and attempts[attempt]["state"] == "succeeded":
+            yield Broken(subject=attempt, what="was settled, and never billed", evidence=dict(attempts[attempt]))
+
+
+def _repeats(attempts: dict[str, Row]) -> Iterator[Violation]:
+    numbers: dict[tuple[str, int], list[Row]] = defaultdict(list)
+    for attempt, row in attempts.items():
+        numbers[row["job_id"], row["run"]].append(row)
+        if row["state"] == "started":
+            yield Broken(subject=attempt, what="has neither ended nor is it uncertain", kind="lost", evidence=dict(row))
+    for (job, run), rows in numbers.items():
+        last = max(row["number"] for row in rows)
+        for row in rows:
+            if row["state"] == "uncertain" and row["number"] < last:
+                yield Broken(subject=job, what=f"run {run} was repeated after an uncertain attempt", kind="doubled")
+
+
+def _books(evidence: Evidence, attempts: dict[str, Row]) -> Iterator[Violation]:
+    """The same attempts at the same cost in events, in the catalog and in intake."""
+    told = _told(evidence)
+    books = {name: evidence.by(name, "attempt_id") for name in ("intake.attempts", "catalog.attempts")}
+    for attempt, row in attempts.items():
+        if attempt not in told:
+            yield Broken(subject=attempt, what="was made, and no event says so", kind="lost", evidence=dict(row))
+            continue
+        costs = {"an event": _cost(told[attempt].get("cost")), "inference": _cost(row["cost"])}
+        for name, book in books.items():
+            if attempt not in book:
+                yield Broken(subject=attempt, what=f"is missing in {name}", kind="lost")
+            else:
+                costs[name] = _cost(book[attempt]["cost"])
+        if len(set(costs.values())) > 1:
+            shown = {name: str(cost) for name, cost in costs.items()}
+            yield Broken(subject=attempt, what="costs different things to different services", evidence=shown)
+    yield from _invented(evidence, attempts, books)
+
+
+def _invented(evidence: Evidence, attempts: dict[str, Row], books: dict[str, dict[str, Row]]) -> Iterator[Violation]:
+    ours = {row["workspace"] for row in evidence.requests.values()}
+    for name, book in books.items():
+        for attempt, row in book.items():
+            if attempt not in attempts and row["workspace"] in ours:
+                yield Broken(subject=attempt, what=f"is in {name}, and nobody made it")
+    late = Counter(event.body["attempt"]["attempt_id"] for event in evidence.all_of("AttemptSettled"))
+    for attempt, many in late.items():
+        if many > 1:
+            yield Broken(subject=attempt, what=f"was settled {many} times", kind="doubled")
+
+
+def _told(evidence: Evidence) -> dict[str, dict[str, Any]]:
+    """Attempt → what the events say of it; a cost that is known is better than none."""
+    told: dict[str, dict[str, Any]] = {}
+    for event in evidence.all_of("ImageGenerated", "JobFailed", "JobCancelled", "AttemptSettled"):
+        for attempt in attempts_of(event):
+            known = told.get(attempt["attempt_id"])
+            if known is None or known.get("cost") is None:
+                told[attempt["attempt_id"]] = attempt
+    return told
+
+
+def _cost(value: object) -> Decimal | None:
+    return None if value is None else Decimal(str(value)).normalize()
+
+
+def _spending(evidence: Evidence) -> Iterator[Violation]:
+    """What a day cost is the sum of its attempts."""
+    wanted: dict[tuple[str, str, str], tuple[Decimal, int, int]] = {}
+    for row in evidence.table("intake.attempts"):
+        place = row["workspace"], row["day"], row["currency"]
+        cost, many, unpriced = wanted.get(place, (Decimal(0), 0, 0))
+        wanted[place] = cost + (row["cost"] or Decimal(0)), many + 1, unpriced + (row["cost"] is None)
+    found = {
+        (row["workspace"], row["day"], row["currency"]): (row["cost"], row["attempts"], row["unpriced"])
+        for row in evidence.table("intake.spending")
+    }
+    for place in wanted.keys() | found.keys():
+        if wanted.get(place) != found.get(place):
+            told = {"counted": str(wanted.get(place)), "kept": str(found.get(place))}
+            yield Broken(subject=" ".join(place), what="spending is not the sum of its attempts", evidence=told)

@@ -1,0 +1,55 @@
+"""All invariants over all evidence, and what to say of it."""
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from tests.faults.oracle.evidence import Evidence, Violation
+from tests.faults.oracle.invariants import ALL
+
+EXAMPLES = 5
+
+
+def judge(evidence: Evidence) -> list[Violation]:
+    return [violation for check in ALL for violation in check(evidence)]
+
+
+def summary(evidence: Evidence, violations: Sequence[Violation]) -> dict[str, Any]:
+    kinds = Counter(violation.kind for violation in violations)
+    by_invariant = Counter(violation.invariant for violation in violations)
+    examples: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for violation in violations:
+        shown = examples[violation.invariant]
+        if len(shown) < EXAMPLES:
+            shown.append(asdict(violation))
+    return {
+        "requests": len(evidence.requests),
+        "jobs": sum(row["jobs"] for row in evidence.requests.values()),
+        "events": len(evidence.events),
+        "lost": kinds["lost"],
+        "doubled": kinds["doubled"],
+        "violations": len(violations),
+        "uncertain": uncertain(evidence),
+        "by_invariant": dict(sorted(by_invariant.items())),
+        "examples": dict(examples),
+    }
+
+
+def uncertain(evidence: Evidence) -> int:
+    """Attempts and publications of which nobody knows what became of them, and that say so."""
+    states = [row["state"] for name in ("inference.attempts", "publisher.publications") for row in evidence.table(name)]
+    return states.count("uncertain")
+
+
+def text(told: dict[str, Any]) -> str:
+    """For people."""
+    names = ("requests", "jobs", "events", "lost", "doubled", "violations", "uncertain")
+    lines = ["  ".join(f"{name} {told[name]:,}" for name in names)]
+    for invariant, many in told["by_invariant"].items():
+        lines.append(f"\n{invariant}: {many:,}")
+        lines += [
+            f"  {one['kind']}: {one['subject']}: {one['what']}" + (f" ({one['evidence']})" if one["evidence"] else "")
+            for one in told["examples"][invariant]
+        ]
+    return "\n".join(lines)
