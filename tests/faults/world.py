@@ -28,6 +28,7 @@ from tests.faults.link import Link
 from tests.faults.members import Member, eventually
 from tests.faults.scale import Scale
 from tests.faults.store_link import StoreLink
+from tests.servers.receiver import NEW_SECRET, OLD_SECRET, PUBLISHER_ENVIRONMENT
 from tests.servers.s3proxy import S3Proxy
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -208,6 +209,9 @@ class World:
             "CALOTYPE_SESSION_SECRET": SECRETS_CANARY,
             "CALOTYPE_BOOTSTRAP_TOKEN": self.bootstrap_token,
             "CALOTYPE_PUBLISH_FOLDER": str(self.servers.data.published),
+            "CALOTYPE_PUBLISH_RETRY_SECONDS": str(self.scale.seconds(1)),
+            "CALOTYPE_PUBLISH_RETRY_CEILING_SECONDS": str(self.scale.seconds(300)),
+            **PUBLISHER_ENVIRONMENT,
             "CALOTYPE_TRACE_SAMPLE": "0.02",
             "CALOTYPE_LEASE_SECONDS": str(self.scale.lease),
             "CALOTYPE_SESSION_SECONDS": str(self.scale.session),
@@ -265,7 +269,7 @@ class World:
             "published": str(self.servers.data.published),
             "logs": str(self.logs),
             "ledgers": str(self.ledgers),
-            "secrets": [SECRETS_CANARY, self.bootstrap_token],
+            "secrets": [SECRETS_CANARY, self.bootstrap_token, NEW_SECRET, OLD_SECRET],
             "prompts_canary": PROMPTS_CANARY,
             "lease_seconds": self.scale.lease,
             "services": {stage: self.url(stage) for stage in STAGES},

@@ -35,6 +35,12 @@ from typing import Any
 OLD_SECRET = "whsec_" + base64.b64encode(b"the receiver's old secret, 32 b.").decode()
 NEW_SECRET = "whsec_" + base64.b64encode(b"the receiver's new secret, 32 b.").decode()
 SECRETS = (OLD_SECRET, NEW_SECRET)
+# What a publisher needs to sign for it and to reach it; a document names `hook_new` and, while keys are rotated, `hook_old`.
+PUBLISHER_ENVIRONMENT = {
+    "CALOTYPE_TARGET_SECRETS__HOOK_NEW": NEW_SECRET,
+    "CALOTYPE_TARGET_SECRETS__HOOK_OLD": OLD_SECRET,
+    "CALOTYPE_TARGET_NETWORKS": '["127.0.0.0/8"]',
+}
 TOLERANCE_SECONDS = 300  # as in the specification's reference libraries
 HANG_SECONDS = 600  # longer than anybody waits
 

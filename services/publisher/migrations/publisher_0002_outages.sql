@@ -24,7 +24,7 @@ alter table publications add column unsure boolean not null default false, add c
 update work set subject = p.target from publications p where p.publication_id = work.work_id and work.subject is null;
 
 -- Claims walk from target to target and take the oldest of each. Nobody works while it migrates.
--- squawk-ignore-file require-concurrent-index-creation
+-- squawk-ignore-file require-concurrent-index-creation, require-concurrent-index-deletion, ban-drop-column
 create index work_of_target on work (workspace, subject, ready_at) where ready_at is not null and parked is null;
 
 -- migrate: rollback

@@ -48,7 +48,11 @@ def documents(*, provider: str | None, receiver: str | None) -> list[dict[str, A
                 "type": "webhook",
                 "demo": True,
                 "ceiling": "confidential",
-                "settings": {"url": f"{receiver}/hooks/{HOOK}"},
+                "settings": {
+                    "url": f"{receiver}/hooks/{HOOK}",
+                    "secrets": ["hook_new", "hook_old"],
+                    "timeout_seconds": 5,
+                },
             }
         )
     return [{"version": 1, "owner": "faults", **document} for document in found]
