@@ -51,22 +51,7 @@ class TestStage:
 
     async def records(self, topic: str) -> list[Any]:
         """Every record of a topic, from the beginning to its end of now."""
-        consumer = AIOKafkaConsumer(
-            bootstrap_servers=self.settings.kafka_bootstrap, enable_auto_commit=False, auto_offset_reset="earliest"
-        )
-        await consumer.start()
-        try:
-            name = self.prefix + topic
-            partitions = [TopicPartition(name, number) for number in range(1 if topic.endswith(".dlq") else PARTITIONS)]
-            consumer.assign(partitions)
-            ends = await consumer.end_offsets(partitions)
-            found: list[Any] = []
-            while any([await consumer.position(partition) < end for partition, end in ends.items()]):
-                for batch in (await consumer.getmany(timeout_ms=200)).values():
-                    found.extend(batch)
-            return found
-        finally:
-            await consumer.stop()
+        return await records_of(self.settings.kafka_bootstrap, self.prefix + topic)
 
     async def committed(self, topic: Topic, group: str) -> int:
         """Sum of the group's committed offsets on the topic."""
@@ -77,6 +62,23 @@ class TestStage:
             return sum([await consumer.committed(TopicPartition(name, number)) or 0 for number in range(PARTITIONS)])
         finally:
             await consumer.stop()
+
+
+async def records_of(bootstrap: str, topic: str) -> list[Any]:
+    """Every record of a topic by its full name, from the beginning to its end of now."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False, auto_offset_reset="earliest")
+    await consumer.start()
+    try:
+        partitions = [TopicPartition(topic, number) for number in range(1 if topic.endswith(".dlq") else PARTITIONS)]
+        consumer.assign(partitions)
+        ends = await consumer.end_offsets(partitions)
+        found: list[Any] = []
+        while any([await consumer.position(partition) < end for partition, end in ends.items()]):
+            for batch in (await consumer.getmany(timeout_ms=200)).values():
+                found.extend(batch)
+        return found
+    finally:
+        await consumer.stop()
 
 
 async def new_database(servers: EmbeddedServers) -> str:
