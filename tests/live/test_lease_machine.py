@@ -1,0 +1,112 @@
+"""A hundred thousand steps of workers, operators and time over the lease SQL, on a virtual clock."""
+
+import asyncio
+import os
+from pathlib import Path
+from typing import Any
+
+import aiosql
+import pytest
+
+from deploy.local.servers import EmbeddedServers
+from services.inference.queue import queries as fair
+from shared import leases
+from tests.live.lease_machine import LEASE, Claim, on_virtual_time, program, run, shortest
+from tests.live.stage import new_database
+
+STEPS = int(os.environ.get("CALOTYPE_LEASE_STEPS", "100000"))
+SEED = os.environ.get("CALOTYPE_SEED", "4")
+LENGTH = 50
+TEXT = (Path(leases.__file__).parent / "sql/leases.sql").read_text()
+
+
+async def plain(connection: Any, worker: str, many: int) -> list[Any]:
+    rows = leases.queries.claim(connection, kinds=["make"], many=many, holder=worker, lease=LEASE)
+    return [row async for row in rows]
+
+
+async def by_lanes(connection: Any, worker: str, many: int) -> list[Any]:
+    """As inference claims: every lane its share."""
+    rows = fair.claim(
+        connection,
+        kinds=["make"],
+        lanes=["standard", "bulk"],
+        tags=[0.0, 0.0],
+        strides=[0.3, 1.0],
+        many=many,
+        holder=worker,
+        lease=LEASE,
+    )
+    return [row async for row in rows]
+
+
+@pytest.mark.timeout(600)
+async def test_a_hundred_thousand_steps_leave_every_lease_as_the_model_has_it(servers: EmbeddedServers) -> None:
+    programs = STEPS // LENGTH
+    async with asyncio.TaskGroup() as both:  # in a database each: their pieces have the same ids
+        for half, take in enumerate((plain, by_lanes)):
+            both.create_task(agree(await new_database(servers), take, range(half, programs, 2)))
+
+
+async def agree(url: str, take: Claim, numbers: range) -> None:
+    async with on_virtual_time(url) as connection:
+        for number in numbers:
+            steps = program(f"{SEED}/{number}", LENGTH)
+            if why := await run(connection, take, steps):
+                few = await shortest(connection, take, steps)
+                pytest.fail(f"program {number} of CALOTYPE_SEED={SEED}: {why}; shortest: {few}")
+
+
+DEFECTS = {
+    "a settlement is not fenced": (
+        "w.work_id = s.work_id and w.epoch = s.epoch and w.holder = :holder",
+        "w.work_id = s.work_id and (w.holder = :holder or true)",
+    ),
+    "a settlement is fenced by the holder alone": (
+        "w.work_id = s.work_id and w.epoch = s.epoch and w.holder = :holder",
+        "w.work_id = s.work_id and w.holder = :holder",
+    ),
+    "a heartbeat takes a lease back": (
+        "w.work_id = mine.work_id and w.epoch = mine.epoch and w.holder = :holder",
+        "w.work_id = mine.work_id and (w.holder = :holder or w.ready_at is not null)",
+    ),
+    "a loss is not counted": ("losses = w.losses + (w.holder is not null)::int", "losses = w.losses"),
+    "a loss counts as a failure": (
+        "losses = w.losses + (w.holder is not null)::int",
+        "failures = w.failures + (w.holder is not null)::int",
+    ),
+    "a release counts as a failure": ("failures = w.failures + s.failed", "failures = w.failures + 1"),
+    "an epoch is used again": ("holder = :holder, epoch = w.epoch + 1", "holder = :holder, epoch = 1"),
+    "a cancel ends what is held": ("and w.ready_at is not null and w.holder is null", "and w.ready_at is not null"),
+    "enqueued again, work is new": (
+        "on conflict (work_id) do nothing",
+        "on conflict (work_id) do update set ready_at = excluded.ready_at, epoch = 0, holder = null",
+    ),
+}
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("defect", DEFECTS)
+async def test_a_defect_of_the_leases_is_found_and_told_in_few_steps(
+    servers: EmbeddedServers, monkeypatch: pytest.MonkeyPatch, defect: str
+) -> None:
+    right, wrong = DEFECTS[defect]
+    assert right in TEXT, "the SQL has changed: say the defect anew"
+    monkeypatch.setattr(leases, "queries", aiosql.from_str(TEXT.replace(right, wrong), "asyncpg"))
+    async with on_virtual_time(await database(servers)) as connection:
+        for number in range(200):
+            steps = program(f"{SEED}/{number}", LENGTH)
+            if await run(connection, plain, steps):
+                assert len(await shortest(connection, plain, steps)) <= 8
+                return
+    pytest.fail("200 programs do not show it")
+
+
+_database: list[str] = []
+
+
+async def database(servers: EmbeddedServers) -> str:
+    """One for all defects: every program is rolled back."""
+    if not _database:
+        _database.append(await new_database(servers))
+    return _database[0]
