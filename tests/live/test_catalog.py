@@ -13,7 +13,7 @@ from services.catalog.ledger.facts import heard
 from services.catalog.ledger.writing import Writing
 from shared.events import Event, JobStatus, RequestCompleted, ReviewNeeded, WaitingOn
 from shared.postgres import workspace_transaction
-from tests.catalog.facts import Job, Request
+from tests.catalog.facts import TRACE, Job, Request
 from tests.live.cataloguing import catalog
 from tests.live.stage import eventually
 
@@ -228,6 +228,29 @@ async def test_a_cancel_drops_what_waits_for_a_person(servers: EmbeddedServers, 
         completed = (await running.ada.get(f"/v1/trace/{request.request_id}")).json()["facts"][-1]
         assert completed["type"] == "RequestCompleted"
         assert completed["body"]["jobs"] == {"cancelled": 2}
+
+
+async def test_what_the_catalog_says_of_a_request_goes_on_its_trace(servers: EmbeddedServers, tmp_path: Path) -> None:
+    """Also where what made it true has none: a cancel is somebody's own request."""
+    async with catalog(servers, tmp_path) as running:
+        request = Request(name="traced")
+        await running.hear(*request.life())
+        await running.hear(request.cancel().model_copy(update={"traceparent": None}))
+
+        async def told() -> dict[str, str]:
+            rows = await running.rows(
+                "select type, traceparent from ledger where type in ('JobCancelled', 'RequestCompleted')"
+            )
+            return {row["type"]: row["traceparent"] or "" for row in rows}
+
+        async def both() -> bool:
+            return len(await told()) == 2
+
+        await eventually(both)
+        assert {name: TRACE in trace for name, trace in (await told()).items()} == {
+            "JobCancelled": True,
+            "RequestCompleted": True,
+        }
 
 
 MALFORMED = {

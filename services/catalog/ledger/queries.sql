@@ -160,18 +160,25 @@ with held as (
 )
 delete from awaiting_review a using held
 where a.asset_id = held.asset_id and a.asset_version_id = held.asset_version_id
-returning a.request_id, a.job_id, a.run, a.workspace, clock_timestamp() as dropped_at;
+returning a.request_id, a.job_id, a.run, a.workspace, clock_timestamp() as dropped_at,
+          (select l.traceparent from ledger l where l.about = a.job_id and l.type = 'ImageProcessed' limit 1) as traceparent;
 
 -- name: hold_requests(requests)
 -- Two transactions that end the last two jobs of a request meet here: the second one counts what the first one did.
 select request_id from requests where request_id = any(:requests::uuid[]) order by request_id for update;
 
 -- name: ended_jobs(requests, ended)
--- Every job of those requests whose jobs have all ended. The number asked for counts, not the number heard of.
-select r.request_id, r.workspace, j.job_id, j.run, j.rank, j.since
-from requests r join jobs j on j.request_id = r.request_id
-where r.request_id = any(:requests::uuid[])
-  and r.variants = (select count(*) from jobs k where k.request_id = r.request_id and k.rank >= :ended::int);
+-- Every job of those requests whose jobs have all ended. The number asked for counts, not the number heard of. What is
+-- said of the request goes on its own trace.
+with done as materialized (
+    select r.request_id, r.workspace,
+           (select l.traceparent from ledger l where l.about = r.request_id and l.type = 'RequestAccepted') as traceparent
+    from requests r
+    where r.request_id = any(:requests::uuid[])
+      and r.variants = (select count(*) from jobs k where k.request_id = r.request_id and k.rank >= :ended::int)
+)
+select d.request_id, d.workspace, d.traceparent, j.job_id, j.run, j.rank, j.since
+from done d join jobs j on j.request_id = d.request_id;
 
 -- name: cost_of(jobs)
 -- Null where any attempt's cost is unknown: unknown is never 0.
