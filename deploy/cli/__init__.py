@@ -26,6 +26,7 @@ VERBS = {
     "resume": "Let go what `pause` or `drain` holds back",
     "brakes": "List what is held back, by whom, since when and why",
     "retry": "Start failed jobs again, by reason, stage, backend, batch or campaign",
+    "uncertain": "List calls that may have been billed, settle what they cost",
     "audit": "List who did what to the pipeline",
     "library": "Check, publish and list brands, templates, policies, recipes and campaigns",
     "workspace": "Make workspaces and set their limits",

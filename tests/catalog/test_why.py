@@ -99,6 +99,12 @@ def test_a_failure_says_what_a_person_can_do() -> None:
     assert found.sentence == "unroutable: no route takes it; moves not by itself: add a rule"
 
 
+def test_a_call_that_may_have_been_billed_is_looked_up_before_anything_else() -> None:
+    remedy = "an operator finds out what it cost (calotype uncertain list), settles it, then runs the job again"
+    failed = now(JobStatus.FAILED, reason="backend_unavailable", detail="it may have been billed", remedy=remedy)
+    assert why(failed).command == "calotype uncertain list"
+
+
 def test_a_rejection_names_who_and_why() -> None:
     ruled = Ruled(
         decision="reject", by="ada", at=AT, undo_until=AT, state="final", code="off_palette", reason="a saffron wall"

@@ -1,10 +1,12 @@
 """A call that may have been billed: killed, frozen or stopped within, it is charged once, listed, and settled once."""
 
 import asyncio
+import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from asyncio.subprocess import PIPE, STDOUT
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -14,6 +16,7 @@ from uuid import UUID, uuid4
 
 import httpx
 import pytest
+import uvicorn
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from deploy.local.servers import EmbeddedServers
@@ -115,6 +118,36 @@ class Scene:
             return all([(await consumer.committed(place) or 0) >= end for place, end in ends.items()])
         finally:
             await consumer.stop()
+
+    @asynccontextmanager
+    async def terminal(self, service: Service) -> AsyncIterator[Callable[..., Awaitable[str]]]:
+        """`calotype uncertain …` of an operator, against the stage's own HTTP side."""
+        server = uvicorn.Server(uvicorn.Config(service.app, port=0, log_config=None, lifespan="off", ws="none"))
+        serving = asyncio.create_task(server.serve())
+
+        async def port() -> int:
+            return server.servers[0].sockets[0].getsockname()[1] if server.started else 0
+
+        environment = {
+            **os.environ,
+            "CALOTYPE_URL": f"http://127.0.0.1:{await eventually(port)}",
+            "CALOTYPE_KEY": self.operator.token,
+        }
+
+        async def says(*arguments: str, code: int = 0) -> str:
+            words = ("-m", "deploy.cli", "uncertain", *arguments)
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, *words, env=environment, stdout=PIPE, stderr=STDOUT
+            )
+            told = (await process.communicate())[0].decode()
+            assert process.returncode == code, told
+            return told
+
+        try:
+            yield says
+        finally:
+            server.should_exit = True
+            await serving
 
     def client(self, service: Service, key: identity.NewKey) -> httpx.AsyncClient:
         transport = httpx.ASGITransport(app=service.app)
@@ -258,6 +291,16 @@ async def test_a_worker_told_to_end_in_the_middle_of_a_call_says_that_nobody_kno
         (failed,) = await scene.said(JobFailed)
         assert [a.state for a in failed.attempts] == [AttemptState.UNCERTAIN]
         assert await money(inference, event.job_id) == ("uncertain", None)
+        async with scene.terminal(inference) as says:
+            listed = json.loads(await says("list", "--backend", "local", "--json"))
+            assert [each["job_id"] for each in listed["attempts"]] == [str(event.job_id)]
+            assert json.loads(await says("list", "--older", "1h", "--json"))["attempts"] == []
+            assert str(event.job_id) in await says("list", "--older", "0s")
+            assert "name attempts" in (await says("settle", "--charged", "none", code=1)).lower()
+            assert await says("settle", "--backend", "local", "--charged", "none") == "1 settled.\n"
+            again = await says("settle", listed["attempts"][0]["attempt_id"], "--charged", "0.04")
+            assert "was known before: failed, 0 EUR" in again
+        assert await money(inference, event.job_id) == ("failed", "0")
 
 
 async def test_a_busy_provider_is_asked_again_and_every_attempt_is_booked(scene: Scene) -> None:

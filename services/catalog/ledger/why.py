@@ -95,6 +95,9 @@ class Why:
         return f"{self.cause} since {self.since:%H:%M:%S} UTC" if self.since else self.cause
 
 
+# The command that inference names for a call that may have been billed: nothing else helps before it.
+UNCERTAIN = "calotype uncertain list"
+
 WAITS: dict[WaitingOn, tuple[str, str, str]] = {
     WaitingOn.WORKER: ("waits for a free worker", "the pipeline", "when a worker takes it"),
     WaitingOn.RATE: ("held by its backend's rate limit", "the backend's limit", "when the limit allows"),
@@ -197,7 +200,7 @@ def _failed(now: Situation) -> Why:
         cause=f"{now.reason}: {now.detail}" if now.detail else f"failed: {now.reason}",
         owner=f"{now.stage}",
         moves=f"not by itself: {now.remedy}" if now.remedy else None,
-        command=f"calotype trace {now.job_id}",
+        command=UNCERTAIN if UNCERTAIN in (now.remedy or "") else f"calotype trace {now.job_id}",
     )
 
 

@@ -1,0 +1,157 @@
+"""`calotype uncertain …`: what may have happened outside and nobody knows: billed calls, and publications."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from decimal import Decimal, InvalidOperation
+from itertools import islice
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from deploy.cli.client import Client, connected
+from deploy.cli.options import DATA, AsJson, DataOption, WorkspaceOption
+from deploy.cli.terminal import plain_console
+from deploy.errors import Problem
+
+app = typer.Typer(
+    help="What may have been billed or delivered, and nobody knows.", no_args_is_help=True, add_completion=False
+)
+
+PAGE = 500
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+BackendOption = Annotated[str | None, typer.Option(help="Only calls of this backend.")]
+OlderOption = Annotated[str | None, typer.Option(metavar="AGE", help="Only what began so long ago: 90s, 15m, 2h, 7d.")]
+
+
+@app.command(name="list")
+def list_(
+    backend: BackendOption = None,
+    older: OlderOption = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many calls, oldest first.")] = 100,
+    data: DataOption = DATA,
+    workspace: WorkspaceOption = None,
+    as_json: AsJson = False,  # noqa: FBT002 a flag
+) -> None:
+    """List calls that may have been billed and publications that may have arrived; nothing repeats them by itself."""
+    with connected(data, workspace=workspace) as client:
+        attempts = list(islice(_attempts(client, backend, older), limit))
+        publications = [] if backend or older else _publications(client, limit)
+    if as_json:
+        typer.echo(json.dumps({"attempts": attempts, "publications": publications}))
+        return
+    console = plain_console()
+    if not attempts and not publications:
+        console.print(Text("Nothing is uncertain.", "dim"))
+    if attempts:
+        console.print(_calls(attempts))
+        console.print(
+            Text(
+                "Ask the provider by attempt or id, then: calotype uncertain settle ATTEMPT --charged 0.04|none", "dim"
+            )
+        )
+    if publications:
+        console.print(_places(publications))
+
+
+@app.command()
+def settle(
+    attempts: Annotated[
+        list[str] | None, typer.Argument(metavar="[ATTEMPT]...", help="Which; or choose with the options.")
+    ] = None,
+    charged: Annotated[
+        str, typer.Option(metavar="AMOUNT|none", help="What the provider billed for each, in its own currency.")
+    ] = ...,  # type: ignore[assignment]  # typer's word for an option that must be given
+    backend: BackendOption = None,
+    older: OlderOption = None,
+    note: Annotated[str | None, typer.Option(help="How you know, for whoever looks later.")] = None,
+    data: DataOption = DATA,
+    workspace: WorkspaceOption = None,
+    as_json: AsJson = False,  # noqa: FBT002 a flag
+) -> None:
+    """Say what uncertain calls cost; each is booked once. Their jobs stay failed until `calotype retry`."""
+    if bool(attempts) == bool(backend or older):
+        raise Problem(
+            "Which attempts?",
+            remedy="Name attempts of `calotype uncertain list`, or choose with --backend and --older.",
+        )
+    amount = _amount(charged)
+    done: dict[str, list[Any]] = {"settled": [], "already": [], "unknown": []}
+    with connected(data, workspace=workspace) as client:
+        chosen = attempts or [found["attempt_id"] for found in _attempts(client, backend, older)]
+        for first in range(0, len(chosen), PAGE):
+            page = {"attempts": chosen[first : first + PAGE], "charged": amount, "note": note}
+            for name, found in client.post("/v1/uncertain/settle", page).items():
+                done[name] += found
+    if as_json:
+        typer.echo(json.dumps(done))
+        return
+    typer.echo(f"{len(done['settled'])} settled.")
+    for known in done["already"]:
+        cost = f"{known['cost']} {known['currency']}" if known["cost"] is not None else "an unknown cost"
+        typer.echo(f"{known['attempt_id']} was known before: {known['state']}, {cost}; that stays")
+    for unknown in done["unknown"]:
+        typer.echo(f"{unknown} is no uncertain attempt here")
+
+
+def _attempts(client: Client, backend: str | None, older: str | None) -> Iterator[Mapping[str, Any]]:
+    """Page after page."""
+    after = None
+    seconds = None if older is None else _seconds(older)
+    while True:
+        page = client.get("/v1/uncertain", backend=backend, older=seconds, after=after, limit=PAGE)
+        yield from page["attempts"]
+        after = page["next"]
+        if after is None:
+            return
+
+
+def _publications(client: Client, limit: int) -> list[Mapping[str, Any]]:
+    found: list[Mapping[str, Any]] = client.get("/v1/publications", state="uncertain", limit=min(limit, PAGE))[
+        "publications"
+    ]
+    return found
+
+
+def _calls(attempts: list[Mapping[str, Any]]) -> Table:
+    table = Table(
+        *("attempt", "began (UTC)", "backend", "job", "provider's id", "why"),
+        box=None, header_style="dim", padding=(0, 2, 0, 0),
+    )  # fmt: skip
+    for attempt in attempts:
+        table.add_row(
+            attempt["attempt_id"],
+            str(attempt["started_at"])[:19].replace("T", " "),
+            attempt["backend"],
+            attempt["job_id"],
+            attempt["provider_request_id"] or "none came",
+            attempt["reason"] or "",
+        )
+    return table
+
+
+def _places(publications: list[Mapping[str, Any]]) -> Table:
+    table = Table("publication", "target", "job", "why", "do", box=None, header_style="dim", padding=(0, 2, 0, 0))
+    for found in publications:
+        table.add_row(
+            found["publication_id"], found["target"], found["job_id"], found["detail"] or "", found["remedy"] or ""
+        )
+    return table
+
+
+def _seconds(age: str) -> int:
+    match = re.fullmatch(r"(\d{1,9})([smhd]?)", age)
+    if match is None:
+        raise Problem(f"--older does not understand {age!r}.", remedy="Write 90s, 15m, 2h or 7d.")
+    return int(match[1]) * UNITS.get(match[2], 1)
+
+
+def _amount(charged: str) -> str:
+    try:
+        if charged == "none" or Decimal(charged) > 0:
+            return charged
+    except InvalidOperation:
+        pass
+    raise Problem(f"--charged does not understand {charged!r}.", remedy="Write an amount like 0.04, or none.")
