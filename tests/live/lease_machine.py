@@ -131,7 +131,7 @@ class Machine:
             lane=LANES[piece % 2],
             priority=priority,
             delay=delay,
-            deadline=deadline and datetime.fromtimestamp(BASE + deadline, UTC),
+            deadline=None if deadline is None else datetime.fromtimestamp(BASE + deadline, UTC),
         )
         new = await leases.enqueue(self.connection, [work], holder=holder, lease=LEASE)
         held = holder is not None and not braked
