@@ -25,6 +25,7 @@ VERBS = {
     "drain": "Empty a backend, a lane, a target or a workspace before it is taken away",
     "resume": "Let go what `pause` or `drain` holds back",
     "brakes": "List what is held back, by whom, since when and why",
+    "catalog": "Compare what everybody reads with the ledger, and make it again",
     "retry": "Start failed jobs again, by reason, stage, backend, batch or campaign",
     "uncertain": "List calls that may have been billed, settle what they cost",
     "audit": "List who did what to the pipeline",

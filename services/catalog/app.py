@@ -28,6 +28,7 @@ async def build(service: Service) -> None:
         blobs=service.blobs,
         outbox=service.facts,
         producer=service.producer,
+        database_url=(settings.database_direct_url or settings.database_url).get_secret_value(),
         image_origins=image_origins(settings),
     )
     if "work" in service.roles:

@@ -6,7 +6,7 @@ from fastapi import FastAPI
 
 from services.catalog.feed import Feed
 from services.catalog.review.desk import Desk
-from services.catalog.routes import assets, deadletters, decisions, events, files, jobs, lives, retries
+from services.catalog.routes import assets, deadletters, decisions, events, files, jobs, lives, rebuilds, retries
 from services.catalog.routes.frame import Reading
 from services.catalog.web.data import CatalogPages
 from services.catalog.web.pages import pages
@@ -24,15 +24,17 @@ def wire(
     blobs: Blobs,
     outbox: Outbox,
     producer: Producer,
+    database_url: str,
     image_origins: Sequence[str] = (),
 ) -> None:
-    """`image_origins` are where files are served from, where that is not our own address."""
+    """`database_url` is for sessions past a pooler; `image_origins` are where files are served from, if not by us."""
     app.include_router(jobs.routes(reading))
     app.include_router(retries.routes(reading, desk))
     app.include_router(assets.routes(reading))
     app.include_router(files.routes(reading, blobs, secret=reading.gate.secret))
     app.include_router(decisions.routes(reading, desk))
     app.include_router(lives.routes(reading))
+    app.include_router(rebuilds.routes(reading, feed, database_url=database_url))
     app.include_router(events.routes(reading, feed))
     shown = CatalogPages(reading, desk, feed, blobs)
     app.include_router(pages(shown, who=shown.viewer, image_origins=image_origins))

@@ -86,6 +86,11 @@ class Writing:
         written = await self._rows(queries.write_facts, batch.facts)
         if written == f"INSERT 0 {len(batch.facts)}":  # else some were heard before: then none of them is counted
             self.pace.update((row[2], row[4].replace(second=0, microsecond=0), row[3]) for row in batch.facts)
+        self.retried |= batch.retried
+        return await self.project(batch)
+
+    async def project(self, batch: Batch) -> Mapping[str, asyncpg.Record]:
+        """What the facts add up to, written into the tables that people read; the ledger is not touched."""
         await self._rows(queries.write_requests, batch.requests)
         changed = await self._fold(batch) if batch.standings else {}
         await self._rows(queries.note_progress, list(batch.progress.values()))
@@ -93,7 +98,6 @@ class Writing:
         await self._rows(queries.write_attempts, list(batch.attempts.values()))
         await self._rows(queries.write_files, batch.files)
         await self._rows(queries.write_publications, list(batch.publications.values()))
-        self.retried |= batch.retried
         return changed
 
     async def _rows(self, query: Any, rows: Sequence[Row]) -> str | None:
@@ -121,6 +125,16 @@ class Writing:
 
     async def _arrive(self, batch: Batch, changed: Mapping[str, asyncpg.Record]) -> list[Event]:
         await queries.share_cancels(self.connection)
+        waits = await self.project_assets(batch)
+        waiting = [fact for fact in batch.assets if fact.body["asset_version_id"] in waits]
+        self.news += [_waits(fact.body) for fact in waiting]
+        told: list[Event] = [review_needed(fact) for fact in waiting]
+        if len(waits) < len(batch.assets):
+            told += await self._drop(batch.assets, changed)
+        return told
+
+    async def project_assets(self, batch: Batch) -> set[str]:
+        """Writes the assets; says which versions have just arrived and wait for a person."""
         rows = [
             (
                 (body := fact.body)["asset_id"],
@@ -134,14 +148,10 @@ class Writing:
             )
             for fact in batch.assets
         ]
+        if not rows:
+            return set()
         found = queries.write_assets(self.connection, **arrays(queries.write_assets, rows))
-        waits = {str(row["asset_version_id"]) async for row in found}
-        waiting = [fact for fact in batch.assets if fact.body["asset_version_id"] in waits]
-        self.news += [_waits(fact.body) for fact in waiting]
-        told: list[Event] = [review_needed(fact) for fact in waiting]
-        if len(waits) < len(batch.assets):
-            told += await self._drop(batch.assets, changed)
-        return told
+        return {str(row["asset_version_id"]) async for row in found}
 
     async def _drop(self, assets: Sequence[Fact], changed: Mapping[str, asyncpg.Record]) -> list[Event]:
         """Of assets that have just arrived, those whose job somebody had cancelled."""
