@@ -10,6 +10,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from uuid import UUID
 
 import aiosql
 import asyncpg
@@ -20,7 +21,7 @@ from shared.errors import Unavailable
 from shared.events import MAX_EVENT_BYTES, Event
 from shared.kafka import Producer, Record, headers_text, record_of, stored_record
 from shared.newest import keep_newest, send_newer
-from shared.postgres import KEEPALIVES, Connection, Pool, transaction, unavailable_when_away
+from shared.postgres import KEEPALIVES, Connection, Pool, transaction, unavailable_when_away, workspace_transaction
 from shared.retry import Backoff
 
 log = structlog.get_logger()
@@ -249,3 +250,17 @@ async def _zip(
     async for row in rows:
         yield row, records[place]
         place += 1
+
+
+@contextlib.asynccontextmanager
+async def caller_transaction(outbox: Outbox, pool: Pool, *, stage: str, workspace: UUID) -> AsyncIterator[Transaction]:
+    """As `Outbox.transaction`, for one caller: rows of other workspaces do not exist in it."""
+    async with workspace_transaction(pool, stage=stage, workspace=workspace) as connection:
+        running = Transaction(connection)
+        yield running
+        rows = await outbox.add(connection, running.events)
+        crash_point("commit.before")
+    crash_point("commit.after")
+    outbox.hand_over(rows)
+    for call in running.after:
+        call()

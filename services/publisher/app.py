@@ -4,7 +4,7 @@ from uuid import UUID
 
 import httpx
 
-from services.publisher import handler, http
+from services.publisher import handler, http, settling
 from services.publisher.domain import Pace
 from services.publisher.outages import Claims
 from services.publisher.settings import PublisherSettings
@@ -49,5 +49,6 @@ async def build(service: Service) -> None:
     handler.wire(service.bus, worker=worker)
     wire_current(service.bus, stage="publisher")
     http.wire(service.app, pool=service.database, gate=service.gate)
+    settling.wire(service.app, pool=service.database, gate=service.gate, outbox=service.facts)
     if "work" in service.roles:
         service.add(worker)

@@ -26,7 +26,9 @@ TRANSITIONS: dict[PublicationState, frozenset[PublicationState]] = {
     PublicationState.PENDING: frozenset(
         {PublicationState.DELIVERED, PublicationState.FAILED, PublicationState.UNCERTAIN}
     ),
-    PublicationState.UNCERTAIN: frozenset({PublicationState.PENDING}),
+    PublicationState.UNCERTAIN: frozenset(
+        {PublicationState.PENDING, PublicationState.DELIVERED, PublicationState.FAILED}  # again, or a person's word
+    ),
     PublicationState.FAILED: frozenset({PublicationState.PENDING}),
     PublicationState.DELIVERED: frozenset({PublicationState.SUPERSEDED, PublicationState.WITHDRAWN}),
     PublicationState.SUPERSEDED: frozenset({PublicationState.WITHDRAWN}),
@@ -58,12 +60,14 @@ class Delivery:
     asset: AssetApproved
     tried_at: datetime
     run: int = 1
+    stated: bool = False
     traceparent: str | None = None
 
     @property
     def cause(self) -> UUID | str:
-        """The approval; for a fresh start by a person the approval and which start, for its end is another fact."""
-        return self.asset.event_id if self.run == 1 else f"{self.asset.event_id}/{self.run}"
+        """The approval; with a person's fresh start, or their word on how it ended: what follows is another fact."""
+        start = self.asset.event_id if self.run == 1 else f"{self.asset.event_id}/{self.run}"
+        return f"{start}/stated" if self.stated else start
 
     def at(self, moment: datetime) -> Self:
         """A try of it that begins now."""

@@ -1,4 +1,4 @@
-"""What was published where, what waits, and a fresh start for what failed."""
+"""What was published where, and what waits for what."""
 
 import base64
 import binascii
@@ -12,11 +12,9 @@ import structlog
 from fastapi import Depends, FastAPI, Query
 from pydantic import BaseModel, ConfigDict
 
-from services.publisher.domain import RETRIABLE
-from services.publisher.handler import KIND, payload_of, queries
-from shared.audit import acted
+from services.publisher.handler import queries
 from shared.errors import Rejected
-from shared.events import AssetApproved, Confidentiality, PublicationState, Receipt
+from shared.events import Confidentiality, PublicationState, Receipt, Verified
 from shared.http import Gate, HttpProblem
 from shared.identity import Caller, May
 from shared.library.documents import TargetDocument
@@ -44,6 +42,7 @@ class Publication(BaseModel):
     detail: str | None
     remedy: str | None
     location: str | None
+    verified: Verified | None
     receipts: list[Receipt]
     created_at: datetime
     settled_at: datetime | None
@@ -56,6 +55,14 @@ class Publications(BaseModel):
     next: str | None
 
 
+class Away(BaseModel):
+    """It took nothing lately: `next_try_at` one publication goes there, and with it all, if it is taken."""
+
+    since: datetime
+    cause: str
+    next_try_at: datetime
+
+
 class Target(BaseModel):
     name: str
     version: int
@@ -65,6 +72,7 @@ class Target(BaseModel):
     ceiling: Confidentiality
     demo: bool
     settings: dict[str, Any]
+    away: Away | None
     known_since: datetime
     changed_at: datetime
     publications: dict[str, int]
@@ -101,7 +109,7 @@ def wire(app: FastAPI, *, pool: Pool, gate: Gate) -> None:
             )
         before = read_cursor(filters.cursor) if filters.cursor else None
         async with workspace_transaction(pool, stage="publisher", workspace=caller.workspace) as connection:
-            found = queries.list_publications(
+            listed = queries.list_publications(
                 connection,
                 state=filters.state,
                 target=filters.target,
@@ -113,7 +121,7 @@ def wire(app: FastAPI, *, pool: Pool, gate: Gate) -> None:
                 before_id=before and before[1],
                 many=filters.limit + 1,
             )
-            rows = [row async for row in found]
+            rows = [row async for row in listed]
         page = [_publication(row) for row in rows[: filters.limit]]
         more = len(rows) > filters.limit
         return Publications(publications=page, next=write_cursor(page[-1]) if more else None)
@@ -122,47 +130,7 @@ def wire(app: FastAPI, *, pool: Pool, gate: Gate) -> None:
     async def show_publication(publication_id: UUID, caller: Annotated[Caller, reader]) -> Publication:
         async with workspace_transaction(pool, stage="publisher", workspace=caller.workspace) as connection:
             row = await queries.show_publication(connection, id=publication_id)
-        return _found(row)
-
-    @app.post("/v1/publications/{publication_id}/retry", status_code=202)
-    async def retry_publication(
-        publication_id: UUID, caller: Annotated[Caller, Depends(gate.needs(May.OPERATE))]
-    ) -> Publication:
-        """A fresh start of one that failed or is uncertain; it is looked up before it is sent again."""
-        async with workspace_transaction(pool, stage="publisher", workspace=caller.workspace) as connection:
-            started = await queries.restart(connection, id=publication_id, states=list(RETRIABLE))
-            if started is not None:
-                await queries.work_again(
-                    connection,
-                    id=publication_id,
-                    kind=KIND,
-                    subject=started["target"],
-                    workspace=started["workspace"],
-                    request=started["request_id"],
-                    job=started["job_id"],
-                    run=started["run"],
-                    traceparent=started["traceparent"],
-                    payload=payload_of(AssetApproved.model_validate_json(started["event"]), target=started["target"]),
-                )
-                await acted(
-                    connection,
-                    by=caller.principal,
-                    workspace=caller.workspace,
-                    action="publication.retry",
-                    subject=str(publication_id),
-                    detail={"target": started["target"], "run": started["run"]},
-                )
-            row = await queries.show_publication(connection, id=publication_id)
-        publication = _found(row)
-        if started is None:
-            raise HttpProblem(
-                "conflict",
-                f"this publication is {publication.state}",
-                where="publication_id",
-                remedy=f"only these can be retried: {', '.join(sorted(RETRIABLE))}",
-            )
-        log.info("publication.retried", publication=str(publication_id), by=caller.principal, run=publication.run)
-        return publication
+        return found(row)
 
     @app.get("/v1/targets")
     async def list_targets(caller: Annotated[Caller, reader]) -> Targets:
@@ -186,7 +154,7 @@ def read_cursor(cursor: str) -> tuple[datetime, UUID]:
         ) from error
 
 
-def _found(row: Mapping[str, Any] | None) -> Publication:
+def found(row: Mapping[str, Any] | None) -> Publication:
     if row is None:
         raise HttpProblem("not_found", "this workspace has no such publication", where="publication_id")
     return _publication(row)
@@ -195,8 +163,11 @@ def _found(row: Mapping[str, Any] | None) -> Publication:
 def _publication(row: Mapping[str, Any]) -> Publication:
     pending = row["state"] == PublicationState.PENDING
     running = bool(row["running"]) and pending
+    told = {name: row[name] for name in _COLUMNS}
+    if pending and not running and row["away"] is not None:  # it need not have been tried itself
+        told |= {"code": "waiting", "detail": row["away"], "remedy": "nothing to do: it is tried again"}
     return Publication(
-        **{name: row[name] for name in _COLUMNS},
+        **told,
         running=running,
         attempts=row["attempts"] or 0,
         next_attempt_at=row["ready_at"] if pending and not running else None,
@@ -218,6 +189,7 @@ def _target(row: Mapping[str, Any]) -> Target:
         ceiling=document.ceiling,
         demo=document.demo,
         settings=document.settings,
+        away=row["probe_at"] and Away(since=row["away_since"], cause=row["away_cause"], next_try_at=row["probe_at"]),
         known_since=row["since"],
         changed_at=row["changed_at"],
         publications=orjson.loads(row["counts"]),

@@ -84,8 +84,11 @@ select clock_timestamp();
 
 -- name: list_publications(state, target, request, job, asset, version, before_at, before_id, many)
 -- Newest first; the cursor is the last row's time and id, so rows that arrive meanwhile move nothing.
-select p.*, w.holder is not null as running, w.epoch as attempts, w.ready_at as ready_at
-from publications p left join work w on w.work_id = p.publication_id
+select p.*, w.holder is not null as running, w.epoch as attempts, greatest(w.ready_at, o.probe_at) as ready_at,
+       o.cause as away
+from publications p
+left join work w on w.work_id = p.publication_id
+left join outages o on o.workspace = p.workspace and o.target = p.target and o.probe_at is not null
 where (:state::text is null or p.state = :state)
   and (:target::text is null or p.target = :target)
   and (:request::uuid is null or p.request_id = :request)
@@ -97,8 +100,11 @@ order by p.created_at desc, p.publication_id desc
 limit :many;
 
 -- name: show_publication(id)^
-select p.*, w.holder is not null as running, w.epoch as attempts, w.ready_at as ready_at
-from publications p left join work w on w.work_id = p.publication_id
+select p.*, w.holder is not null as running, w.epoch as attempts, greatest(w.ready_at, o.probe_at) as ready_at,
+       o.cause as away
+from publications p
+left join work w on w.work_id = p.publication_id
+left join outages o on o.workspace = p.workspace and o.target = p.target and o.probe_at is not null
 where p.publication_id = :id;
 
 -- name: restart(id, states)^
@@ -107,6 +113,14 @@ update publications p set state = 'pending', run = p.run + 1, code = null, detai
 from assets a
 where p.publication_id = :id and p.state = any(:states::text[]) and a.asset_version_id = p.asset_version_id
 returning p.run, p.target, p.workspace, p.request_id, p.job_id, a.event, a.traceparent;
+
+-- name: state(id, state, code, detail, remedy, location, verified)^
+-- What a person found out of one of which nobody knew.
+update publications p set state = :state, code = :code, detail = :detail, remedy = :remedy, location = :location,
+                          verified = :verified, settled_at = clock_timestamp()
+from assets a
+where p.publication_id = :id and p.state = 'uncertain' and a.asset_version_id = p.asset_version_id
+returning p.run, p.target, p.settled_at, a.event, a.traceparent;
 
 -- name: work_again(id, kind, subject, workspace, request, job, run, traceparent, payload)!
 -- One that was refused at once never had a row; the row of another is taken up again.
@@ -120,8 +134,9 @@ where w.ready_at is null;
 -- name: list_targets()
 -- Each target with what became of its publications.
 select t.name, t.version, t.state, t.document, t.since, t.changed_at,
-       coalesce(c.counts, '{}') as counts
+       coalesce(c.counts, '{}') as counts, o.since as away_since, o.cause as away_cause, o.probe_at
 from targets t
+left join outages o on o.workspace = t.workspace and o.target = t.name and o.probe_at is not null
 left join lateral (
     select jsonb_object_agg(state, number)::text as counts
     from (select p.state, count(*) as number from publications p

@@ -93,10 +93,11 @@ class PublicationState(OpenEnum):
 
 
 class Verified(OpenEnum):
-    """How it is known that a publication was delivered: the files were read back equal, or the target said so."""
+    """How it is known that a publication was delivered: files read back equal, the target's word, or a person's."""
 
     READ_BACK = "read_back"
     ACKNOWLEDGED = "acknowledged"
+    STATED = "stated"
     UNKNOWN = "unknown"
 
 

@@ -2,10 +2,12 @@
 
 import asyncio
 import os
+import re
 import signal
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 from aiokafka import AIOKafkaConsumer
@@ -23,6 +25,7 @@ from shared.topics import ASSETS_PUBLISHED
 from tests.live.dying_publisher import STEPS
 from tests.live.publishing import blobs_at, hold, new_database, read_ended, settings_at, target_changed, until
 from tests.publisher.builders import FILES, approved, delivery, target_document
+from tests.servers.receiver import PUBLISHER_ENVIRONMENT, Receiver, receiving
 
 
 async def test_killed_between_any_two_steps_it_delivers_once(servers: EmbeddedServers, tmp_path: Path) -> None:
@@ -56,7 +59,75 @@ async def test_killed_between_any_two_steps_it_delivers_once(servers: EmbeddedSe
     await pool.close()
 
 
+# Points of shared/crash.py that a worker comes to between a publication's intent and its fact, in their order.
+POINTS = (
+    "claim.after",
+    "call.before",
+    "call.after",
+    "settle.before",
+    "commit.before",
+    "commit.after",
+    "settle.after",
+    "outbox.before_send",
+    "outbox.after_send",
+    "outbox.after_delete",
+)
+IN_FLIGHT = ("hang", "hang_taken")  # killed while it waits for an answer: nothing was taken, or all
+
+
+async def test_killed_at_any_point_it_tells_a_webhook_once(servers: EmbeddedServers, tmp_path: Path) -> None:
+    url = await new_database(servers)
+    settings = settings_at(servers, url, tmp_path)
+    await create_topics(settings)
+    pool = await open_pool(url, stage="publisher")
+    outbox = Outbox(pool, Producer(settings))
+    front = Worker(stage="publisher", outbox=outbox, pool=pool, kinds=[], exhausted=exhausted)
+    with receiving(tmp_path) as receiver:
+        hook = {"url": f"{receiver.url}/hooks/site", "secrets": ["hook_new", "hook_old"]}
+        async with outbox.transaction() as transaction:
+            known = target_changed(target_document(type="webhook", settings=hook))
+            await apply_targets(transaction, [known], worker=front)
+
+        for place in (*POINTS, *IN_FLIGHT):
+            receiver.script(weights={place if place in IN_FLIGHT else "ok": 1})
+            asked_before = partial(was_asked, receiver, before=len(receiver.lines()))
+            async with outbox.transaction() as transaction:
+                await apply_approvals(transaction, [approved(name_of(place))], worker=front)
+            crash = {"CALOTYPE_CRASH": f"publisher.{place}"} if place in POINTS else {}
+            dying = await run(settings, url, "services.publisher", "--roles", "work", **PUBLISHER_ENVIRONMENT, **crash)
+            if place in IN_FLIGHT:
+                await until(asked_before, seconds=60)
+                dying.kill()
+            assert await asyncio.wait_for(dying.wait(), 60) == -signal.SIGKILL, place
+
+        receiver.script(weights={"ok": 1})
+        last = await run(settings, url, "services.publisher", "--roles", "work", **PUBLISHER_ENVIRONMENT)
+        await until(lambda: nothing_left(pool), seconds=60)
+        last.terminate()
+        assert await last.wait() == 0
+
+        wanted = {delivery(name_of(place)).publication_id for place in (*POINTS, *IN_FLIGHT)}
+        assert receiver.effects() == {str(publication): 1 for publication in wanted}
+        assert len(receiver.lines()) > len(wanted)  # some of them were told twice, and it made no difference
+    rows = await pool.fetch("select publication_id, state from publications")
+    assert {row["publication_id"]: row["state"] for row in rows} == dict.fromkeys(wanted, "delivered")
+    assert await published_ids(servers, settings) == dict.fromkeys(wanted, 1)
+    await pool.close()
+
+
+def name_of(place: str) -> str:
+    return re.sub(r"[._]", "-", place)
+
+
+async def was_asked(receiver: Receiver, *, before: int) -> bool:
+    return len(receiver.lines()) > before
+
+
 async def start(step: str, settings: PublisherSettings, url: str) -> Process:
+    return await run(settings, url, "tests.live.dying_publisher", step)
+
+
+async def run(settings: PublisherSettings, url: str, program: str, *arguments: str, **more: str) -> Process:
     environment = {
         "DATABASE_URL": url,
         "CALOTYPE_KAFKA_BOOTSTRAP": settings.kafka_bootstrap,
@@ -64,9 +135,10 @@ async def start(step: str, settings: PublisherSettings, url: str) -> Process:
         "CALOTYPE_BLOBS_URL": settings.blobs_url,
         "CALOTYPE_PUBLISH_FOLDER": str(settings.publish_folder),
         "CALOTYPE_LEASE_SECONDS": "2",
+        "CALOTYPE_PUBLISH_RETRY_SECONDS": "0.1",
     }
     return await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.live.dying_publisher", step, stdin=PIPE, env=os.environ | environment
+        sys.executable, "-m", program, *arguments, stdin=PIPE, env=os.environ | environment | more
     )
 
 

@@ -35,7 +35,7 @@ from typing import Any
 OLD_SECRET = "whsec_" + base64.b64encode(b"the receiver's old secret, 32 b.").decode()
 NEW_SECRET = "whsec_" + base64.b64encode(b"the receiver's new secret, 32 b.").decode()
 SECRETS = (OLD_SECRET, NEW_SECRET)
-# What a publisher needs to sign for it and to reach it; a document names `hook_new` and, while keys are rotated, `hook_old`.
+# What a publisher needs to sign for it and to reach it; a document names `hook_new`, and `hook_old` during a rotation.
 PUBLISHER_ENVIRONMENT = {
     "CALOTYPE_TARGET_SECRETS__HOOK_NEW": NEW_SECRET,
     "CALOTYPE_TARGET_SECRETS__HOOK_OLD": OLD_SECRET,
@@ -57,6 +57,7 @@ CHOICES: Mapping[str, tuple[int | None, bool]] = {
     "410": (410, False),
     "400": (400, False),
     "hang": (None, False),
+    "hang_taken": (None, True),  # taken, and then no answer for ever
     "reset": (None, False),
     "redirect": (302, False),
     "endless": (200, True),  # an answer whose body never ends
@@ -225,7 +226,7 @@ class Handler(BaseHTTPRequestHandler):
         if choice == "slow":
             time.sleep(self.receiver.setting(target, "slow_seconds"))
         self.receiver.write(target, webhook_id, body, taken=taken, answered=status)
-        if choice == "hang":
+        if choice.startswith("hang"):
             self._wait_for_the_end()
         if status is None:
             self._hang_up()
