@@ -28,6 +28,7 @@ from tests.faults.link import Link
 from tests.faults.members import Member, eventually
 from tests.faults.scale import Scale
 from tests.faults.store_link import StoreLink
+from tests.servers.provider import inference_environment
 from tests.servers.receiver import NEW_SECRET, OLD_SECRET, PUBLISHER_ENVIRONMENT
 from tests.servers.s3proxy import S3Proxy
 
@@ -212,6 +213,7 @@ class World:
             "CALOTYPE_PUBLISH_RETRY_SECONDS": str(self.scale.seconds(1)),
             "CALOTYPE_PUBLISH_RETRY_CEILING_SECONDS": str(self.scale.seconds(300)),
             **PUBLISHER_ENVIRONMENT,
+            **inference_environment(f"{self.scripted_urls['provider']}/v1", key=SECRETS_CANARY),
             "CALOTYPE_TRACE_SAMPLE": "0.02",
             "CALOTYPE_LEASE_SECONDS": str(self.scale.lease),
             "CALOTYPE_SESSION_SECONDS": str(self.scale.session),

@@ -73,6 +73,17 @@ async def test_a_picture_is_kept_as_it_came_with_the_provider_s_id(
     assert [call["attempt_id"] for call in server.calls()] == [str(UUID(int=2))]
 
 
+async def test_a_database_that_hangs_costs_an_answer_nothing(
+    server: Server, backend: OpenAIBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.inference.backends.openai.KEEP_SECONDS", 0.01)
+
+    async def hang(_: str) -> None:
+        await asyncio.Event().wait()
+
+    assert (await generate(backend, replace(work(timeout_seconds=5), keep_id=hang))).provider_request_id
+
+
 async def test_only_what_the_server_takes_is_sent_and_the_manifest_says_what_is_missing(
     server: Server, backend: OpenAIBackend
 ) -> None:

@@ -1,8 +1,8 @@
 """A scripted image provider: OpenAI-compatible over real HTTP, with a ledger of every call and charge of its own.
 
 `python -m tests.servers.provider --port 0 --ledgers DIR --seed N [--weights JSON] [--takes-seed]` listens on loopback
-and prints its base URL (`http://127.0.0.1:PORT/v1`). Inference uses it with `CALOTYPE_PROVIDERS='{"acme": {"url": BASE,
-"key": "sk-…"}}'` and, in the routing table, a backend of kind `openai` with `"call": {"provider": "acme"}`.
+and prints its base URL (`http://127.0.0.1:PORT/v1`). Inference calls it with `inference_environment` and a backend
+of kind `openai` with `"call": {"provider": "acme"}` in the routing table.
 
 `POST /v1/images/generations` obeys the script, which `GET /script` shows and `PUT /script` changes, field by field:
 - `weights`: choice → weight. What the n-th call gets follows from the seed and n alone; n goes on after a restart.
@@ -67,6 +67,7 @@ REFUSALS: Mapping[str, tuple[int, str, str | None, str]] = {
     "403": (403, "invalid_request_error", "unsupported_country_region_territory", "Country not supported."),
 }
 CHOICES = (*CHARGED, *REFUSALS, "hang", "reset")
+NAME = "acme"
 Headers = Mapping[str, str] | None
 KNOWN_FIELDS = {"model", "prompt", "n", "size", "quality", "user", "background", "output_format", "moderation"}
 
@@ -322,6 +323,11 @@ ODD: Mapping[str, Callable[[_Handler], None]] = {
     "charge_then_reset": _Handler._reset,
     "charge_then_502": _Handler._gateway,
 }
+
+
+def inference_environment(url: str, *, key: str = "sk-test") -> dict[str, str]:
+    """What makes an inference service call this provider; `url` is its base, ending in /v1."""
+    return {"CALOTYPE_PROVIDERS": json.dumps({NAME: {"url": url, "key": key}})}
 
 
 def png(width: int, height: int, *, seed: str) -> bytes:

@@ -40,6 +40,7 @@ from shared.retry import Backoff
 log = structlog.get_logger()
 
 CONNECT_SECONDS = 10.0
+KEEP_SECONDS = 2.0  # how long an answer that is here waits until the provider's id is written
 MAX_PICTURE = 64 * 2**20
 MAX_ANSWER = MAX_PICTURE * 4 // 3 + 2**20  # the same in base64, and words around it
 MAX_REFUSAL = 64 * 2**10
@@ -125,6 +126,7 @@ class Exchange:
     sent: bool = False
     accepted: bool = False
     provider_request_id: str | None = None
+    _keeping: asyncio.Task[None] | None = None
 
     async def run(self, asked: Mapping[str, Any]) -> tuple[bytes, dict[str, Any]]:
         """The picture, and what was said beside it. Raises BackendFailure."""
@@ -139,6 +141,10 @@ class Exchange:
         except asyncio.CancelledError:
             # Only the end of the process cancels; what is known now is settled, or nobody would know it.
             raise self._broken_off("this process was told to end before the answer came") from None
+        finally:
+            if self._keeping is not None:
+                await asyncio.wait({self._keeping}, timeout=KEEP_SECONDS)
+                self._keeping.cancel()
 
     async def _post(self, asked: Mapping[str, Any]) -> tuple[bytes, dict[str, Any]]:
         request = self.http.stream(
@@ -149,7 +155,7 @@ class Exchange:
             extensions={"trace": self._notice},
         )
         async with request as response:
-            await self._keep_id(response)
+            self._keep_id(response)
             if not response.is_success:
                 raise refusal(response, await _read(response, MAX_REFUSAL), self.call, self.provider_request_id)
             self.accepted = True
@@ -184,12 +190,12 @@ class Exchange:
                         raise self._spoiled(f"its picture's address answers {response.status_code}")
             await backoff.wait()
 
-    async def _keep_id(self, response: httpx.Response) -> None:
+    def _keep_id(self, response: httpx.Response) -> None:
+        """Beside the reading: a database that is away must not use up the call's time."""
         found = response.headers.get("x-request-id", "")[:200]
         if found and found.isprintable():
             self.provider_request_id = found
-            with suppress(Unavailable):  # it is a help, and stands in the settlement once more
-                await self.work.keep_id(found)
+            self._keeping = asyncio.create_task(_keep(self.work, found))
 
     async def _notice(self, event: str, _: Any) -> None:
         if event.endswith("send_request_headers.started"):
@@ -301,6 +307,11 @@ def _generated(
         manifest=manifest,
         provider_request_id=provider_request_id,
     )
+
+
+async def _keep(work: Generation, provider_request_id: str) -> None:
+    with suppress(Unavailable):  # the settlement says it once more
+        await work.keep_id(provider_request_id)
 
 
 async def _read(response: httpx.Response, limit: int) -> bytes:

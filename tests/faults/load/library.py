@@ -2,11 +2,14 @@
 
 from typing import Any
 
+from tests.servers.provider import NAME as PROVIDER
+
 CAMPAIGN = "tide"
 ASSET_TYPES = ("tile", "card")
 CHANNEL = "web"
 PROOF, CLOUD = "proof", "cloud"
 FOLDER, HOOK = "shelf", "hook"
+CALL_SECONDS = 6  # a provider that hangs must not hold a run up
 # Each variable alone is let in, and the prompt that is made of them is not.
 REFUSED, BEGUN, ENDED = "contraband", "contra", "band"
 
@@ -77,6 +80,6 @@ def _routes(provider: str | None) -> dict[str, Any]:
     ]
     if provider is not None:
         cloud = {"name": CLOUD, "kind": "openai", "visibility": "cloud", "model": "gpt-image-1", "price": "0.04"}
-        backends.append(cloud | {"url": f"{provider}/v1", "concurrency": 4})
+        backends.append(cloud | {"call": {"provider": PROVIDER, "timeout_seconds": CALL_SECONDS}})
         rules.insert(1, {"id": "urgent", "priority": ["high"], "lane": "standard", "backends": [CLOUD]})
     return {"backends": backends, "rules": rules}
