@@ -165,6 +165,7 @@ class Run:
 
     async def _replayed(self) -> None:
         """Every group reads every topic again, and nothing may change."""
+        await self._examined("--keep", str(self._before))
         members = list(self.world.members.values())
         await asyncio.gather(*(member.rest() for member in members))
         again = sum([await replayed(self.world, stage) for stage in STAGES])
@@ -175,7 +176,25 @@ class Run:
         await self._drained()
 
     async def _oracle(self) -> dict[str, Any]:
-        return {"violations": []}
+        """What became of every promise, and of every row since the topics were read again."""
+        before = ["--same-as", str(self._before)] if self._before.exists() else []
+        said = await self._examined("--json", *before)
+        if not said:
+            return {"violations": ["the oracle said nothing; see its log"]}
+        told: dict[str, Any] = json.loads(said)
+        return told | {"violations": told["lines"]}
+
+    @property
+    def _before(self) -> Path:
+        return self.asked.out / "rows.json"
+
+    async def _examined(self, *arguments: str) -> bytes:
+        """The oracle is a program of its own, that imports nothing of ours."""
+        command = [sys.executable, "-m", "tests.faults.oracle", str(self.world.world_file), *arguments]
+        with (self.asked.out / "oracle.log").open("ab") as log:  # not among the logs that it searches
+            oracle = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, stderr=log)
+            said, _ = await oracle.communicate()
+        return said
 
     # -- figures
 

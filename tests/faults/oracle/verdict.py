@@ -9,6 +9,7 @@ from tests.faults.oracle.evidence import Evidence, Violation
 from tests.faults.oracle.invariants import ALL
 
 EXAMPLES = 5
+LINES = 1000
 
 
 def judge(evidence: Evidence) -> list[Violation]:
@@ -33,6 +34,7 @@ def summary(evidence: Evidence, violations: Sequence[Violation]) -> dict[str, An
         "uncertain": uncertain(evidence),
         "by_invariant": dict(sorted(by_invariant.items())),
         "examples": dict(examples),
+        "lines": [f"{one.invariant} {one.kind}: {one.subject}: {one.what}" for one in violations[:LINES]],
     }
 
 

@@ -1,0 +1,216 @@
+"""A small world in which every promise was kept, written by hand, for tests to break one at a time."""
+
+import hashlib
+import json
+from decimal import Decimal
+from typing import Any
+
+from tests.faults.oracle import ids
+from tests.faults.oracle.evidence import Event, Evidence, Kept, Letter, Reached, Set
+from tests.faults.oracle.reading import document_key
+
+WORKSPACE = "0f8fad5b-d9cb-469f-a165-70867728950e"
+DAY = "2026-11-22"
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+TRACEPARENT = f"00-{TRACE}-00f067aa0ba902b7-01"
+REQUEST = ids.request_over_http(WORKSPACE, "load", "key")
+ASKED_ON_KAFKA = ids.request_over_kafka(WORKSPACE, "/shop", "wrong")
+APPROVED, UNCERTAIN, CANCELLED = (ids.job(REQUEST, variant) for variant in (1, 2, 3))
+FOLDER, HOOK = "shelf", "hook"
+LETTER = "p.jobs-ended.v1/0/7"
+
+
+def sha(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def file(job: str, name: str) -> dict[str, Any]:
+    key = f"ws/{WORKSPACE}/{ids.asset(job, 1)}/{sha(name + job)}.png"
+    return {"name": name, "bytes": len(name), "sha256": sha(name + job), "key": key}
+
+
+def version_of(job: str) -> str:
+    return ids.asset_version(ids.asset(job, 1), file(job, "original")["sha256"], [file(job, "web")["sha256"]])
+
+
+class Made:
+    """Says facts and keeps what must stand beside them."""
+
+    def __init__(self) -> None:
+        self.evidence = Evidence(prefix="p.", lease_seconds=5)
+        self.at = 100.0
+
+    def say(self, kind: str, subject: str, cause: str, *, job: str | None = None, **body: Any) -> Event:
+        event = Event(
+            id=ids.event(kind, subject, cause),
+            type=kind,
+            workspace=WORKSPACE,
+            cause=cause,
+            subject=subject,
+            digest=sha(kind + subject + cause),
+            request=REQUEST,
+            job=job,
+            trace=TRACE,
+            body=body,
+        )
+        self.evidence.events[event.id] = event
+        self.at += 1
+        kept = Kept(
+            id=event.id, type=kind, about=job or REQUEST, workspace=WORKSPACE, digest=event.digest, at=self.at,
+            trace=TRACE,
+        )  # fmt: skip
+        self.evidence.kept.append(kept)
+        return event
+
+    def rows(self, table: str, *rows: dict[str, Any]) -> None:
+        self.evidence.tables.setdefault(table, []).extend(rows)
+
+
+def clean() -> Evidence:
+    """One request of three jobs: published twice, uncertain, cancelled; and a wrong ask that was answered."""
+    made = Made()
+    evidence = made.evidence
+    made.rows("intake.workspaces", {"workspace": WORKSPACE, "name": "load"})
+    accepted = made.say("RequestAccepted", REQUEST, REQUEST, variants=3, template={"digest": sha("t")}, recipes={})
+    for job, variant in ((APPROVED, 1), (UNCERTAIN, 2), (CANCELLED, 3)):
+        prompt = made.say("PromptAssembled", job, accepted.id, job=job, brief={"variant": variant})
+        if job == UNCERTAIN:
+            made.say("JobFailed", job, prompt.id, job=job, attempts=[_attempt(job, cost=None, state="uncertain")])
+        else:
+            _processed(made, job, prompt)
+    _publish(made)
+    cancel = made.say("CancelRequested", REQUEST, CANCELLED, job=CANCELLED)
+    made.say("JobCancelled", CANCELLED, cancel.id, job=CANCELLED, attempts=[])
+    ends = sorted(f"{job},1,{status}" for job, status in _statuses().items())
+    made.say("RequestCompleted", REQUEST, sha("\x1f".join(ends)), jobs={})
+    _tables(made)
+    _money(made)
+    _rest(evidence)
+    return evidence
+
+
+def _statuses() -> dict[str, str]:
+    return {APPROVED: "approved", UNCERTAIN: "failed", CANCELLED: "cancelled"}
+
+
+def _attempt(job: str, *, cost: str | None = "0.04", state: str = "succeeded") -> dict[str, Any]:
+    attempt = {"attempt_id": ids.attempt(job, 1, 1), "number": 1, "state": state, "currency": "USD"}
+    return attempt | {"cost": cost and Decimal(cost)}
+
+
+def _processed(made: Made, job: str, prompt: Event) -> None:
+    original, web, manifest = (file(job, name) for name in ("original", "web", "manifest"))
+    generated = made.say(
+        "ImageGenerated", job, prompt.id, job=job, asset_id=ids.asset(job, 1), original=original, manifest=manifest,
+        attempts=[_attempt(job)],
+    )  # fmt: skip
+    made.say(
+        "ImageProcessed", job, generated.id, job=job, asset_id=ids.asset(job, 1), asset_version_id=version_of(job),
+        original=original, files=[web], proxies=[], derivatives_manifest=None,
+    )  # fmt: skip
+    for one in (original, web, manifest):
+        made.evidence.blobs[one["key"]] = one["bytes"], one["sha256"]
+    made.rows(
+        "catalog.assets",
+        {"asset_id": ids.asset(job, 1), "asset_version_id": version_of(job), "workspace": WORKSPACE, "job_id": job},
+    )
+
+
+def _publish(made: Made) -> None:
+    version = version_of(APPROVED)
+    decision = ids.derive("decision", version, 0)
+    files = [file(APPROVED, name) for name in ("original", "web")]
+    approved = made.say(
+        "AssetApproved", version, decision, job=APPROVED, asset_version_id=version, files=files,
+        asset_id=ids.asset(APPROVED, 1),
+    )  # fmt: skip
+    made.rows(
+        "catalog.decisions",
+        {"decision_id": decision, "asset_version_id": version, "decision": "approve", "state": "final"},
+    )
+    made.rows("publisher.assets", {"asset_version_id": version, "approved_at": 50.0})
+    for target, kind in ((FOLDER, "folder"), (HOOK, "webhook")):
+        publication = ids.publication(version, target)
+        made.say(
+            "AssetPublished", publication, approved.id, job=APPROVED, publication_id=publication, target=target,
+            asset_version_id=version,
+        )  # fmt: skip
+        row = {"publication_id": publication, "asset_version_id": version, "target": target, "state": "delivered"}
+        made.rows("publisher.publications", row | {"code": None, "detail": None})
+        made.rows("catalog.publications", dict(row))
+        document = json.dumps({"type": kind})
+        made.rows(
+            "publisher.targets",
+            {"workspace": WORKSPACE, "name": target, "state": "published", "since": 10.0, "document": document},
+        )
+    sidecar = {"asset_version_id": version, "target": FOLDER}
+    stands = {one["name"]: (one["bytes"], one["sha256"]) for one in files} | {"sidecar.json": (2, sha("{}"))}
+    made.evidence.sets.append(Set(place="file:///set", workspace=WORKSPACE, files=stands, sidecar=sidecar))
+    posted = {"target": HOOK, "webhook_id": ids.publication(version, HOOK), "asset_version_id": version}
+    made.evidence.deliveries += [posted | {"effect": True}, posted | {"effect": False}]
+
+
+def _tables(made: Made) -> None:
+    accepted = {"request_id": REQUEST, "workspace": WORKSPACE, "state": "accepted", "jobs": 3, "day": DAY}
+    rejected = {"request_id": ASKED_ON_KAFKA, "workspace": WORKSPACE, "state": "rejected", "jobs": 0, "day": DAY}
+    made.rows("intake.requests", accepted, rejected)
+    made.rows("catalog.requests", {"request_id": REQUEST, "workspace": WORKSPACE, "completed": True})
+    for job, rank in ((APPROVED, 6), (UNCERTAIN, 4), (CANCELLED, 3)):
+        common = {"job_id": job, "request_id": REQUEST, "workspace": WORKSPACE, "run": 1}
+        made.rows("catalog.jobs", common | {"rank": rank, "reason": None})
+        made.rows("intake.job_ends", common | {"released": False})
+    made.rows("intake.quotas", {"workspace": WORKSPACE, "day": DAY, "jobs": 3, "ended": 3, "released": 0})
+    made.evidence.blobs[document_key(WORKSPACE, sha("t"))] = 9, sha("t")
+    letter = {"dead_letter_id": ids.dead_letter(LETTER, "catalog"), "origin": LETTER, "consumer_group": "catalog"}
+    made.rows("catalog.dead_letters", letter | {"state": "dropped", "about": None, "workspace": None})
+
+
+def _money(made: Made) -> None:
+    for job in (APPROVED, UNCERTAIN, CANCELLED):
+        known = job != UNCERTAIN
+        row = _attempt(job, cost="0.04" if known else None, state="succeeded" if known else "uncertain")
+        row |= {"job_id": job, "run": 1, "workspace": WORKSPACE, "day": DAY}
+        for table in ("inference.attempts", "intake.attempts", "catalog.attempts"):
+            made.rows(table, dict(row))
+        made.evidence.calls.append({"attempt_id": row["attempt_id"]})
+        made.evidence.charges.append({"attempt_id": row["attempt_id"], "charge_id": job})
+    spent = {
+        "workspace": WORKSPACE,
+        "day": DAY,
+        "currency": "USD",
+        "cost": Decimal("0.08"),
+        "attempts": 3,
+        "unpriced": 1,
+    }
+    made.rows("intake.spending", spent)
+
+
+def _rest(evidence: Evidence) -> None:
+    told = {"workspace": WORKSPACE, "traceparent": TRACEPARENT}
+    evidence.accepted += [
+        told
+        | {"via": "http", "principal": "load", "key": "key", "request_id": REQUEST, "variants": 3}
+        | {"jobs": [APPROVED, UNCERTAIN, CANCELLED], "expects": "accepted"},
+        told | {"via": "kafka", "source": "/shop", "ce_id": "wrong", "variants": 1, "expects": "rejected"},
+    ]
+    answer = Event(
+        id=ids.event("RequestRejected", ASKED_ON_KAFKA, "wrong"), type="RequestRejected", workspace=WORKSPACE,
+        cause="wrong", subject=ASKED_ON_KAFKA, digest="d", request=ASKED_ON_KAFKA, trace=TRACE,
+    )  # fmt: skip
+    evidence.events[answer.id] = answer
+    evidence.kept.append(
+        Kept(id=answer.id, type=answer.type, about=ASKED_ON_KAFKA, workspace=WORKSPACE, digest="d", trace=TRACE)
+    )
+    evidence.cancels.append({"request_id": REQUEST, "job_id": CANCELLED, "answered": 202})
+    evidence.letters.append(Letter(origin=LETTER, group="catalog", reason="bad_body"))
+    evidence.poison.append({"topic": "jobs-ended.v1", "partition": 0, "offset": 7, "kind": "json", "dies": True})
+    evidence.reached += [
+        Reached(path=f"GET /v1/jobs/{APPROVED}", status=404),
+        Reached(path="GET /v1/jobs?a", status=200),
+    ]
+    evidence.spans += [
+        {"name": "generate proof", "trace_id": TRACE, "attributes": {"calotype.job": APPROVED}},
+        {"name": "asset decide", "trace_id": TRACE, "attributes": {"calotype.asset": ids.asset(APPROVED, 1)}},
+        {"name": "jobs-ended.v1 process", "trace_id": TRACE, "attributes": {"calotype.event": "JobFailed"}},
+        {"name": "catalog batch", "trace_id": "0" * 32, "attributes": {}},
+    ]
