@@ -173,6 +173,7 @@ def create_app(
     gate: Gate,
     resume: Callable[[str], bool] | None = None,
     waiting: Callable[[], Mapping[str, str]] | None = None,
+    refresh: Callable[[], Awaitable[None]] | None = None,
     body_cap: int = BODY_CAP,
 ) -> FastAPI:
     """A stage's HTTP side with what all have: /livez, /readyz, /metrics, resume, problems instead of stack traces."""
@@ -201,6 +202,8 @@ def create_app(
 
     @app.get("/metrics", include_in_schema=False)
     async def metrics() -> Response:
+        if refresh is not None:
+            await refresh()
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
     @app.post(f"/v1/stages/{stage}/consumers/{{group}}/resume")

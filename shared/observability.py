@@ -27,6 +27,18 @@ CONSUMER_STOPPED = Gauge("calotype_consumer_stopped", "1 while a consumer waits 
 WORK_CLAIMED = Counter("calotype_work_claimed", "Leases taken", ["stage", "kind"])
 WORK_SETTLED = Counter("calotype_work_settled", "Leases settled", ["stage", "kind", "outcome"])
 WORK_LOST = Counter("calotype_work_lost", "Leases that were lost to another worker", ["stage", "kind"])
+# Read from the tables when somebody asks (gauges.py); docs/runbook.md says what to do about each.
+OUTBOX_ROWS = Gauge("calotype_outbox_rows", "Events committed and not yet acknowledged by Kafka", ["stage"])
+OUTBOX_OLDEST = Gauge("calotype_outbox_oldest_seconds", "Age of the oldest of them", ["stage"])
+OUTBOX_REFUSED = Gauge("calotype_outbox_refused_rows", "Events the broker refused, set aside for a person", ["stage"])
+QUEUE_WORK = Gauge(
+    "calotype_queue_work", "Work by state: running, lost, waiting, delayed, held", ["stage", "lane", "kind", "state"]
+)
+QUEUE_OLDEST = Gauge("calotype_queue_oldest_seconds", "Age of what waits longest", ["stage", "lane", "kind"])
+BRAKES = Gauge("calotype_brakes", "Brakes in force", ["stage", "kind", "mode"])
+DEAD_LETTERS = Gauge("calotype_dead_letters_open", "Refused records nobody has replayed or dropped", ["group", "topic"])
+UNCERTAIN_ATTEMPTS = Gauge("calotype_uncertain_attempts", "Calls that may have been billed, not settled", ["backend"])
+IN_TROUBLE = Gauge("calotype_publications_in_trouble", "Publications by state: failed, uncertain", ["target", "state"])
 
 
 def configure_logs(*, service: str, level: str = "info") -> None:

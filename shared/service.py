@@ -25,6 +25,7 @@ from shared.brakes import Parking
 from shared.bus import Bus
 from shared.crash import arm
 from shared.errors import Unavailable
+from shared.gauges import Count, Gauges
 from shared.http import Check, Gate, create_app, unavailable
 from shared.kafka import Producer, connection_options
 from shared.leases import FINISH_SECONDS, SETTLE_SECONDS
@@ -66,11 +67,17 @@ class Service:
     checks: dict[str, Check]
     pool: Pool | None = None
     outbox: Outbox | None = None
+    gauges: Gauges | None = None
     parts: list[Part] = field(default_factory=list)
 
     def add(self, part: Part) -> None:
         """Starts with the service, after the outbox and before the consumers; stops after them."""
         self.parts.append(part)
+
+    def count(self, count: Count) -> None:
+        """Something of this stage's own for /metrics."""
+        assert self.gauges is not None, f"{self.stage} was opened without a database"
+        self.gauges.add(count)
 
     @property
     def database(self) -> Pool:
@@ -147,11 +154,19 @@ async def open_service(stage: str, settings: Settings, *, roles: frozenset[str],
     if pool is not None:
         checks["postgres"] = _check(lambda: pool.fetchval("select 1", timeout=2))
     gate = Gate(pool, secret=secret, public_url=settings.public_url)
-    app = create_app(stage, checks=checks, gate=gate, resume=bus.resume, waiting=bus.waiting_for)
+    gauges = Gauges(stage, pool) if pool is not None else None
+    app = create_app(
+        stage,
+        checks=checks,
+        gate=gate,
+        resume=bus.resume,
+        waiting=bus.waiting_for,
+        refresh=gauges.refresh if gauges else None,
+    )
     if pool is not None:
         audit.wire(app, stage=stage, pool=pool, gate=gate)
         operating.wire(app, stage=stage, pool=pool, gate=gate)
-    service = Service(stage, settings, roles, producer, bus, app, gate, blobs, checks, pool, outbox)
+    service = Service(stage, settings, roles, producer, bus, app, gate, blobs, checks, pool, outbox, gauges)
     if pool is not None and "work" in roles:
         service.add(Parking(pool))
     return service

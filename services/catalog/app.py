@@ -3,6 +3,7 @@
 from urllib.parse import urlsplit
 
 from services.catalog import handler, http
+from services.catalog.deadletters import count_trouble
 from services.catalog.feed import Feed
 from services.catalog.review.desk import KIND, Desk, given_up
 from services.catalog.routes.frame import Reading
@@ -18,6 +19,7 @@ async def build(service: Service) -> None:
     feed = Feed(service.database)
     desk = Desk(service.facts, feed, public_url=settings.public_url)
     handler.wire(service.bus, feed=feed)
+    service.count(count_trouble)
     wire_current(service.bus, stage="catalog")
     reading = Reading(service.database, service.gate, settings.public_url.rstrip("/"))
     http.wire(

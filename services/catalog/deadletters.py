@@ -23,8 +23,9 @@ from shared.decoding import REPLAY_HEADER
 from shared.errors import Rejected
 from shared.events import Confidentiality, FailureReason, JobFailed, Stage
 from shared.kafka import Producer, Record
+from shared.observability import DEAD_LETTERS, IN_TROUBLE
 from shared.outbox import Transaction
-from shared.postgres import Pool, transaction
+from shared.postgres import Connection, Pool, transaction
 from shared.topics import IMAGES_GENERATED, IMAGES_PROCESSED, PROMPTS_ASSEMBLED, REQUESTS_ACCEPTED, Topic
 
 # Where a job waits for exactly this record: dropped, it would wait for ever.
@@ -76,6 +77,18 @@ def read_dead_letter(record: Any, topic: Topic) -> DeadLetter:
         headers=orjson.dumps([[name, _base64(value)] for name, value in record.headers if name not in ADDED]).decode(),
         died_at=datetime.fromtimestamp(record.timestamp / 1000, UTC),
     )
+
+
+async def count_trouble(connection: Connection) -> None:
+    """For the metrics: refused records that nobody has ended, and publications that did not arrive, or may have."""
+    rows = [row async for row in queries.open_dead_letters(connection)]
+    DEAD_LETTERS.clear()
+    for row in rows:
+        DEAD_LETTERS.labels(row["consumer_group"], row["topic"]).set(row["letters"])
+    rows = [row async for row in queries.publications_in_trouble(connection)]
+    IN_TROUBLE.clear()
+    for row in rows:
+        IN_TROUBLE.labels(row["target"], row["state"]).set(row["publications"])
 
 
 async def keep_dead_letters(running: Transaction, letters: Sequence[DeadLetter]) -> None:

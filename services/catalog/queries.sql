@@ -55,6 +55,14 @@ select * from dead_letters where dead_letter_id = :id and (workspace = :workspac
 select dead_letter_id, topic, consumer_group, reason, detail, about, died_at, state, ended_at, ended_by, note
 from dead_letters where about = any(:abouts::uuid[]) order by seq;
 
+-- name: open_dead_letters()
+select consumer_group, topic, count(*) as letters from dead_letters
+where state in ('waiting', 'replaying') group by consumer_group, topic;
+
+-- name: publications_in_trouble()
+select target, state, count(*) as publications from publications
+where state in ('failed', 'uncertain') group by target, state;
+
 -- name: begin_replay(ids, workspace, principal)
 -- Marked before the record is sent: a replay that dies on the way is seen, and may be repeated.
 update dead_letters set state = 'replaying', ended_by = :principal

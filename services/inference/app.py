@@ -44,6 +44,7 @@ async def build(service: Service, *, backends: Mapping[str, Backend] | None = No
     handler.wire(service.bus, front=front)
     wire_current(service.bus, stage=STAGE)
     http.wire(service.app, pool=service.database, gate=service.gate, tables=tables)
+    service.count(uncertain.count_uncertain)
     uncertain.wire(service.app, outbox=service.facts, pool=service.database, gate=service.gate)
     if works:
         service.add(Closing(list(backends.values())))

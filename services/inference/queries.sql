@@ -101,6 +101,9 @@ where state = 'uncertain' and (:backend::text is null or backend = :backend)
        or (started_at, attempt_id) > (select b.started_at, b.attempt_id from attempts b where b.attempt_id = :after))
 order by started_at, attempt_id limit :many;
 
+-- name: count_uncertain()
+select backend, count(*) as attempts from attempts where state = 'uncertain' group by backend;
+
 -- name: settle_uncertain(workspace, ids, states, costs, currencies, provider_ids, by, note)
 -- Only what is uncertain comes back: an attempt is settled once, whoever finds out.
 update attempts a set

@@ -24,13 +24,22 @@ from shared.events import Attempt, AttemptSettled, AttemptState
 from shared.http import Gate
 from shared.identity import Caller, May
 from shared.leases import Leased, Outcome
+from shared.observability import UNCERTAIN_ATTEMPTS
 from shared.outbox import Outbox, Transaction
-from shared.postgres import Pool, unavailable_when_away, workspace_transaction
+from shared.postgres import Connection, Pool, unavailable_when_away, workspace_transaction
 
 log = structlog.get_logger()
 
 LATE_WORKER = "the worker that called, after its lease was taken over"
 Word = Annotated[str, Field(max_length=200, pattern=r"^[^\x00]*$")]
+
+
+async def count_uncertain(connection: Connection) -> None:
+    """For the metrics: calls that may have been billed and nobody has settled."""
+    rows = [row async for row in queries.count_uncertain(connection)]
+    UNCERTAIN_ATTEMPTS.clear()
+    for row in rows:
+        UNCERTAIN_ATTEMPTS.labels(row["backend"]).set(row["attempts"])
 
 
 class UncertainAttempt(BaseModel):
