@@ -226,6 +226,7 @@ async def _insert(connection: Connection, workspace: UUID, rows: Sequence[_Row],
         answers=[row.answer for row in rows],
         batches=[row.ask.origin.batch_id for row in rows],
         row_keys=[row.ask.origin.row_key for row in rows],
+        traceparents=[row.ask.origin.traceparent for row in rows],
     )
     return {row["request_id"] async for row in found}
 

@@ -28,6 +28,7 @@ async def cancel(
             cause_id=row["request_id"] if row["job_id"] == WHOLE_REQUEST else row["job_id"],
             occurred_at=row["created_at"],
             workspace=workspace,
+            traceparent=row["traceparent"],
             request_id=row["request_id"],
             job_id=None if row["job_id"] == WHOLE_REQUEST else row["job_id"],
             by=by,

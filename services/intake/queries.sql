@@ -19,14 +19,16 @@ select today, (select coalesce(sum(jobs - ended), 0)::bigint from quotas where w
        (select coalesce(max(cost), 0) from spending s where s.workspace = :workspace and s.day = locked.day) as spent
 from locked;
 
--- name: take(workspace, now, ids, principals, states, jobs, digests, answers, batches, row_keys)
+-- name: take(workspace, now, ids, principals, states, jobs, digests, answers, batches, row_keys, traceparents)
 -- The inbox and the reservation in one statement: only rows that come back are new, and only they are counted.
 with new as (
-    insert into requests (request_id, workspace, principal, state, jobs, digest, answer, batch_id, row_key, accepted_at, day)
+    insert into requests (request_id, workspace, principal, state, jobs, digest, answer, batch_id, row_key, accepted_at, day,
+                          traceparent)
     select id, :workspace::uuid, principal, state, jobs, digest, answer, batch, row_key, :now::timestamptz,
-           (:now::timestamptz at time zone 'utc')::date
+           (:now::timestamptz at time zone 'utc')::date, traceparent
     from unnest(:ids::uuid[], :principals::text[], :states::text[], :jobs::int[], :digests::text[], :answers::text[],
-                :batches::uuid[], :row_keys::text[]) as t(id, principal, state, jobs, digest, answer, batch, row_key)
+                :batches::uuid[], :row_keys::text[], :traceparents::text[])
+         as t(id, principal, state, jobs, digest, answer, batch, row_key, traceparent)
     on conflict (request_id) do nothing
     returning request_id, jobs, day
 ), reserved as (
@@ -114,11 +116,14 @@ select r.request_id, r.state, r.jobs, r.answer, r.batch_id, r.row_key, r.accepte
 from requests r where r.request_id = :request_id;
 
 -- name: cancel(requests, jobs, workspace, by, reason)
--- The row is what makes it said once: only what comes back becomes an event. Nil job: the whole request.
-insert into tombstones (request_id, job_id, workspace, cancelled_by, reason)
-select request, job, :workspace::uuid, :by, :reason from unnest(:requests::uuid[], :jobs::uuid[]) as t(request, job)
-on conflict do nothing
-returning request_id, job_id, created_at;
+-- The row is what makes it said once: only what comes back becomes an event, on the trace of its request. Nil job: all.
+with asked as (
+    insert into tombstones (request_id, job_id, workspace, cancelled_by, reason)
+    select request, job, :workspace::uuid, :by, :reason from unnest(:requests::uuid[], :jobs::uuid[]) as t(request, job)
+    on conflict do nothing
+    returning request_id, job_id, created_at
+)
+select a.request_id, a.job_id, a.created_at, r.traceparent from asked a left join requests r using (request_id);
 
 -- name: requests_to_cancel(batch_id, many)
 -- Requests of the batch that still have a job to end and were not told yet.

@@ -269,6 +269,8 @@ async def test_a_cancel_is_told_once_for_a_job_a_request_and_a_whole_batch(
         assert [(str(fact.job_id) if fact.job_id else None, fact.reason) for fact in cancels] == [
             (made["jobs"][1], None), (None, "not needed"),
         ]  # fmt: skip
+        (accepted,) = await intake.all_said(RequestAccepted)
+        assert {fact.traceparent for fact in cancels} == {accepted.traceparent}  # on the trace of what it ends
         assert (await intake.client.get(f"/v1/requests/{made['request_id']}")).json()["cancel_requested"]
 
         batch = await intake.expanded(await intake.send_file(CSV, campaign="winter"))

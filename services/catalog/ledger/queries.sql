@@ -192,7 +192,8 @@ select l.event_id from unnest(:abouts::uuid[], :ids::uuid[]) as t(about, event_i
 join ledger l on l.about = t.about and l.event_id = t.event_id;
 
 -- name: complete_requests(requests)!
-update requests set completed_at = clock_timestamp() where request_id = any(:requests::uuid[]);
+-- Once: hearing its facts again changes nothing.
+update requests set completed_at = clock_timestamp() where request_id = any(:requests::uuid[]) and completed_at is null;
 
 -- name: reopen_requests(requests, ended)!
 -- A fresh run of one of its jobs: the request is in flight again, unless that run's end was heard before its beginning.

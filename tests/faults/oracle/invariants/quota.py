@@ -22,12 +22,12 @@ def _days(evidence: Evidence) -> Iterator[Violation]:
     released: Counter[Day] = Counter()
     for row in evidence.requests.values():
         jobs[row["workspace"], row["day"]] += row["jobs"]
-    for row in evidence.table("intake.job_ends"):
-        request = evidence.requests.get(row["request_id"])
-        if row["run"] == 1 and request is not None:
+    for (request_id, _), runs in _runs(evidence).items():
+        request = evidence.requests.get(request_id)
+        if request is not None and runs[max(runs)] is not None:
             day = request["workspace"], request["day"]
             ended[day] += 1
-            released[day] += row["released"]
+            released[day] += all(gave for gave in runs.values() if gave is not None)
     kept = {(row["workspace"], row["day"]): row for row in evidence.table("intake.quotas")}
     for day in jobs.keys() | kept.keys():
         used = kept.get(day)
@@ -36,6 +36,14 @@ def _days(evidence: Evidence) -> Iterator[Violation]:
         if found != counted:
             told = {"counted": counted, "kept": found}
             yield Broken(subject=" ".join(day), what="jobs, ended and released are not what was counted", evidence=told)
+
+
+def _runs(evidence: Evidence) -> dict[tuple[str, str], dict[int, bool | None]]:
+    """Request and job → what each run gave back; None for one that has begun and not ended."""
+    found: dict[tuple[str, str], dict[int, bool | None]] = defaultdict(dict)
+    for row in evidence.table("intake.job_ends"):
+        found[row["request_id"], row["job_id"]][row["run"]] = row["released"]
+    return found
 
 
 def _ends(evidence: Evidence) -> Iterator[Violation]:
@@ -56,5 +64,6 @@ def _ends(evidence: Evidence) -> Iterator[Violation]:
         elif heard[run] != released:
             done = "given back" if heard[run] else "kept"
             yield Broken(subject=run[0], what=f"the quota of run {run[1]} was {done}, and it should not")
-    for job, run in heard.keys() - told.keys():
+    begun = {(event.job, event.run) for event in evidence.all_of("JobRetried")}
+    for job, run in heard.keys() - told.keys() - begun:
         yield Broken(subject=job, what=f"the quota of run {run} was settled, and nothing says that it ended")
