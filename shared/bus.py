@@ -455,14 +455,15 @@ class Bus:
                     if item.row is not None:
                         todo.append(item)
                 CURRENT_EVENT.set(None)
-                await self._apply(apply, todo)
+                await self.write(apply, todo)
 
             self._subscribe(topics, group, decode, handle)
             return decide
 
         return register
 
-    async def _apply(self, apply: Apply, items: list[Item]) -> None:
+    async def write(self, apply: Apply, items: list[Item]) -> None:
+        """One transaction for all rows; those that cannot be written are found by halves and marked bad."""
         if not items:
             return
         assert self.outbox is not None, "a project edge needs an outbox"
@@ -478,8 +479,8 @@ class Bus:
                 items[0].bad = _handler_failed(error)
                 return
             half = len(items) // 2
-            await self._apply(apply, items[:half])
-            await self._apply(apply, items[half:])
+            await self.write(apply, items[:half])
+            await self.write(apply, items[half:])
 
     def _subscribe(
         self, topics: tuple[Topic, ...], group: str, decode: Decoder, handle: Callable[[list[Item]], Awaitable[None]]

@@ -35,6 +35,8 @@ VERBS = {
     "link": "Print an address that signs a browser in, once",
     "migrate": "Prepare outside servers: schemas, roles and topics",
     "down": "Stop what `up` started",
+    "backup": "Copy everything into a folder while it runs",
+    "restore": "Make a data folder of a backup, checked before anything is touched",
     "status": "Show each process: state, restarts, memory, address",
     "logs": "Print the log of a service or server",
 }

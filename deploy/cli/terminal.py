@@ -7,6 +7,8 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TransferSpeedColumn
 
+WORTH_TELLING = 256 * 2**20  # bytes; less is over before anybody reads that it goes on
+
 
 class Terminal:
     """Shows progress while it is entered."""
@@ -14,13 +16,14 @@ class Terminal:
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console(highlight=False)
         self._bars = Progress(
-            TextColumn("       Downloading {task.description}"),
+            TextColumn("       {task.description}"),
             BarColumn(),
             DownloadColumn(),
             TransferSpeedColumn(),
             console=self.console,
         )
         self._tasks: dict[str, TaskID] = {}
+        self._quarters: dict[str, int] = {}
         self._began = time.monotonic()
 
     def __enter__(self) -> Self:
@@ -37,9 +40,20 @@ class Terminal:
 
     def download(self, what: str, *, done: int, total: int) -> None:
         """Move a bar; where there is no terminal to draw on, say when it begins."""
+        if not self.console.is_terminal and done == 0:
+            self.step(f"Downloading {what}, {total / 1e6:.0f} MB")
+        self._bar(f"Downloading {what}", done, total)
+
+    def share(self, what: str, *, done: int, total: int) -> None:
+        """Move a bar; where there is no terminal to draw on, say each quarter."""
+        quarter = 4 * done // max(total, 1)
+        if not self.console.is_terminal and total >= WORTH_TELLING and 0 < quarter != self._quarters.get(what, 0) < 4:
+            self._quarters[what] = quarter
+            self.step(f"{what}: {done / 1e6:.0f} of {total / 1e6:.0f} MB")
+        self._bar(what, done, total)
+
+    def _bar(self, what: str, done: int, total: int) -> None:
         if not self.console.is_terminal:
-            if done == 0:
-                self.step(f"Downloading {what}, {total / 1e6:.0f} MB")
             return
         if what not in self._tasks:
             self._bars.start()

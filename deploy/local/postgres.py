@@ -147,6 +147,11 @@ class Postgres:
         return f"postgresql://{user}:{quote(password)}@{self.address}/{database}"
 
 
+def binaries() -> Path:
+    """Return the folder of PostgreSQL's programs, for ourselves."""
+    return _install(None, Path()) / "bin"
+
+
 def _install(account: Account | None, copies: Path) -> Path:
     """Return the folder of PostgreSQL's programs."""
     # Found, not imported: importing the package reads and writes more than we need of it.

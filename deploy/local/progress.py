@@ -12,6 +12,9 @@ class Progress(Protocol):
     def download(self, what: str, *, done: int, total: int) -> None:
         """Say how many bytes of `what` are here; the first call has done=0, the last done=total."""
 
+    def share(self, what: str, *, done: int, total: int) -> None:
+        """Say how many bytes of `what` are copied or checked; the first call has done=0, the last done=total."""
+
 
 class Silent:
     """Tells nobody."""
@@ -20,4 +23,7 @@ class Silent:
         """Say nothing."""
 
     def download(self, what: str, *, done: int, total: int) -> None:
+        """Say nothing."""
+
+    def share(self, what: str, *, done: int, total: int) -> None:
         """Say nothing."""

@@ -17,6 +17,7 @@ from deploy.local.logs import keep_short
 from deploy.local.postgres import Postgres
 from deploy.local.processes import Identity, stop_identity
 from deploy.local.progress import Progress, Silent
+from deploy.local.restoring import PATIENT_KAFKA, RESTORED
 
 
 class EmbeddedServers:
@@ -109,6 +110,7 @@ class EmbeddedServers:
         if self._wants_kafka:
             folder = self.data.server_folder("kafka", account)
             port, controller = self.data.port("kafka"), self.data.port("kafka_controller")
+            patience = PATIENT_KAFKA if (self.data.root / RESTORED).exists() else {}
             self.kafka = await asyncio.to_thread(
                 Kafka,
                 folder,
@@ -116,7 +118,7 @@ class EmbeddedServers:
                 controller_port=controller,
                 account=account,
                 cache=cache,
-                properties=self._kafka_properties,
+                properties={**(self._kafka_properties or {}), **patience},
             )
             starts.append(self._start_kafka(self.kafka))
         logs = asyncio.create_task(keep_short(self.data.logs))
@@ -173,6 +175,9 @@ class _Stoppable:
         if self._stopped:
             raise CannotStart(f"Downloading {what} was stopped.", remedy="Start again.")
         self._progress.download(what, done=done, total=total)
+
+    def share(self, what: str, *, done: int, total: int) -> None:
+        self._progress.share(what, done=done, total=total)
 
 
 async def together(starts: Sequence[Coroutine[Any, Any, None]]) -> None:

@@ -17,12 +17,14 @@ from typing import Self
 import asyncpg
 import httpx
 
-from deploy.local.data import DataFolder
+from deploy.local.data import DataFolder, read_json
 from deploy.local.errors import CannotStart
 from deploy.local.gateway import Gateway
 from deploy.local.keeper import Keeper
-from deploy.local.processes import Program
+from deploy.local.positions import Positions, rewind
+from deploy.local.processes import Program, run
 from deploy.local.progress import Progress, Silent
+from deploy.local.restoring import RESTORED, refuse_half
 from deploy.local.servers import EmbeddedServers, together
 from shared.errors import Unavailable
 from shared.kafka import create_topics
@@ -79,6 +81,7 @@ class Supervisor:
         """Return when everything is ready and `url` answers; on failure nothing is left running."""
         try:
             await self._servers.hold()
+            refuse_half(self.data)
             await self._open_address()
             await self._servers.start()
             await self._start_services()
@@ -123,10 +126,35 @@ class Supervisor:
         environment = self._environment()
         await prepare_servers(environment, passwords=self._database_passwords())
         self._progress.step("Schemas and topics are in place")
+        await self._catch_up(environment)
         self._keepers = [self._keeper(service, self._ports[service.name], environment) for service in self.services]
         await together([keeper.start() for keeper in self._keepers])
         self.data.announce(public=self.url, local=self.local_url)
         self._progress.step(f"{len(self.services)} services are ready")
+
+    async def _catch_up(self, environment: Mapping[str, str]) -> None:
+        """After a restore, once: groups go back to the backup's beginning, and stages hear what Kafka knows more.
+
+        Done again from the start where it was interrupted; no service runs meanwhile.
+        """
+        restored = self.data.root / RESTORED
+        manifest = read_json(restored)
+        if not manifest:
+            return
+        await rewind(environment["CALOTYPE_KAFKA_BOOTSTRAP"], Positions.read(manifest["positions"]))
+        self._progress.step(f"Consumer groups stand where they stood at {manifest['started_at']}")
+        await together([run(self._reconciling(name, restored, environment)) for name in STAGES_WITH_DATABASE])
+        restored.unlink()
+        self._progress.step("Every stage knows what was told after its database was copied")
+
+    def _reconciling(self, name: str, restored: Path, environment: Mapping[str, str]) -> Program:
+        return Program(
+            name=f"{name}-reconcile",
+            argv=[sys.executable, "-m", f"services.{name}.reconcile", str(restored)],
+            folder=self.data.root,
+            log=self.data.logs / f"{name}.log",
+            environment={**environment, **self._database_of(name)},
+        )
 
     def _environment(self) -> dict[str, str]:
         """Return what all services get: our own places as defaults, the given environment above them."""
@@ -158,12 +186,17 @@ class Supervisor:
             return {}
         return {name: self.data.secret(f"postgres_password_{name}") for name in STAGES_WITH_DATABASE}
 
+    def _database_of(self, name: str) -> dict[str, str]:
+        """Return the log-in of a stage to the embedded database."""
+        password = self._database_passwords().get(name)
+        if password is None:
+            return {}
+        assert self._servers.postgres is not None
+        return {"DATABASE_URL": self._servers.postgres.url(user=f"calotype_{name}", password=password)}
+
     def _keeper(self, service: Service, port: int, environment: Mapping[str, str]) -> Keeper:
         address = f"127.0.0.1:{port}"
-        own = {"CALOTYPE_HTTP_HOST": "127.0.0.1", "CALOTYPE_HTTP_PORT": str(port)}
-        if password := self._database_passwords().get(service.name):
-            assert self._servers.postgres is not None
-            own["DATABASE_URL"] = self._servers.postgres.url(user=f"calotype_{service.name}", password=password)
+        own = {"CALOTYPE_HTTP_HOST": "127.0.0.1", "CALOTYPE_HTTP_PORT": str(port)} | self._database_of(service.name)
         program = Program(
             name=service.name,
             argv=service.argv,

@@ -141,3 +141,25 @@ returning work_id, created_at;
 -- name: current_time()$
 -- Facts are dated by the database, never by a worker's host.
 select clock_timestamp();
+
+-- name: tell_attempts(ids, workspaces, requests, jobs, runs, numbers, backends, states, costs, currencies, seconds, provider_ids, reasons)!
+-- After a restore: how attempts ended that are under way here, or not known any more. What is settled stays so.
+insert into attempts as a (attempt_id, workspace, request_id, job_id, run, number, backend, state, cost, currency, seconds,
+                           provider_request_id, reason, ended_at)
+select distinct on (id) *, clock_timestamp()
+from unnest(:ids::uuid[], :workspaces::uuid[], :requests::uuid[], :jobs::uuid[], :runs::int[], :numbers::int[], :backends::text[],
+            :states::text[], :costs::numeric[], :currencies::text[], :seconds::float8[], :provider_ids::text[], :reasons::text[])
+     as t(id, workspace, request, job, run, number, backend, state, cost, currency, seconds, provider_id, reason)
+on conflict (attempt_id) do update set
+    state = excluded.state, cost = excluded.cost, currency = excluded.currency, seconds = excluded.seconds,
+    provider_request_id = coalesce(excluded.provider_request_id, a.provider_request_id), reason = excluded.reason,
+    ended_at = excluded.ended_at
+where a.state = 'started';
+
+-- name: remember_payloads(ids, payloads)!
+-- After a restore: what runs were asked that are over and whose work never came here, for fresh starts of them.
+update work w set payload = t.payload from unnest(:ids::uuid[], :payloads::text[]) as t(id, payload)
+where w.work_id = t.id and w.payload = '';
+
+-- name: workspaces_with_routes()
+select distinct workspace from library_items where kind = 'routes';

@@ -18,6 +18,9 @@ from shared.postgres import Connection
 
 queries: Any = aiosql.from_path(Path(__file__).parent / "queries.sql", "asyncpg")
 
+UNKNOWN_DIGEST = ""
+"""Of a request that a restore brought back from its fact, which does not say how it was asked."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ask:

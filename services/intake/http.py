@@ -9,7 +9,7 @@ import orjson
 from fastapi import Depends, FastAPI, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from services.intake.acceptance import Ask, Verdict, digest_of, queries
+from services.intake.acceptance import UNKNOWN_DIGEST, Ask, Verdict, digest_of, queries
 from services.intake.cancelling import cancel
 from services.intake.domain import CONTROL, Origin, answer, jobs_of, read, resolve
 from services.intake.front import Front
@@ -175,7 +175,7 @@ def wire(app: FastAPI, intake: Intake) -> None:
 
 def _answer(ask: Ask, verdict: Verdict) -> Response:
     if verdict.known is not None:
-        if verdict.known.digest != ask.digest:
+        if verdict.known.digest not in {UNKNOWN_DIGEST, ask.digest}:
             raise HttpProblem(
                 "idempotency_key_reused",
                 "this key was used for another request",

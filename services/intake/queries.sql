@@ -38,6 +38,28 @@ with new as (
 )
 select request_id from new;
 
+-- name: take_told(ids, workspaces, principals, states, jobs, answers, batches, row_keys, times)!
+-- After a restore: requests that were told and are not known any more, reserved as they were. What exactly was asked is not
+-- told, so no digest.
+with new as (
+    insert into requests (request_id, workspace, principal, state, jobs, digest, answer, batch_id, row_key, accepted_at, day)
+    select distinct on (id) id, workspace, principal, state, jobs, '', answer, batch, row_key, time, (time at time zone 'utc')::date
+    from unnest(:ids::uuid[], :workspaces::uuid[], :principals::text[], :states::text[], :jobs::int[], :answers::text[],
+                :batches::uuid[], :row_keys::text[], :times::timestamptz[])
+         as t(id, workspace, principal, state, jobs, answer, batch, row_key, time)
+    on conflict (request_id) do nothing
+    returning workspace, jobs, day
+)
+insert into quotas as q (workspace, day, jobs)
+select workspace, day, sum(jobs) from new group by workspace, day having sum(jobs) > 0 order by workspace, day
+on conflict (workspace, day) do update set jobs = q.jobs + excluded.jobs;
+
+-- name: reach_revisions(workspaces, revisions)!
+-- After a restore: what is published next is later than what was told already.
+insert into library_revisions as r (workspace, revision)
+select workspace, max(revision) from unnest(:workspaces::uuid[], :revisions::bigint[]) as t(workspace, revision) group by workspace
+on conflict (workspace) do update set revision = greatest(r.revision, excluded.revision);
+
 -- name: settle_attempts(ids, workspaces, jobs, backends, states, costs, currencies)!
 -- An attempt is charged once; one whose cost becomes known later is charged then.
 with before as (

@@ -24,6 +24,9 @@ class Heard:
         assert what == "salt"
         self.bytes.append((done, total))
 
+    def share(self, what: str, *, done: int, total: int) -> None:
+        raise AssertionError(what)
+
 
 def serve(monkeypatch: pytest.MonkeyPatch, files: dict[str, bytes | Exception]) -> list[str]:
     """Answer downloads from `files`; return what is asked for."""

@@ -1,0 +1,91 @@
+"""After a restore: publications whose end was told are not done again (`shared/reconciling.py`).
+
+One that was delivered and not told is safe too: the worker looks it up at its target, or sends it under the same key.
+"""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+import orjson
+
+from services.publisher.handler import KIND, queries
+from services.publisher.settings import PublisherSettings
+from shared.events import (
+    AssetPublished,
+    AssetSuperseded,
+    PublicationFailed,
+    PublicationState,
+    PublicationWithdrawn,
+)
+from shared.outbox import Transaction
+from shared.reconciling import Chapter, Told, main, settle_told
+from shared.service import Service
+from shared.topics import ASSETS_PUBLISHED
+
+Ended = AssetPublished | PublicationFailed
+Fact = Ended | PublicationWithdrawn | AssetSuperseded
+
+
+def chapters(_service: Service) -> list[Chapter]:
+    return [Chapter(topics=[ASSETS_PUBLISHED], apply=settle)]
+
+
+async def settle(transaction: Transaction, facts: Sequence[Fact]) -> None:
+    ends = [fact for fact in facts if isinstance(fact, Ended)]
+    if not ends:
+        return
+    failures = [fact if isinstance(fact, PublicationFailed) else None for fact in ends]
+    deliveries = [fact if isinstance(fact, AssetPublished) else None for fact in ends]
+    await queries.tell_publications(
+        transaction.connection,
+        ids=[fact.publication_id for fact in ends],
+        workspaces=[fact.workspace for fact in ends],
+        requests=[fact.request_id for fact in ends],
+        jobs=[fact.job_id for fact in ends],
+        assets=[fact.asset_id for fact in ends],
+        versions=[fact.asset_version_id for fact in ends],
+        targets=[fact.target for fact in ends],
+        confidentialities=[fact.confidentiality for fact in ends],
+        runs=[_run(fact.cause_id) for fact in ends],
+        states=[_state(fact) for fact in ends],
+        codes=[failed and failed.code for failed in failures],
+        details=[failed and failed.detail for failed in failures],
+        remedies=[failed and failed.remedy for failed in failures],
+        locations=[delivered and delivered.location for delivered in deliveries],
+        receipts=[
+            delivered and orjson.dumps([receipt.model_dump() for receipt in delivered.receipts]).decode()
+            for delivered in deliveries
+        ],
+        times=[fact.occurred_at for fact in ends],
+    )
+    await settle_told(
+        transaction,
+        [
+            Told(
+                work_id=fact.publication_id,
+                kind=KIND,
+                workspace=fact.workspace,
+                request_id=fact.request_id,
+                job_id=fact.job_id,
+                run=_run(fact.cause_id),
+                outcome=_state(fact),
+            )
+            for fact in ends
+        ],
+    )
+
+
+def _state(fact: Ended) -> PublicationState:
+    if isinstance(fact, AssetPublished):
+        return PublicationState.DELIVERED
+    return PublicationState.UNCERTAIN if fact.uncertain else PublicationState.FAILED
+
+
+def _run(cause: UUID | str) -> int:
+    """A fresh start's number stands behind the approval's id (`Delivery.cause`)."""
+    _, _, run = str(cause).partition("/")
+    return int(run or 1)
+
+
+if __name__ == "__main__":
+    main("publisher", PublisherSettings, chapters)
