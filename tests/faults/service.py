@@ -12,7 +12,7 @@ import sys
 def main() -> None:
     stage = sys.argv.pop(1)
     if mutant := os.environ.get("CALOTYPE_MUTANT"):
-        importlib.import_module("tests.faults.mutants").apply(mutant)
+        importlib.import_module("tests.faults.mutants").apply(mutant, stage=stage)
     runpy.run_module(f"services.{stage}.__main__", run_name="__main__", alter_sys=True)
 
 

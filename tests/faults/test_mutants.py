@@ -1,0 +1,59 @@
+"""The mutants themselves: enough of them, each changes the product, and none does so silently nothing."""
+
+import pytest
+
+from shared import ids
+from tests.faults.mutants import EVERY, MUTANTS, apply
+from tests.faults.mutants.patching import NoLongerThere, changes, constant, function, query, undone
+
+FEWEST = 30
+INVARIANTS = {f"I{n}" for n in range(1, 11)} | {"rest"}
+
+
+def test_there_are_enough_of_them() -> None:
+    assert len(MUTANTS) >= FEWEST
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_each_changes_the_product_and_can_be_taken_back(name: str) -> None:
+    mutant = MUTANTS[name]
+    assert mutant.stages and mutant.stages <= EVERY
+    assert mutant.caught_by and mutant.caught_by <= INVARIANTS
+    before = changes()
+    with undone():
+        apply(name)
+        assert changes() > before
+    assert changes() == before
+
+
+def test_one_of_another_stage_changes_nothing() -> None:
+    with undone():
+        before = changes()
+        apply("webhook-id-new-per-try", stage="prompt")
+        assert changes() == before
+
+
+def test_whoever_imported_a_function_by_name_has_the_mutant_too() -> None:
+    from shared.ids import event_id  # noqa: PLC0415
+
+    usual = event_id("ImageGenerated", "a", "b")
+    with undone():
+        apply("event-id-drawn")
+        assert event_id("ImageGenerated", "a", "b") != ids.event_id("ImageGenerated", "a", "b") != usual
+    assert event_id("ImageGenerated", "a", "b") == usual
+
+
+@pytest.mark.parametrize(
+    "patch",
+    [
+        lambda: function("shared.ids:event_id", "what it never said", ""),
+        lambda: function("shared.ids:nothing", "derive", ""),
+        lambda: function("shared.ids:NAMESPACE", "derive", ""),
+        lambda: query("shared.leases:queries", "shared/sql/leases.sql", "settle", "what it never said", ""),
+        lambda: query("shared.leases:queries", "shared/sql/leases.sql", "nothing", "update", ""),
+        lambda: constant("shared.leases:MAX_LOSSES", -1, 3),
+    ],
+)
+def test_what_is_no_longer_there_fails_loudly(patch: object) -> None:
+    with undone(), pytest.raises(NoLongerThere):
+        patch()  # type: ignore[operator]
