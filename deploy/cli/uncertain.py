@@ -54,46 +54,78 @@ def list_(
         )
     if publications:
         console.print(_places(publications))
+        console.print(
+            Text("Look at the target, then: calotype uncertain settle PUBLICATION --delivered --note HOW", "dim")
+        )
 
 
 @app.command()
 def settle(
-    attempts: Annotated[
-        list[str] | None, typer.Argument(metavar="[ATTEMPT]...", help="Which; or choose with the options.")
+    ids: Annotated[
+        list[str] | None, typer.Argument(metavar="[ID]...", help="Attempts or publications; or choose with options.")
     ] = None,
     charged: Annotated[
-        str, typer.Option(metavar="AMOUNT|none", help="What the provider billed for each, in its own currency.")
-    ] = ...,  # type: ignore[assignment]  # typer's word for an option that must be given
+        str | None, typer.Option(metavar="AMOUNT|none", help="What the provider billed for each, in its own currency.")
+    ] = None,
+    delivered: Annotated[
+        bool | None, typer.Option("--delivered/--not-delivered", help="Whether the target has these publications.")
+    ] = None,
     backend: BackendOption = None,
     older: OlderOption = None,
-    note: Annotated[str | None, typer.Option(help="How you know, for whoever looks later.")] = None,
+    note: Annotated[str | None, typer.Option(help="How you know; publications need it.")] = None,
     data: DataOption = DATA,
     workspace: WorkspaceOption = None,
     as_json: AsJson = False,  # noqa: FBT002 a flag
 ) -> None:
-    """Say what uncertain calls cost; each is booked once. Their jobs stay failed until `calotype retry`."""
-    if bool(attempts) == bool(backend or older):
+    """Say what uncertain calls cost, or whether publications arrived; each is booked once, and stays as it was said.
+
+    The jobs of such calls stay failed until `calotype retry`.
+    """
+    if (charged is None) == (delivered is None):
         raise Problem(
-            "Which attempts?",
-            remedy="Name attempts of `calotype uncertain list`, or choose with --backend and --older.",
+            "What became of them?",
+            remedy="Say --charged of calls, or --delivered or --not-delivered of publications.",
         )
-    amount = _amount(charged)
-    done: dict[str, list[Any]] = {"settled": [], "already": [], "unknown": []}
     with connected(data, workspace=workspace) as client:
-        chosen = attempts or [found["attempt_id"] for found in _attempts(client, backend, older)]
-        for first in range(0, len(chosen), PAGE):
-            page = {"attempts": chosen[first : first + PAGE], "charged": amount, "note": note}
-            for name, found in client.post("/v1/uncertain/settle", page).items():
-                done[name] += found
+        if delivered is not None:
+            done = _settle_publications(client, ids or [], delivered=delivered, note=note)
+        else:
+            chosen = _chosen(client, ids or [], backend, older)
+            done = _settle_attempts(client, chosen, charged=_amount(charged or ""), note=note)
     if as_json:
         typer.echo(json.dumps(done))
         return
     typer.echo(f"{len(done['settled'])} settled.")
-    for known in done["already"]:
+    for known in done.get("already", []):
         cost = f"{known['cost']} {known['currency']}" if known["cost"] is not None else "an unknown cost"
         typer.echo(f"{known['attempt_id']} was known before: {known['state']}, {cost}; that stays")
-    for unknown in done["unknown"]:
+    for unknown in done.get("unknown", []):
         typer.echo(f"{unknown} is no uncertain attempt here")
+
+
+def _chosen(client: Client, ids: list[str], backend: str | None, older: str | None) -> list[str]:
+    if bool(ids) == bool(backend or older):
+        raise Problem(
+            "Which attempts?",
+            remedy="Name attempts of `calotype uncertain list`, or choose with --backend and --older.",
+        )
+    return ids or [found["attempt_id"] for found in _attempts(client, backend, older)]
+
+
+def _settle_attempts(client: Client, ids: list[str], *, charged: str, note: str | None) -> dict[str, list[Any]]:
+    done: dict[str, list[Any]] = {"settled": [], "already": [], "unknown": []}
+    for first in range(0, len(ids), PAGE):
+        page = {"attempts": ids[first : first + PAGE], "charged": charged, "note": note}
+        for name, found in client.post("/v1/uncertain/settle", page).items():
+            done[name] += found
+    return done
+
+
+def _settle_publications(client: Client, ids: list[str], *, delivered: bool, note: str | None) -> dict[str, list[Any]]:
+    if not ids or not note:
+        raise Problem("Which publications, and how do you know?", remedy="Name them, and say it with --note.")
+    statement = {"delivered": delivered, "note": note}
+    return {"settled": [client.post(f"/v1/publications/{each}/settle", statement) for each in ids]}
 
 
 def _attempts(client: Client, backend: str | None, older: str | None) -> Iterator[Mapping[str, Any]]:

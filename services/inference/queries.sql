@@ -104,7 +104,7 @@ order by started_at, attempt_id limit :many;
 -- name: count_uncertain()
 select backend, count(*) as attempts from attempts where state = 'uncertain' group by backend;
 
--- name: settle_uncertain(workspace, ids, states, costs, currencies, provider_ids, by, note)
+-- name: settle_uncertain(ids, states, costs, currencies, provider_ids, by, note)
 -- Only what is uncertain comes back: an attempt is settled once, whoever finds out.
 update attempts a set
     state = t.state, cost = t.cost, currency = coalesce(t.currency, a.currency),
@@ -113,13 +113,14 @@ update attempts a set
     settled_by = :by, settled_at = clock_timestamp(), note = :note
 from unnest(:ids::uuid[], :states::text[], :costs::numeric[], :currencies::text[], :provider_ids::text[])
      as t(id, state, cost, currency, provider_id)
-where a.attempt_id = t.id and a.state = 'uncertain' and (:workspace::uuid is null or a.workspace = :workspace)
+where a.attempt_id = t.id and a.state = 'uncertain'
 returning a.attempt_id, a.workspace, a.request_id, a.job_id, a.run, a.number, a.backend, a.state, a.cost, a.currency,
           a.seconds, a.provider_request_id, a.reason, a.settled_at;
 
--- name: settled_attempts(workspace, ids)
+-- name: settled_attempts(ids)
+-- Of one caller, as row-level security shows them.
 select attempt_id, state, cost, currency, settled_by, settled_at from attempts
-where workspace = :workspace and attempt_id = any(:ids::uuid[]) and state not in ('uncertain', 'started');
+where attempt_id = any(:ids::uuid[]) and state not in ('uncertain', 'started');
 
 -- name: traces(ids)
 -- What became known late goes on with its job's trace, as long as the job's work is kept.

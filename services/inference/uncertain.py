@@ -25,8 +25,8 @@ from shared.http import Gate
 from shared.identity import Caller, May
 from shared.leases import Leased, Outcome
 from shared.observability import UNCERTAIN_ATTEMPTS
-from shared.outbox import Outbox, Transaction
-from shared.postgres import Connection, Pool, unavailable_when_away, workspace_transaction
+from shared.outbox import Outbox, Transaction, caller_transaction
+from shared.postgres import Connection, Pool, workspace_transaction
 
 log = structlog.get_logger()
 
@@ -133,9 +133,10 @@ def wire(app: FastAPI, *, outbox: Outbox, pool: Pool, gate: Gate) -> None:
             )
             for attempt in dict.fromkeys(asked.attempts)
         ]
-        async with unavailable_when_away(), outbox.transaction() as running:
-            settled = await settle(running, truths, by=caller.principal, workspace=caller.workspace, note=asked.note)
-            found = queries.settled_attempts(running.connection, workspace=caller.workspace, ids=asked.attempts)
+        writing = caller_transaction(outbox, pool, stage="inference", workspace=caller.workspace)
+        async with writing as running:
+            settled = await settle(running, truths, by=caller.principal, note=asked.note)
+            found = queries.settled_attempts(running.connection, ids=asked.attempts)
             known = {row["attempt_id"]: _known(row) async for row in found}
             if settled:
                 await acted(
@@ -180,13 +181,11 @@ async def settle(
     truths: Sequence[Truth],
     *,
     by: str,
-    workspace: UUID | None = None,
     note: str | None = None,
 ) -> list[UUID]:
-    """Settles those that are uncertain, with their facts, and says which they were."""
+    """Settles those that are uncertain and seen here, with their facts, and says which they were."""
     found = queries.settle_uncertain(
         transaction.connection,
-        workspace=workspace,
         ids=[truth.attempt_id for truth in truths],
         states=[truth.state for truth in truths],
         costs=[truth.cost for truth in truths],
