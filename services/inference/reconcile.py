@@ -102,7 +102,6 @@ async def settle_attempts(transaction: Transaction, facts: Sequence[AttemptSettl
     """What was uncertain and is known; the fact was told already."""
     found = queries.settle_uncertain(
         transaction.connection,
-        workspace=None,
         ids=[fact.attempt.attempt_id for fact in facts],
         states=[fact.attempt.state for fact in facts],
         costs=[fact.attempt.cost for fact in facts],
