@@ -111,8 +111,10 @@ class Child:
 
     def signal(self, number: signal.Signals) -> None:
         """Send it a signal, if it is there to get it."""
+        # Not asyncio's own: that one looks first whether the process has ended, and so takes its status from asyncio.
         with contextlib.suppress(ProcessLookupError):
-            self._process.send_signal(number)
+            if self.running:
+                os.kill(self._process.pid, number)
 
     async def stop(self) -> None:
         """Ask it to end, and make it after the program's patience."""

@@ -1,7 +1,6 @@
 """Strikes what the schedule says when it says so, and writes down what became of each fault."""
 
 import asyncio
-import contextlib
 import json
 import time
 from collections import Counter
@@ -30,7 +29,6 @@ class Injector:
 
     def __post_init__(self) -> None:
         self._by_name = {kind.name: kind for kind in self.kinds}
-        self._locks: dict[str, asyncio.Lock] = {}
         self._striking: set[asyncio.Task[None]] = set()
         self._ledger = (self.world.ledgers / "faults.jsonl").open("a")
 
@@ -56,9 +54,7 @@ class Injector:
             task.add_done_callback(self._striking.discard)
 
     async def _strike(self, planned: Planned) -> None:
-        async with contextlib.AsyncExitStack() as held:
-            for room in sorted(planned.rooms):  # one order for all: nobody waits in a ring
-                await held.enter_async_context(self._locks.setdefault(room, asyncio.Lock()))
+        async with self.world.alone_in(*planned.rooms):
             began = time.time()
             try:
                 effect = await self._by_name[planned.kind].strike(self.world, planned)

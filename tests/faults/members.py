@@ -34,9 +34,9 @@ class Member:
         self.stage = stage
         self.url = url
         self.starts = 0
-        self.extra: dict[str, str] = {}  # environment that a fault lays above the usual
+        self.extra: dict[str, dict[str, str]] = {}  # environment that faults lay above the usual, by fault
         self.child: Child | None = None
-        self.ends: list[tuple[float, int, str]] = []  # when, status, why
+        self.ends: list[tuple[float, int]] = []  # when and with which status
         self._log = log
         self._folder = folder
         self._argv = argv
@@ -116,11 +116,13 @@ class Member:
             finally:
                 probe.cancel()
                 self._ready.clear()
-            self.ends.append((time.time(), status, "" if self._wanted.is_set() else "asked"))
+            self.ends.append((time.time(), status))
             await asyncio.sleep(PAUSE)
 
     def _program(self) -> Program:
-        environment = {**self._environment(self), **self.extra}
+        environment = dict(self._environment(self))
+        for extra in self.extra.values():
+            environment |= extra
         return Program(
             name=self.name,
             argv=self._argv(self.stage),

@@ -74,7 +74,7 @@ class Run:
             "harness_failed": injector.failed,
             "crash_points": self._coverage(crashes),
             "seconds": {"load": calm - began, "drain": drained - calm, "checks": time.monotonic() - drained},
-            "recovery": await self._recoveries(injector, crashes),
+            "recovery": await self._recoveries(injector),
             "sigterm_seconds": quantiles(self.world.stop_seconds),
             "violations": [*self.world.violations, *injector.failed, *oracle.get("violations", [])],
             "oracle": oracle,
@@ -203,15 +203,13 @@ class Run:
         met = Counter(f"{stage}.{point}" for _, stage, point in crashes)
         return {f"{stage}.{point}": met[f"{stage}.{point}"] for point in POINTS for stage in sorted(POINTS[point])}
 
-    async def _recoveries(self, injector: Injector, crashes: list[tuple[float, str, str]]) -> dict[str, Any]:
-        kills = [(at, stage) for at, stage, _ in crashes]
+    async def _recoveries(self, injector: Injector) -> dict[str, Any]:
+        """From each end by kill -9, asked for or at a crash point, by this machine's own clock."""
         outages: list[Span] = []
         for planned, span in injector.outages:
-            if planned.kind == "process.killed":
-                kills.append((span.began, str(planned.parameters["stage"])))
-            elif not planned.kind.startswith(("cloud.", "target.", "records.re")):
+            if not planned.kind.startswith(("cloud.", "target.", "records.", "process.killed")):
                 outages.append(span)
-        found = recoveries(kills, await self._completions(), outages)
+        found = recoveries(self.world.kills(), await self._completions(), outages)
         return {name: quantiles(values) for name, values in found.items()}
 
     async def _completions(self) -> dict[str, list[float]]:

@@ -83,6 +83,7 @@ class World:
             "published": Disk("published", data.published, megabytes=room),
         }
         self.members: dict[str, Member] = {}
+        self.left: list[Member] = []  # second processes that are gone
         self.scripted: dict[str, Child] = {}
         self.scripted_urls: dict[str, str] = {}
         self.usual_scripts: dict[str, dict[str, Any]] = {name: {"weights": {"ok": 1}} for name in ASKED}
@@ -90,6 +91,7 @@ class World:
         self.violations: list[str] = []  # what the harness itself saw go wrong
         self.stop_seconds: list[float] = []
         self._arms = Arms(seed)
+        self._rooms: dict[str, asyncio.Lock] = {}
         self._open = contextlib.AsyncExitStack()
 
     # -- addresses
@@ -110,6 +112,14 @@ class World:
 
     def url(self, stage: str) -> str:
         return f"http://127.0.0.1:{self.servers.data.port(stage)}"
+
+    @asynccontextmanager
+    async def alone_in(self, *rooms: str) -> AsyncIterator[None]:
+        """Waits until what it strikes is whole again; in one order for all, so that nobody waits in a ring."""
+        async with contextlib.AsyncExitStack() as held:
+            for room in sorted(rooms):
+                await held.enter_async_context(self._rooms.setdefault(room, asyncio.Lock()))
+            yield
 
     # -- life
 
@@ -183,12 +193,12 @@ class World:
         member.keep()
         return member
 
-    async def leave(self, member: Member) -> float | None:
+    async def leave(self, member: Member) -> None:
         """It goes, in an orderly way."""
         self.members.pop(member.name, None)
-        seconds = await member.rest()
+        await self.ends_when_asked(member, for_good=True)
         await member.close()
-        return seconds
+        self.left.append(member)
 
     def _environment(self, member: Member) -> dict[str, str]:
         stage = member.stage
@@ -218,7 +228,6 @@ class World:
             "CALOTYPE_LEASE_SECONDS": str(self.scale.lease),
             "CALOTYPE_SESSION_SECONDS": str(self.scale.session),
             "CALOTYPE_REVIEW_PROXIES": "[]",
-            "CALOTYPE_NULL_BACKEND": "true",
             "CALOTYPE_PROOF_CHILDREN": "1",
             "CALOTYPE_CHILDREN": "1",
             "CALOTYPE_CRASH_LOG": str(self.crash_log),
@@ -239,6 +248,11 @@ class World:
             return []
         lines = [line.split("\t") for line in self.crash_log.read_text().splitlines()]
         return [(float(at), stage, point) for at, stage, point in lines]
+
+    def kills(self) -> list[tuple[float, str]]:
+        """When which stage was ended without being asked."""
+        every = [*self.members.values(), *self.left]
+        return [(at, member.stage) for member in every for at, status in member.ends if status == -signal.SIGKILL]
 
     @property
     def crash_log(self) -> Path:
@@ -280,17 +294,17 @@ class World:
         }
         self.world_file.write_text(json.dumps(document, indent=1))
 
-    async def ends_when_asked(self, member: Member) -> None:
+    async def ends_when_asked(self, member: Member, *, for_good: bool = False) -> None:
         """SIGTERM; a service that has to be killed after twenty seconds broke its promise."""
-        seconds = await member.terminate()
+        seconds = await (member.rest() if for_good else member.terminate())
         if seconds is None:
             self.violations.append(f"{member.name} did not end within 20 s of SIGTERM")
         else:
             self.stop_seconds.append(seconds)
 
-    async def restarted_with(self, member: Member, extra: Mapping[str, str]) -> None:
-        """It ends in an orderly way and starts with something more in its environment."""
-        member.extra = dict(extra)
+    async def restarted_with(self, member: Member, why: str, extra: Mapping[str, str]) -> None:
+        """It ends in an orderly way and starts with something more in its environment, until told otherwise."""
+        member.extra[why] = dict(extra)
         await self.ends_when_asked(member)
         await member.ready()
 

@@ -37,9 +37,9 @@ class ClockWrong:
         }
         if not member.is_ready:
             return False
-        await world.restarted_with(member, lie)
+        await world.restarted_with(member, "clock", lie)
         try:
             await asyncio.sleep(fault.seconds)
         finally:
-            await world.restarted_with(member, {})
+            await world.restarted_with(member, "clock", {})
         return True
