@@ -281,6 +281,8 @@ class World:
                 "bucket": BUCKET,
                 "access_key": self.store.access_key,
                 "secret_key": self.store.secret_key,
+                # Where the store keeps its files: ten times quicker to read through than asking for each.
+                "folder": str(self.root / "store" / "buckets" / BUCKET),
             },
             "published": str(self.servers.data.published),
             "logs": str(self.logs),
