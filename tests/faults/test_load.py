@@ -53,8 +53,8 @@ def test_a_row_is_named_by_what_differs_from_the_defaults() -> None:
 
 
 def test_poison_of_every_kind_is_spread_so_thin_that_no_consumer_stops(tmp_path: Path) -> None:
-    kinds = {poison.kind for topic in TOPICS for poison in poisons(topic, Random(1), workspace="w")}
-    assert kinds == {"json", "header", "type", "version", "schema", "nul", "overflow", "nobody"}
+    kinds = {poison.kind for topic in TOPICS for poison in poisons(topic, Random(1), workspace="w", canary="c")}
+    assert kinds == {"json", "header", "type", "version", "schema", "nul", "overflow", "nobody", "prompt"}
     poisoner = Poisoner(_world(tmp_path), None, None, seed=1, workspace="w", many=10_000)  # type: ignore[arg-type]
     spread = Counter((poison.topic.name, partition) for poison, partition in poisoner.plan())
     assert set(spread.values()) == {MOST}

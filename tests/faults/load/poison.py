@@ -54,15 +54,17 @@ class Poison:
     dies: bool
 
 
-def poisons(topic: Topic, rng: random.Random, *, workspace: str) -> list[Poison]:
-    """One of every kind that the topic can hold."""
+def poisons(topic: Topic, rng: random.Random, *, workspace: str, canary: str) -> list[Poison]:
+    """One of every kind that the topic can hold; what is said of those with the canary must not repeat it."""
     return [
         Poison(kind=kind, topic=topic, headers=headers, body=body, dies=dies and topic not in UNREAD)
-        for kind, headers, body, dies in _kinds(topic, rng, workspace=workspace)
+        for kind, headers, body, dies in _kinds(topic, rng, workspace=workspace, canary=canary)
     ]
 
 
-def _kinds(topic: Topic, rng: random.Random, *, workspace: str) -> Iterator[tuple[str, Headers, bytes, bool]]:
+def _kinds(
+    topic: Topic, rng: random.Random, *, workspace: str, canary: str
+) -> Iterator[tuple[str, Headers, bytes, bool]]:
     is_foreign = topic is IMAGE_REQUESTS
     known = "calotype.ImageRequested" if is_foreign else event_type(topic.events[0])
     told: Headers = [
@@ -87,6 +89,8 @@ def _kinds(topic: Topic, rng: random.Random, *, workspace: str) -> Iterator[tupl
     yield "version", [*told, ("ce_type", f"{known}.v9".encode())], json.dumps(whole).encode(), True
     yield "schema", named, b'{"nothing": "of ours"}', True
     yield "nul", named, json.dumps(whole | {"client_reference": "a\x00b"}).encode(), True
+    if topic is PROMPTS_ASSEMBLED:
+        yield "prompt", named, json.dumps(whole | {"prompt": canary, "seed": canary}).encode(), True
     if topic in COUNTS_RUNS:
         yield "overflow", named, json.dumps(whole | {"run": 2**40}).encode(), True
 
@@ -119,7 +123,8 @@ class Poisoner:
 
     def plan(self) -> list[tuple[Poison, int]]:
         """What goes to which partition."""
-        every = [poison for topic in TOPICS for poison in poisons(topic, self._rng, workspace=self._workspace)]
+        told = {"workspace": self._workspace, "canary": self._world.prompts_canary}
+        every = [poison for topic in TOPICS for poison in poisons(topic, self._rng, **told)]
         spread: Counter[tuple[str, int]] = Counter()
         found: list[tuple[Poison, int]] = []
         while len(found) < self._many:
