@@ -19,7 +19,7 @@ class PublisherSettings(Settings):
         description="Where targets of type folder begin; made at start: one that is missing later is not mounted",
     )
     publish_concurrency: int = Field(
-        default=32, ge=1, le=256, description="Publications under way at once, a quarter of them at most to one target"
+        default=64, ge=1, le=256, description="Publications under way at once, a quarter of them at most to one target"
     )
     publish_retry_seconds: float = Field(
         default=1.0,
