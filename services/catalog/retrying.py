@@ -80,7 +80,7 @@ def _obstacles(case: Case) -> Iterator[tuple[str, str]]:
     if case.reason == FailureReason.UNROUTABLE and (case.routes_since is None or case.routes_since <= case.failed_at):
         yield "the routes are those that had no backend for it", "publish routes that take it, then retry"
     if case.uncertain is not None:
-        settle = f"calotype uncertain settle {case.uncertain}"
+        settle = f"calotype uncertain settle {case.uncertain} --charged AMOUNT|none"
         yield f"attempt {case.uncertain} may have been billed, and nobody has settled it", settle
 
 

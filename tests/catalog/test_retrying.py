@@ -61,4 +61,4 @@ def test_what_another_run_cannot_help_is_refused_with_the_reason(changed: dict[s
 def test_an_attempt_that_may_have_been_billed_is_settled_before_it_is_made_again() -> None:
     attempt = uuid4()
     refused = in_vain(case(reason="backend_unavailable", uncertain=attempt))
-    assert refused is not None and refused.remedy == f"calotype uncertain settle {attempt}"
+    assert refused is not None and refused.remedy == f"calotype uncertain settle {attempt} --charged AMOUNT|none"
