@@ -71,6 +71,7 @@ def held(brake: Mapping[str, Any]) -> dict[str, Any]:
         "moves": f"when {name} is resumed",
         "command": f"calotype resume {name}{' --everyone' if brake['everyone'] else ''}",
         "since": brake["since"],
+        "runbook": "docs/runbook.md#held-by-a-brake",
     }
 
 
@@ -111,6 +112,8 @@ def _cause(jobs: Sequence[Mapping[str, Any]]) -> RenderableType:
         line = Text.assemble(("try    ", "dim"), (job["command"], "bold"), (others, "dim"))
         line.no_wrap, line.overflow = True, "ignore"
         parts.append(line)
+    if job.get("runbook"):
+        parts.append(Text.assemble(("read   ", "dim"), job["runbook"]))
     return Group(*parts)
 
 

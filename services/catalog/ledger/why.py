@@ -6,7 +6,7 @@ from datetime import datetime
 from uuid import UUID
 
 from services.catalog.review.rules import SAID
-from shared.events import JobStatus, Stage, WaitingOn
+from shared.events import FailureReason, JobStatus, Stage, WaitingOn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +76,7 @@ class Situation:
 class Why:
     """`moves` ends the sentence "it moves …", None where it never will; `command` the one that helps, if any.
 
-    `since` stands apart from the cause, so that jobs of one cause can be told together.
+    `since` stands apart from the cause, so that jobs of one cause can be told together. `runbook`: what an operator does.
     """
 
     cause: str
@@ -84,6 +84,7 @@ class Why:
     moves: str | None
     command: str | None = None
     since: datetime | None = None
+    runbook: str | None = None
 
     @property
     def sentence(self) -> str:
@@ -98,6 +99,15 @@ class Why:
 # The command that inference names for a call that may have been billed: nothing else helps before it.
 UNCERTAIN = "calotype uncertain list"
 
+RUNBOOK = "docs/runbook.md"
+KNOWN_REASONS = frozenset(reason.value for reason in FailureReason if reason is not FailureReason.UNKNOWN)
+RETRY_MAY_HELP = KNOWN_REASONS - {
+    FailureReason.INVALID_REQUEST,
+    FailureReason.POLICY_REFUSED,
+    FailureReason.UNROUTABLE,
+    FailureReason.CONTENT_FILTERED,
+    FailureReason.EXPIRED,
+}
 WAITS: dict[WaitingOn, tuple[str, str, str]] = {
     WaitingOn.WORKER: ("waits for a free worker", "the pipeline", "when a worker takes it"),
     WaitingOn.RATE: ("held by its backend's rate limit", "the backend's limit", "when the limit allows"),
@@ -123,6 +133,7 @@ def _refused(letter: Refusal) -> Why:
         owner="an operator",
         moves="when somebody replays or drops the record",
         command=f"calotype dlq show {letter.dead_letter_id}",
+        runbook=f"{RUNBOOK}#dead-letters",
     )
 
 
@@ -136,6 +147,7 @@ def _in_flight(now: Situation) -> Why:
             moves=f"as soon as {now.stage} gets to it",
             command=f"calotype logs {now.stage}",
             since=now.since,
+            runbook=f"{RUNBOOK}#lag",
         )
     if note.waiting_on is None or note.waiting_on not in WAITS:
         steps = f", step {note.step} of {note.steps}" if note.steps else ""
@@ -175,6 +187,7 @@ def _approved(now: Situation) -> Why:
                     owner=f"the owner of {placed.target}",
                     moves="when the publication is tried again",
                     command=f"calotype trace {now.job_id}",
+                    runbook=f"{RUNBOOK}#{state}-publications",
                 )
     if now.placed:
         where = ", ".join(f"{p.state} to {p.target}" for p in now.placed)
@@ -200,8 +213,17 @@ def _failed(now: Situation) -> Why:
         cause=f"{now.reason}: {now.detail}" if now.detail else f"failed: {now.reason}",
         owner=f"{now.stage}",
         moves=f"not by itself: {now.remedy}" if now.remedy else None,
-        command=UNCERTAIN if UNCERTAIN in (now.remedy or "") else f"calotype trace {now.job_id}",
+        command=_of_failed(now),
+        runbook=f"{RUNBOOK}#{now.reason}" if now.reason in KNOWN_REASONS else RUNBOOK,
     )
+
+
+def _of_failed(now: Situation) -> str:
+    if UNCERTAIN in (now.remedy or ""):
+        return UNCERTAIN
+    if now.reason in RETRY_MAY_HELP and now.stage is not Stage.PROMPT:
+        return f"calotype retry --where job={now.job_id}"
+    return f"calotype trace {now.job_id}"
 
 
 def _cancelled(now: Situation) -> Why:

@@ -84,6 +84,7 @@ def routes(reading: Reading) -> APIRouter:
                 "owner": found.owner,
                 "moves": found.moves,
                 "command": found.command,
+                "runbook": found.runbook,
                 "attempts": attempts,
                 "publications": publications,
             }

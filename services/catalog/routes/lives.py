@@ -67,6 +67,7 @@ def routes(reading: Reading) -> APIRouter:
                         "owner": whys[row["job_id"]].owner,
                         "moves": whys[row["job_id"]].moves,
                         "command": whys[row["job_id"]].command,
+                        "runbook": whys[row["job_id"]].runbook,
                     }
                     for row in rows
                 ],
