@@ -76,7 +76,7 @@ class Situation:
 class Why:
     """`moves` ends the sentence "it moves …", None where it never will; `command` the one that helps, if any.
 
-    `since` stands apart from the cause, so that jobs of one cause can be told together. `runbook`: what an operator does.
+    `since` stands apart from the cause, so that jobs of one cause are told together. `runbook`: what an operator does.
     """
 
     cause: str
