@@ -118,6 +118,15 @@ def test_of_two_words_on_an_attempt_the_one_that_knows_more_is_kept() -> None:
         assert str(row[7]) == "0.055"
 
 
+def test_of_a_publication_that_failed_and_is_uncertain_the_later_word_counts() -> None:
+    failed, again = JOB.publication_failed(), JOB.publication_failed(after=13)
+    for first, second, state in ((False, True, "uncertain"), (True, False, "failed")):
+        told = [failed.model_copy(update={"uncertain": first}), again.model_copy(update={"uncertain": second})]
+        for order in (told, told[::-1]):
+            (row,) = gather(map(heard, order)).publications.values()
+            assert row[7] == state
+
+
 def test_a_publication_that_failed_and_was_delivered_is_delivered_in_either_order() -> None:
     for order in ([JOB.publication_failed(), JOB.published()], [JOB.published(), JOB.publication_failed(after=13)]):
         (row,) = gather(map(heard, order)).publications.values()

@@ -24,10 +24,11 @@ Row = tuple[Any, ...]
 
 ONLY_READ = frozenset({"RequestAccepted", "PromptAssembled", "ImageGenerated", "ImageProcessed"})
 KIND_OF = {topic.name: {event_type(event).encode(): event.__name__ for event in topic.events} for topic in TOPICS}
-# A publication's states as they follow each other; what may still come back from is lower.
+# A publication's states as they follow each other; what may still come back from is lower. A person may start it again
+# from either of two, and either may come of that: the later word counts.
 PUBLICATION_RANK = {
     PublicationState.PENDING: 0,
-    PublicationState.UNCERTAIN: 1,
+    PublicationState.UNCERTAIN: 2,
     PublicationState.FAILED: 2,
     PublicationState.DELIVERED: 3,
     PublicationState.SUPERSEDED: 4,
