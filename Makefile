@@ -13,7 +13,7 @@ QUIET := $(shell test -t 2 || echo --quiet)
 # The demo needs no torch; where the developers' environment is already there, it has all that the demo needs.
 ENVIRONMENT := $(if $(wildcard .venv/dev.stamp),.venv/dev.stamp,.venv/local.stamp)
 
-.PHONY: help demo test lint lock promises faults
+.PHONY: help demo test lint lock promises mutants faults
 
 help: ## List what can be made
 	@sed -nE 's/^([a-z%-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -26,6 +26,9 @@ test: .venv/dev.stamp ## Run every test: the fast ones, lint, then those on real
 
 lint: .venv/dev.stamp ## Check style, types, imports between rooms, migrations
 	@$(BIN)/python -m tests.run lint
+
+mutants: .venv/dev.stamp ## Lay each known defect into the product; the fault harness has to catch every one
+	@$(BIN)/python -m tests.faults.mutants --out out/mutants
 
 promises: .venv/dev.stamp ## Say which promises of docs/promises.md nothing shows
 	@$(BIN)/python -m tests.promises

@@ -82,7 +82,7 @@ def clean() -> Evidence:
     cancel = made.say("CancelRequested", REQUEST, CANCELLED, job=CANCELLED)
     made.say("JobCancelled", CANCELLED, cancel.id, job=CANCELLED, attempts=[])
     ends = sorted(f"{job},1,{status}" for job, status in _statuses().items())
-    made.say("RequestCompleted", REQUEST, sha("\x1f".join(ends)), jobs={})
+    made.say("RequestCompleted", REQUEST, sha("\x1f".join(ends)), jobs=dict.fromkeys(_statuses().values(), 1))
     _tables(made)
     _money(made)
     _rest(evidence)

@@ -149,6 +149,11 @@ def its_completion_says_something_else(e: Evidence) -> None:
 
 
 @breaks("I1")
+def it_is_called_completed_while_a_job_runs(e: Evidence) -> None:
+    say(e, one(e, "RequestCompleted"), cause="too early", body={"jobs": {"approved": 1, "failed": 1, "running": 1}})
+
+
+@breaks("I1")
 def the_catalog_does_not_know_the_job(e: Evidence) -> None:
     drop(e, "catalog.jobs", job_id=CANCELLED)
 
@@ -264,6 +269,12 @@ def a_sender_was_told_ids_that_do_not_follow(e: Evidence) -> None:
     e.accepted[0] = dict(e.accepted[0], jobs=[APPROVED, CANCELLED, UNCERTAIN])
 
 
+@breaks("I2")
+def a_job_is_given_up_though_only_workers_were_lost(e: Evidence) -> None:
+    failed = one(e, "JobFailed")
+    failed.body |= {"reason": "internal", "attempts": [dict(failed.body["attempts"][0], state="failed")]}
+
+
 # -- I3
 
 
@@ -370,6 +381,11 @@ def the_catalog_shows_another_state(e: Evidence) -> None:
 
 
 # -- I4
+
+
+@breaks("I4")
+def progress_is_kept(e: Evidence) -> None:
+    say(e, one(e, "PromptAssembled"), type="JobProgressed", cause="a step")
 
 
 @breaks("I4")
@@ -753,6 +769,8 @@ def test_headers_that_say_something_else_are_named_and_poison_is_no_event() -> N
     headers = {name: value.encode() for name, value in golden["headers"].items()} | {"ce_jobid": b"another"}
     read = read_event(headers.items(), body)
     assert read is not None and read[1] == "ce_jobid"
+    astray = read_event((headers | {"ce_jobid": b"another"}).items(), body, key=b"another")
+    assert astray is not None and astray[1] == "ce_jobid, ce_partitionkey"
     assert read_event((headers | {"ce_source": b"/poison"}).items(), body) is None
     assert read_event(headers.items(), b'{"not": "whole') is None
     assert read_letter([("calotype-origin", b"a/0/1"), ("calotype-group", b"\xff")], "p").origin == "a/0/1"

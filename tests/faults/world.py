@@ -125,8 +125,11 @@ class World:
 
     async def open(self) -> None:
         """Returns when every service is ready."""
-        for folder in (self.logs, self.ledgers):
-            folder.mkdir(parents=True, exist_ok=True)
+        await self.open_servers()
+        await self.open_services()
+        await self.all_ready()
+
+    async def open_servers(self) -> None:
         await asyncio.gather(*(disk.mount() for disk in self.disks.values()))
         (self.root / "store").mkdir(exist_ok=True)
         self.store.bucket(BUCKET)
@@ -136,14 +139,32 @@ class World:
         self._open.push_async_callback(self.servers.stop)
         self._open.callback(self.store.stop)
         await asyncio.gather(self.servers.start(), asyncio.to_thread(self.store.start))
+        self._open.push_async_callback(self.close_services)
+
+    async def open_services(self) -> None:
+        """The six services and whom they call, on a prepared database; they are started and may not be ready yet."""
+        for folder in (self.logs, self.ledgers):
+            folder.mkdir(parents=True, exist_ok=True)
         await asyncio.gather(*(self._start_scripted(name) for name in ASKED))
         await prepare_servers(self._for_preparation(), passwords=self._passwords())
         for stage in STAGES:
             self.members[stage] = self._member(stage, stage)
             self.members[stage].keep()
-        self._open.push_async_callback(self._close_members)
         self._write_world_file()
-        await self.all_ready()
+
+    async def close_services(self) -> None:
+        members, self.members = list(self.members.values()), {}
+        await asyncio.gather(*(member.close() for member in members))
+        scripted, self.scripted = list(self.scripted.values()), {}
+        await asyncio.gather(*(child.stop() for child in scripted))
+
+    def begin_anew(self, out: Path, *, environment: Mapping[str, str], arms: Arms) -> None:
+        """What is opened next has topics, ledgers and logs of its own."""
+        self.out, self.logs, self.ledgers = out, out / "logs", out / "ledgers"
+        self.prefix = f"f{secrets.token_hex(3)}."
+        self.given, self.mutant = dict(environment), environment.get("CALOTYPE_MUTANT", "")
+        self.arming, self._arms = True, arms
+        self.violations, self.stop_seconds = [], []
 
     async def close(self) -> None:
         """Ends every process and unmounts every disk."""
@@ -152,10 +173,6 @@ class World:
 
     async def all_ready(self, *, within: float = 120) -> None:
         await asyncio.gather(*(member.ready(within=within) for member in self.members.values()))
-
-    async def _close_members(self) -> None:
-        members, self.members = list(self.members.values()), {}
-        await asyncio.gather(*(member.close() for member in members))
 
     async def _start_scripted(self, name: str) -> None:
         port = self.servers.data.port(name)
@@ -167,9 +184,8 @@ class World:
             log=self.logs / f"{name}.log",
             environment={**os.environ, "PYTHONPATH": str(ROOT)},
         )
-        self.scripted[name] = child = await Child.start(program)
+        self.scripted[name] = await Child.start(program)
         self.scripted_urls[name] = f"http://127.0.0.1:{port}"
-        self._open.push_async_callback(child.stop)
         if not await eventually(lambda: takes_connections(port), within=30):
             raise RuntimeError(f"the scripted {name} does not start: {last_lines(program.log)}")
 
@@ -358,13 +374,15 @@ class World:
 
 
 @asynccontextmanager
-async def open_world(out: Path, *, seed: int, scale: Scale, requests: int, **environment: str) -> AsyncIterator[World]:
-    """A world that is gone without a trace afterwards, but for what stands in `out`."""
+async def open_world(
+    out: Path, *, seed: int, scale: Scale, requests: int, services: bool = True, **environment: str
+) -> AsyncIterator[World]:
+    """A world that is gone without a trace afterwards, but for what stands in `out`; or only its servers."""
     root = Path(tempfile.mkdtemp(prefix="calotype-faults-"))
     root.chmod(0o755)  # the servers run as nobody, whose way leads through it
     world = World(root, out, seed=seed, scale=scale, requests=requests, environment=environment)
     try:
-        await world.open()
+        await (world.open() if services else world.open_servers())
         yield world
     finally:
         await world.close()

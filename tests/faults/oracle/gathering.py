@@ -54,7 +54,7 @@ async def _hear(world: World, found: Evidence, *, secrets: dict[str, str]) -> No
         if record.topic.endswith(".dlq"):
             found.letters.append(read_letter(record.headers, f"{record.topic}/{record.partition}/{record.offset}"))
             continue
-        read = read_event(record.headers, record.value)
+        read = read_event(record.headers, record.value, key=record.key)
         if read is None or read[0].workspace not in known:
             continue
         event, misnamed = read

@@ -47,7 +47,7 @@ NAMED = {"ce_id": "event_id", "ce_workspace": "workspace", "ce_requestid": "requ
 Headers = Iterable[tuple[str, bytes]]
 
 
-def read_event(headers: Headers, value: bytes | None) -> tuple[Event, str | None] | None:
+def read_event(headers: Headers, value: bytes | None, *, key: bytes | None = None) -> tuple[Event, str | None] | None:
     """The fact, and what its headers say that its body does not; None for what none of the services wrote."""
     said = dict(headers)
     if not said.get("ce_source", b"").startswith(OURS.encode()) or value is None:
@@ -73,6 +73,8 @@ def read_event(headers: Headers, value: bytes | None) -> tuple[Event, str | None
     wrong = [name for name, field in NAMED.items() if field in body and said.get(name) != str(body[field]).encode()]
     if said.get("traceparent") != said.get("ce_traceparent"):
         wrong.append("ce_traceparent")
+    if key is not None and said.get("ce_partitionkey") != key:
+        wrong.append("ce_partitionkey")
     return event, ", ".join(wrong) or None
 
 

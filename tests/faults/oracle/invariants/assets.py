@@ -9,6 +9,7 @@ from tests.faults.oracle.evidence import STATUSES, Event, Evidence, Violation, b
 
 Broken = partial(Violation, invariant="I2")
 ONCE_A_RUN = ("PromptAssembled", "ImageGenerated", "ImageProcessed")
+MOST_LOSSES = 8
 EXPLAINED = {STATUSES.index("cancelled"), STATUSES.index("failed")}
 
 
@@ -16,6 +17,7 @@ def check(evidence: Evidence) -> Iterator[Violation]:
     yield from _ids(evidence)
     yield from _once(evidence)
     yield from _counts(evidence)
+    yield from _given_up(evidence)
 
 
 def _ids(evidence: Evidence) -> Iterator[Violation]:
@@ -90,3 +92,13 @@ def _counts(evidence: Evidence) -> Iterator[Violation]:
         yield Broken(subject=version, what="the catalog does not have this asset", kind="lost")
     for _, version in shown - told:
         yield Broken(subject=version, what="no event says where this asset comes from")
+
+
+def _given_up(evidence: Evidence) -> Iterator[Violation]:
+    """A lease that was lost is no failure of the work: only after many is a job given up."""
+    for event in evidence.all_of("JobFailed"):
+        attempts = attempts_of(event)
+        lost = all(attempt.get("seconds") is None and attempt["state"] == "failed" for attempt in attempts)
+        if event.body.get("reason") == "internal" and lost and 0 < len(attempts) < MOST_LOSSES:
+            what = f"was given up after {len(attempts)} attempts, of which none failed"
+            yield Broken(subject=event.job or event.id, what=what, kind="lost")

@@ -62,6 +62,7 @@ def _requests(evidence: Evidence) -> Iterator[Violation]:
     told: dict[str, list[Event]] = defaultdict(list)
     for event in evidence.all_of("RequestAccepted"):
         told[event.request or ""].append(event)
+    yield from _completions(evidence)
     shown = evidence.by("catalog.requests", "request_id")
     completed = {event.id for event in evidence.all_of("RequestCompleted")}
     ended = _statuses(evidence)
@@ -80,6 +81,15 @@ def _requests(evidence: Evidence) -> Iterator[Violation]:
         jobs = [ids.job(request, variant) for variant in range(1, row["jobs"] + 1)]
         if all(job in ended for job in jobs) and _completion(request, [ended[job] for job in jobs]) not in completed:
             yield Broken(subject=request, what="no event says that it is completed as it is", kind="lost")
+
+
+def _completions(evidence: Evidence) -> Iterator[Violation]:
+    """A request is said to be completed only when every job of it has ended."""
+    for event in evidence.all_of("RequestCompleted"):
+        jobs = evidence.requests.get(event.request or "", {}).get("jobs")
+        counts = event.body["jobs"]
+        if jobs is not None and (sum(counts.values()) != jobs or not counts.keys() <= set(STATUSES[ENDED:])):
+            yield Broken(subject=event.subject, what=f"was said to be completed, with {jobs} jobs", evidence=counts)
 
 
 def _statuses(evidence: Evidence) -> dict[str, tuple[str, int, str]]:

@@ -17,6 +17,10 @@ def check(evidence: Evidence) -> Iterator[Violation]:
         yield Broken(subject=event_id, what="its headers say something else than its body", evidence=headers)
     kept: dict[str, Kept] = {}
     for fact in evidence.kept:
+        if fact.type in EPHEMERAL:
+            yield Broken(
+                subject=fact.id, what=f"{fact.type} is kept, and nobody wants it tomorrow", evidence=fact.about
+            )
         if fact.id in kept:
             yield Broken(subject=fact.id, what=f"{fact.type} is kept twice", kind="doubled")
         kept[fact.id] = fact

@@ -1,0 +1,116 @@
+"""`python -m tests.faults.mutants`: lays each defect into the product and says by which invariant it comes to light.
+
+`--only NAME …` takes these, `--rotate K --seed S` so many of all by turns. What is caught counts only where the same
+scenario finds nothing without the mutant. `--out` keeps `mutants.json` and `mutants.md`. Exit status 1 where one
+survives.
+"""
+
+import argparse
+import asyncio
+import json
+import sys
+import tempfile
+import time
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from tests.faults.mutants import MUTANTS
+from tests.faults.mutants.mutant import Mutant, Scenario
+from tests.faults.mutants.trial import Found, open_arena, tried
+
+FEWEST = 30
+
+
+def chosen(only: list[str], rotate: int | None, seed: int) -> list[Mutant]:
+    """All of them, those named, or so many whose turn it is: every mutant comes up once in len / rotate seeds."""
+    if only:
+        return [MUTANTS[name] for name in only]
+    names = sorted(MUTANTS)
+    if rotate is None:
+        return [MUTANTS[name] for name in names]
+    Random(0).shuffle(names)  # so that neighbours in a turn are of different kinds
+    first = seed * rotate % len(names)
+    return [MUTANTS[name] for name in (names + names)[first : first + rotate]]
+
+
+async def run(mutants: list[Mutant], *, out: Path, controls: bool) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    clean: list[tuple[Scenario, Found]] = []
+    async with open_arena(out / "arena") as arena:
+        for mutant in mutants:
+            control = next((found for scenario, found in clean if scenario == mutant.scenario), None)
+            if control is None and controls:
+                control = await tried(arena, "", mutant.scenario, out=out / f"control-{len(clean)}", say=say)
+                clean.append((mutant.scenario, control))
+            found = await tried(arena, mutant.name, mutant.scenario, out=out / mutant.name, say=say)
+            rows.append(_row(mutant, found, control))
+            if problem := rows[-1]["problem"]:
+                say(f"  {problem}; {found.examples or (control.examples if control else '')}")
+    return rows
+
+
+def _row(mutant: Mutant, found: Found, control: Found | None) -> dict[str, Any]:
+    problem = ""
+    if control is not None and control.caught:
+        problem = "its scenario finds something without it"
+    elif not found.caught:
+        problem = "survived"
+    elif not mutant.caught_by & set(found.by_invariant):
+        problem = (
+            f"was caught by {', '.join(sorted(found.by_invariant))} and not by {', '.join(sorted(mutant.caught_by))}"
+        )
+    return {
+        "mutant": mutant.name,
+        "defect": mutant.defect,
+        "caught_by": dict(sorted(found.by_invariant.items())),
+        "expected": sorted(mutant.caught_by),
+        "example": found.examples[0] if found.examples else "",
+        "seconds": round(found.seconds, 1),
+        "crashes": found.crashes,
+        "problem": problem,
+    }
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """For docs/reliability.md."""
+    lines = ["| mutant | defect | caught by |", "|---|---|---|"]
+    for row in rows:
+        caught = ", ".join(f"{name} ×{many}" for name, many in row["caught_by"].items())
+        lines.append(
+            f"| {row['mutant']} | {row['defect']} | {row['problem'] and '**' + row['problem'] + '** '}{caught} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.faults.mutants", description=__doc__)
+    parser.add_argument("--only", nargs="*", default=[], metavar="NAME")
+    parser.add_argument("--rotate", type=int, help="so many, by turns")
+    parser.add_argument("--seed", type=int, default=int(time.time() // 86400), help="whose turn it is; today's number")
+    parser.add_argument("--no-controls", action="store_true", help="do not run the scenarios without a mutant")
+    parser.add_argument("--out", type=Path)
+    told = parser.parse_args()
+    if len(MUTANTS) < FEWEST:
+        say(f"only {len(MUTANTS)} mutants are registered, and there have to be {FEWEST}")
+        return 1
+    mutants = chosen(told.only, told.rotate, told.seed)
+    out: Path = (told.out or Path(tempfile.mkdtemp(prefix="mutants-"))).resolve()
+    say(f"{len(mutants)} of {len(MUTANTS)} mutants (seed {told.seed}), everything in {out}")
+    rows = asyncio.run(run(mutants, out=out, controls=not told.no_controls))
+    (out / "mutants.json").write_text(json.dumps(rows, indent=1))
+    (out / "mutants.md").write_text(table(rows))
+    problems = [row for row in rows if row["problem"]]
+    for row in problems:
+        say(f"{row['mutant']}: {row['problem']}")
+    say(json.dumps({"mutants": len(rows), "caught": len(rows) - len(problems), "problems": len(problems)}))
+    return 1 if problems else 0
+
+
+def say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,174 @@
+"""What is broken beside the load of a trial, at the moment that matters: by what stands in the tables, not by time."""
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any
+
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+
+from shared.topics import TOPICS
+from tests.faults.store_link import Trouble
+from tests.faults.topics import admin
+from tests.faults.world import BUCKET
+
+if TYPE_CHECKING:
+    from tests.faults.mutants.trial import Trial
+
+Strike = Callable[["Trial"], Coroutine[Any, Any, None]]
+SOON = 30.0  # seconds that a moment is waited for; where it does not come nothing is struck, and the trial says so
+HELD = "select count(*) from inference.work where holder is not null"
+ACCEPTED = "select count(*) from intake.requests where state = 'accepted'"
+
+
+class NothingStruck(Exception):
+    """The moment never came."""
+
+
+async def until(trial: "Trial", question: str, *, least: int = 1, within: float = SOON) -> None:
+    async with asyncio.timeout(within):
+        while (await trial.count(question)) < least:
+            await asyncio.sleep(0.05)
+
+
+async def postgres_restarts(trial: "Trial") -> None:
+    """While much is on its way."""
+    await until(trial, ACCEPTED, least=8)
+    await trial.world.take_away("postgres", signal.SIGINT)
+    await asyncio.sleep(1.5)
+    await trial.world.bring_back("postgres")
+
+
+async def postgres_is_slow(trial: "Trial") -> None:
+    """So that transactions overlap."""
+    trial.world.postgres_link.delay = 0.03
+    try:
+        await trial.asked.wait()
+    finally:
+        trial.world.postgres_link.delay = 0.0
+
+
+async def store_is_slow(trial: "Trial") -> None:
+    trial.world.store_link.trouble = Trouble(slow=1.5)
+    try:
+        await trial.asked.wait()
+        await asyncio.sleep(5)
+    finally:
+        trial.world.store_link.trouble = Trouble()
+
+
+async def dead_letters_are_refused(trial: "Trial") -> None:
+    """For a while the broker takes no record of any size on the dead-letter topics."""
+    await _largest_dead_letter(trial, 60)
+    try:
+        await trial.asked.wait()
+        await asyncio.sleep(3)
+    finally:
+        await _largest_dead_letter(trial, 2 * 1024 * 1024)
+
+
+async def _largest_dead_letter(trial: "Trial", size: int) -> None:
+    names = [f"{trial.world.prefix}{topic.name}.dlq" for topic in TOPICS]
+    changed = [
+        ConfigResource(ConfigResourceType.TOPIC, name, configs={"max.message.bytes": str(size)}) for name in names
+    ]
+    async with admin(trial.world) as client:
+        await client.alter_configs(changed)
+
+
+async def inference_stands_still(trial: "Trial") -> None:
+    """With leases in its hands, until another process has taken them over; then it goes on."""
+    world = trial.world
+    other = await world.join("inference")
+    await other.ready()
+    holder = f"{HELD} and holder = (select holder from inference.work where holder is not null limit 1)"
+    await until(trial, f"{holder} and kind like 'openai%'", least=1)
+    pid = world.members["inference"].pid
+    assert pid is not None
+    os.killpg(pid, signal.SIGSTOP)
+    try:
+        await asyncio.sleep(2 * world.scale.lease)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(pid, signal.SIGCONT)
+
+
+async def cancelled_while_prompts_stand_still(trial: "Trial") -> None:
+    """Everybody has heard of the cancels before anybody hears of the jobs."""
+    world = trial.world
+    pid = world.members["prompt"].pid
+    assert pid is not None
+    os.killpg(pid, signal.SIGSTOP)
+    try:
+        await until(trial, ACCEPTED, least=12)
+        rows = await trial.rows("select request_id, workspace from intake.requests where state = 'accepted' limit 8")
+        for row in rows:
+            await trial.person(row["workspace"]).call("POST", f"/v1/requests/{row['request_id']}/cancel", json={})
+        told = "select count(*) from catalog.ledger where type = 'CancelRequested'"
+        await until(trial, told, least=len(rows))
+        await asyncio.sleep(3)  # so that the oracle need not trust two clocks
+    finally:
+        os.killpg(pid, signal.SIGCONT)
+
+
+async def decided_is_cancelled(trial: "Trial") -> None:
+    """In the undo window of a decision."""
+    done: set[Any] = set()
+    while len(done) < 6 and not (trial.asked.is_set() and trial.is_quiet):
+        for row in await trial.rows("select job_id, request_id, workspace from catalog.decisions where state = 'open'"):
+            if row["job_id"] not in done and len(done) < 6:
+                done.add(row["job_id"])
+                asked = {"job_id": str(row["job_id"])}
+                person = trial.person(row["workspace"])
+                await person.call("POST", f"/v1/requests/{row['request_id']}/cancel", json=asked)
+        await asyncio.sleep(0.1)
+    if not done:
+        raise NothingStruck("nobody decided")
+
+
+async def failed_are_started_again(trial: "Trial") -> None:
+    """Once what made them fail is over."""
+    failed = "select count(*) from catalog.jobs where rank = 4 and run = 1"
+    await trial.asked.wait()
+    await until(trial, failed, within=SOON)
+    await trial.world.script("provider", {"weights": {"ok": 1}})
+    await asyncio.sleep(2)
+    for person in trial.people:
+        await person.json("POST", "/v1/jobs/retry", json={"every": True, "limit": 500})
+    await until(trial, "select count(*) from catalog.ledger where type = 'JobRetried'")
+
+
+async def a_template_is_missing(trial: "Trial") -> None:
+    """In the store, until its requests have become dead letters."""
+    buckets = trial.world.root / "store" / "buckets" / BUCKET
+    documents = [
+        path
+        for path in buckets.glob("ws/*/library/*.json")
+        if b'"kind":"template"' in path.read_bytes().replace(b" ", b"")
+    ]
+    aside = [(path, path.with_suffix(".aside")) for path in documents]
+    for path, away in aside:
+        path.rename(away)
+    try:
+        await until(trial, "select count(*) from catalog.dead_letters where consumer_group = 'prompt'", least=4)
+    finally:
+        for path, away in aside:
+            away.rename(path)
+
+
+STRIKES: dict[str, Strike] = {
+    strike.__name__: strike
+    for strike in (
+        postgres_restarts,
+        postgres_is_slow,
+        store_is_slow,
+        dead_letters_are_refused,
+        inference_stands_still,
+        cancelled_while_prompts_stand_still,
+        decided_is_cancelled,
+        failed_are_started_again,
+        a_template_is_missing,
+    )
+}
