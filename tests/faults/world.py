@@ -374,15 +374,22 @@ class World:
 
 
 @asynccontextmanager
-async def open_world(
-    out: Path, *, seed: int, scale: Scale, requests: int, services: bool = True, **environment: str
+async def open_world(out: Path, *, seed: int, scale: Scale, requests: int, **environment: str) -> AsyncIterator[World]:
+    """A world that is gone without a trace afterwards, but for what stands in `out`."""
+    async with built(out, seed=seed, scale=scale, requests=requests, environment=environment) as world:
+        await world.open()
+        yield world
+
+
+@asynccontextmanager
+async def built(
+    out: Path, *, seed: int, scale: Scale, requests: int, environment: Mapping[str, str]
 ) -> AsyncIterator[World]:
-    """A world that is gone without a trace afterwards, but for what stands in `out`; or only its servers."""
+    """A world of which nothing is open yet."""
     root = Path(tempfile.mkdtemp(prefix="calotype-faults-"))
     root.chmod(0o755)  # the servers run as nobody, whose way leads through it
     world = World(root, out, seed=seed, scale=scale, requests=requests, environment=environment)
     try:
-        await (world.open() if services else world.open_servers())
         yield world
     finally:
         await world.close()

@@ -32,7 +32,7 @@ def batch_not_rewound() -> None:
 @mutant("A batch with one bad record is refused whole", stages=DATABASE, caught_by="I1 I2 I4 I6 I7", scenario=POISONED)
 def batch_without_bisection() -> None:
     function(
-        "shared.bus:Bus._apply",
+        "shared.bus:Bus.write",
         "if len(items) == 1:\n            items[0].bad = _handler_failed(error)\n            return",
         "for item in items:\n            item.bad = _handler_failed(error)\n        if items:\n            return",
     )

@@ -26,7 +26,7 @@ from tests.faults.oracle.world import World as Seen
 from tests.faults.quiet import until_quiet
 from tests.faults.scale import Scale
 from tests.faults.store_link import Trouble
-from tests.faults.world import World, open_world
+from tests.faults.world import World, built
 
 QUIET_WITHIN = 40.0  # seconds after the last ask; what still moves then is stuck
 ASKED_WITHIN = 120.0
@@ -149,7 +149,8 @@ class Trial:
 @asynccontextmanager
 async def open_arena(out: Path) -> AsyncIterator[World]:
     """Kafka, Postgres and the object store for any number of trials."""
-    async with open_world(out, seed=1, scale=Scale(), requests=100, services=False) as world:
+    async with built(out, seed=1, scale=Scale(), requests=100, environment={}) as world:
+        await world.open_servers()
         yield world
 
 
