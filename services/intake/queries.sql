@@ -38,15 +38,17 @@ with new as (
 )
 select request_id from new;
 
--- name: take_told(ids, workspaces, principals, states, jobs, answers, batches, row_keys, times)!
+-- name: take_told(ids, workspaces, principals, states, jobs, answers, batches, row_keys, traceparents, times)!
 -- After a restore: requests that were told and are not known any more, reserved as they were. What exactly was asked is not
 -- told, so no digest.
 with new as (
-    insert into requests (request_id, workspace, principal, state, jobs, digest, answer, batch_id, row_key, accepted_at, day)
-    select distinct on (id) id, workspace, principal, state, jobs, '', answer, batch, row_key, time, (time at time zone 'utc')::date
+    insert into requests (request_id, workspace, principal, state, jobs, digest, answer, batch_id, row_key, accepted_at, day,
+                          traceparent)
+    select distinct on (id) id, workspace, principal, state, jobs, '', answer, batch, row_key, time,
+           (time at time zone 'utc')::date, traceparent
     from unnest(:ids::uuid[], :workspaces::uuid[], :principals::text[], :states::text[], :jobs::int[], :answers::text[],
-                :batches::uuid[], :row_keys::text[], :times::timestamptz[])
-         as t(id, workspace, principal, state, jobs, answer, batch, row_key, time)
+                :batches::uuid[], :row_keys::text[], :traceparents::text[], :times::timestamptz[])
+         as t(id, workspace, principal, state, jobs, answer, batch, row_key, traceparent, time)
     on conflict (request_id) do nothing
     returning workspace, jobs, day
 )

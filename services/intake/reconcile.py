@@ -90,6 +90,7 @@ async def take_told(transaction: Transaction, facts: Sequence[RequestAccepted | 
         answers=[orjson.dumps(answer(accepted), default=str).decode() if accepted else "" for accepted in taken],
         batches=[accepted.brief.batch_id if accepted else None for accepted in taken],
         row_keys=[accepted.brief.row_key if accepted else None for accepted in taken],
+        traceparents=[fact.traceparent for fact in known],
         times=[fact.occurred_at for fact in known],
     )
 

@@ -144,19 +144,20 @@ left join lateral (
 ) c on true
 order by t.name;
 
--- name: tell_publications(ids, workspaces, requests, jobs, assets, versions, targets, confidentialities, runs, states, codes, details, remedies, locations, receipts, times)!
--- After a restore: how publications ended that are pending here, or not known any more. Of one run's ends the last counts.
+-- name: tell_publications(ids, workspaces, requests, jobs, assets, versions, targets, confidentialities, runs, states, codes, details, remedies, locations, receipts, verified, times)!
+-- After a restore: how publications ended that are under way or uncertain here, or not known any more. Of one run's ends the last counts.
 insert into publications as p (publication_id, workspace, request_id, job_id, asset_id, asset_version_id, target,
-                               confidentiality, run, state, code, detail, remedy, location, receipts, settled_at)
+                               confidentiality, run, state, code, detail, remedy, location, receipts, verified, settled_at)
 select distinct on (id) id, workspace, request, job, asset, version, target, confidentiality, run, state, code, detail, remedy,
-       location, receipts, time
+       location, receipts, verified, time
 from unnest(:ids::uuid[], :workspaces::uuid[], :requests::uuid[], :jobs::uuid[], :assets::uuid[], :versions::uuid[],
             :targets::text[], :confidentialities::text[], :runs::int[], :states::text[], :codes::text[], :details::text[],
-            :remedies::text[], :locations::text[], :receipts::text[], :times::timestamptz[])
+            :remedies::text[], :locations::text[], :receipts::text[], :verified::text[], :times::timestamptz[])
      as t(id, workspace, request, job, asset, version, target, confidentiality, run, state, code, detail, remedy, location,
-          receipts, time)
+          receipts, verified, time)
 order by id, run desc, time desc
 on conflict (publication_id) do update set
     run = excluded.run, state = excluded.state, code = excluded.code, detail = excluded.detail, remedy = excluded.remedy,
-    location = excluded.location, receipts = excluded.receipts, settled_at = excluded.settled_at
-where (p.state = 'pending' and p.run <= excluded.run) or p.run < excluded.run;
+    location = excluded.location, receipts = excluded.receipts, verified = excluded.verified,
+    settled_at = excluded.settled_at
+where (p.state in ('pending', 'uncertain') and p.run <= excluded.run) or p.run < excluded.run;

@@ -56,6 +56,7 @@ async def settle(transaction: Transaction, facts: Sequence[Fact]) -> None:
             delivered and orjson.dumps([receipt.model_dump() for receipt in delivered.receipts]).decode()
             for delivered in deliveries
         ],
+        verified=[delivered and delivered.verified for delivered in deliveries],
         times=[fact.occurred_at for fact in ends],
     )
     await settle_told(
@@ -83,8 +84,8 @@ def _state(fact: Ended) -> PublicationState:
 
 def _run(cause: UUID | str) -> int:
     """A fresh start's number stands behind the approval's id (`Delivery.cause`)."""
-    _, _, run = str(cause).partition("/")
-    return int(run or 1)
+    _, *more = str(cause).split("/")
+    return next((int(word) for word in more if word.isdigit()), 1)
 
 
 if __name__ == "__main__":
