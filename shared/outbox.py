@@ -2,11 +2,14 @@
 
 The process that committed sends its rows from memory and deletes them by id inside its next transaction (or after a
 second without one). The sweeper is recovery only: it sends what is older than five seconds, so a row whose owner died
-between commit and send leaves too. Sending twice is possible and harmless; not sending is neither.
+between commit and send leaves too. Sending twice is possible and harmless; not sending is neither. A single broker
+acknowledges what it has not flushed yet, and a power cut takes that back: there rows stay for some seconds more.
 """
 
 import asyncio
 import contextlib
+import time
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -57,13 +60,23 @@ class Transaction:
 class Outbox:
     """One per process; `start` before use, `stop` sends what it still holds."""
 
-    def __init__(self, pool: Pool, producer: Producer, *, prefix: str = "", direct_url: str | None = None) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        producer: Producer,
+        *,
+        prefix: str = "",
+        direct_url: str | None = None,
+        keep_seconds: float = 0.0,
+    ) -> None:
+        """`keep_seconds`: how long a row outlives its acknowledgement, where a broker flushes later than it answers."""
+        self._keep_seconds = keep_seconds
         self._pool = pool
         self._producer = producer
         self._prefix = prefix
         self._direct_url = direct_url
         self._unsent: list[tuple[int, Record]] = []
-        self._acknowledged: list[int] = []
+        self._acknowledged: deque[tuple[float, int]] = deque()  # when it may be deleted, by this host's clock
         self._owned: set[int] = set()  # committed here and not yet deleted: not the sweeper's
         self._wake = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -96,7 +109,7 @@ class Outbox:
             Unavailable: Postgres is away; nothing was written.
             EventTooLarge: nothing was written.
         """
-        done, self._acknowledged = self._acknowledged, []
+        done = self._take_due()
         try:
             async with transaction(self._pool) as connection:
                 if done:
@@ -106,7 +119,7 @@ class Outbox:
                 rows = await self.add(connection, running.events)
                 crash_point("commit.before")
         except BaseException:
-            self._acknowledged.extend(done)
+            self._acknowledged.extendleft((0.0, row_id) for row_id in done)
             raise
         crash_point("commit.after")
         self._owned.difference_update(done)
@@ -161,7 +174,7 @@ class Outbox:
             try:
                 sent = await self._send(rows)  # first the await: a transaction may take the list meanwhile
                 crash_point("outbox.after_send")
-                self._acknowledged.extend(sent)
+                self._is_acknowledged(sent)
                 backoff.reset()
             except Unavailable as error:
                 self._unsent = rows + self._unsent
@@ -187,8 +200,18 @@ class Outbox:
         await send_newer(self._pool, self._producer, [record for _, record in rows], prefix=self._prefix)
         return [row_id for place, (row_id, _) in enumerate(rows) if place not in refused]
 
+    def _is_acknowledged(self, rows: Sequence[int]) -> None:
+        due = time.monotonic() + self._keep_seconds
+        self._acknowledged.extend((due, row_id) for row_id in rows)
+
+    def _take_due(self) -> list[int]:
+        now, due = time.monotonic(), []
+        while self._acknowledged and (self._acknowledged[0][0] <= now or self._stopping):
+            due.append(self._acknowledged.popleft()[1])
+        return due
+
     async def _delete_acknowledged(self) -> None:
-        done, self._acknowledged = self._acknowledged, []
+        done = self._take_due()
         if not done:
             return
         try:
@@ -197,7 +220,7 @@ class Outbox:
             crash_point("outbox.after_delete")
             self._owned.difference_update(done)
         except Unavailable:
-            self._acknowledged.extend(done)
+            self._acknowledged.extendleft((0.0, row_id) for row_id in done)
 
     async def _sweep_forever(self) -> None:
         backoff = Backoff()
@@ -231,7 +254,8 @@ class Outbox:
                     crash_point("sweep.before_send")
                     sent = await self._send(rows)
                     crash_point("sweep.after_send")
-                    await queries.remove_rows(connection, ids=sent)
+                    self._owned.update(sent)
+                    self._is_acknowledged(sent)
                 if len(rows) < SWEEP_ROWS:
                     await asyncio.sleep(SWEEP_EVERY)
 

@@ -138,7 +138,10 @@ async def open_service(stage: str, settings: Settings, *, roles: frozenset[str],
     secret = settings.session_secret.get_secret_value()
     pool = await open_pool(settings.database_url.get_secret_value(), stage=stage) if database else None
     direct = settings.database_direct_url.get_secret_value() if settings.database_direct_url else None
-    outbox = Outbox(pool, producer, prefix=settings.topic_prefix, direct_url=direct) if pool is not None else None
+    outbox = None
+    if pool is not None:
+        keep = settings.outbox_keep_seconds
+        outbox = Outbox(pool, producer, prefix=settings.topic_prefix, direct_url=direct, keep_seconds=keep)
     bus = Bus(
         producer,
         options=options,

@@ -45,6 +45,9 @@ class Settings(KafkaSettings):
     otlp_endpoint: str | None = Field(default=None, validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     lease_seconds: float = Field(default=30.0, gt=0, le=3600)
+    outbox_keep_seconds: float = Field(
+        default=0.0, ge=0, le=4, description="How long after its acknowledgement Kafka may still lose an event"
+    )
     max_records: int = Field(default=500, ge=1, le=5000)
     crash: str = Field(default="", description="For fault tests: stage.point:n, where a process kills itself")
     crash_log: Path | None = None

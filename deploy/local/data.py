@@ -33,6 +33,7 @@ class DataFolder:
         self.blobs = self.root / "blobs"
         self.published = self.root / "published"
         self._holder = self.run / "supervisor.json"
+        self._last_run = self.root / "last-run.json"
 
     def prepare(self) -> None:
         """Make the folders that are ours; the servers make their own."""
@@ -79,6 +80,16 @@ class DataFolder:
         """Return the running supervisor of this folder."""
         identity = Identity.read(read_json(self._holder))
         return identity if identity and identity.alive() else None
+
+    def begins(self) -> bool:
+        """Note that a run begins; tell whether the machine went down under the last one, and not only its processes."""
+        last = read_json(self._last_run)
+        write_json(self._last_run, {"boot": _boot()})
+        return bool(last) and last["boot"] not in {"", _boot()}
+
+    def ends(self) -> None:
+        """Note that everything has been stopped in order."""
+        self._last_run.unlink(missing_ok=True)
 
     def let_through(self, account: Account | None) -> None:
         """Let the servers' account pass through our root; it may neither list it nor enter what is ours alone."""
@@ -143,6 +154,13 @@ def write_json(path: Path, document: Mapping[str, Any]) -> None:
         file.flush()
         os.fsync(file.fileno())
     partial.rename(path)
+
+
+def _boot() -> str:
+    """Which start of the machine this is; empty where the system does not say."""
+    with contextlib.suppress(OSError):
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return ""
 
 
 def cache_folder(data: DataFolder, account: Account | None) -> Path:

@@ -6,6 +6,8 @@ from here; what they hear twice, ids and inboxes discard. Offsets found by time 
 had not yet heard what is older than the moment.
 """
 
+import asyncio
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +17,9 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from deploy.errors import Problem
+
+SESSION_SECONDS = 60.0  # longer than the session time-out of any consumer of ours
+NEWEST_SECONDS = 30.0  # in which the last record of every partition is read
 
 Offsets = Mapping[str, Mapping[int, int]]  # topic → partition → offset of the next record
 
@@ -74,21 +79,81 @@ async def read_positions(bootstrap: str) -> Positions:
     return Positions(ends=ends, groups=groups)
 
 
+async def step_back(bootstrap: str, *, seconds: float = 60.0) -> None:
+    """Every group hears again what the log's last `seconds` hold; none of them may have a member.
+
+    For a broker that lost its newest records in a power cut: what is written in their place has their offsets, and a
+    group that had finished those would pass it over.
+    """
+    positions = await read_positions(bootstrap)
+    begins = await _begins(bootstrap, positions.ends, seconds)
+    groups = {
+        group: {
+            topic: {number: min(offset, begins[topic][number]) for number, offset in at.items()}
+            for topic, at in topics.items()
+            if topic in begins
+        }
+        for group, topics in positions.groups.items()
+    }
+    await rewind(bootstrap, Positions(ends=positions.ends, groups=groups))
+
+
+async def _begins(bootstrap: str, ends: Offsets, seconds: float) -> dict[str, dict[int, int]]:
+    """Where each partition's part of the last `seconds` begins, by the newest record of all."""
+    places = {TopicPartition(topic, number): end for topic, at in ends.items() for number, end in at.items()}
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False)
+    await consumer.start()
+    try:
+        begin = await consumer.beginning_offsets(list(places))
+        filled = [place for place, end in places.items() if end > begin[place]]
+        newest = 0
+        if filled:
+            consumer.assign(filled)
+            for place in filled:
+                consumer.seek(place, places[place] - 1)
+            async with asyncio.timeout(NEWEST_SECONDS):
+                newest = max([(await consumer.getone(place)).timestamp for place in filled])
+        moments = await consumer.offsets_for_times(dict.fromkeys(places, max(0, newest - int(seconds * 1000))))
+    finally:
+        await consumer.stop()
+    found: dict[str, dict[int, int]] = {}
+    for place, end in places.items():
+        at = moments.get(place)
+        found.setdefault(place.topic, {})[place.partition] = end if at is None else at.offset
+    return found
+
+
 async def rewind(bootstrap: str, positions: Positions) -> None:
-    """Puts every group where it stood; none of them may have a member."""
+    """Puts every group where it stood; none of them may have a member that lives."""
     for group, topics in positions.groups.items():
         offsets = {
             TopicPartition(topic, number): offset for topic, at in topics.items() for number, offset in at.items()
         }
         if not offsets:
             continue
+        await _commit(bootstrap, group, offsets)
+
+
+async def _commit(bootstrap: str, group: str, offsets: Mapping[TopicPartition, int]) -> None:
+    """Waits for the end of a member that died with its broker: that one is believed alive for a session more."""
+    deadline = time.monotonic() + SESSION_SECONDS
+    while True:
         consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, group_id=group, enable_auto_commit=False)
         await consumer.start()
         try:
             consumer.assign(list(offsets))
-            await consumer.commit(offsets)
+            await consumer.commit(dict(offsets))
+        except KafkaError as error:
+            if time.monotonic() > deadline:
+                raise Problem(
+                    f"The consumer group {group} cannot be put back: {error!r}",
+                    remedy="End whoever reads in this group, and start again.",
+                ) from error
+        else:
+            return
         finally:
             await consumer.stop()
+        await asyncio.sleep(0.5)
 
 
 def _numbered(topics: Mapping[str, Mapping[str, int]]) -> dict[str, dict[int, int]]:

@@ -21,7 +21,7 @@ from deploy.local.data import DataFolder, read_json
 from deploy.local.errors import CannotStart
 from deploy.local.gateway import Gateway
 from deploy.local.keeper import Keeper
-from deploy.local.positions import Positions, rewind
+from deploy.local.positions import Positions, rewind, step_back
 from deploy.local.processes import Program, run
 from deploy.local.progress import Progress, Silent
 from deploy.local.restoring import RESTORED, refuse_half
@@ -76,6 +76,9 @@ class Supervisor:
         self._keepers: list[Keeper] = []
         self._ports: dict[str, int] = {}
         self._gateway: Gateway | None = None
+        self._fell = False  # the machine went down under the last run
+        self._killed = False
+        self._started = False
 
     async def start(self) -> None:
         """Return when everything is ready and `url` answers; on failure nothing is left running."""
@@ -83,6 +86,7 @@ class Supervisor:
             await self._servers.hold()
             refuse_half(self.data)
             await self._open_address()
+            self._fell = self.data.begins()
             await self._servers.start()
             await self._start_services()
         except BaseException:
@@ -97,9 +101,12 @@ class Supervisor:
         keepers, self._keepers = self._keepers, []
         await asyncio.gather(*(keeper.stop() for keeper in keepers))
         await self._servers.stop()
+        if self._started and not self._killed:
+            self.data.ends()
 
     def kill(self) -> None:
         """End every process at once, for somebody who will not wait; the next start recovers."""
+        self._killed = True
         for keeper in self._keepers:
             keeper.kill()
         self._servers.kill()
@@ -126,9 +133,13 @@ class Supervisor:
         environment = self._environment()
         await prepare_servers(environment, passwords=self._database_passwords())
         self._progress.step("Schemas and topics are in place")
+        if self._fell and self._servers.kafka is not None:
+            await step_back(environment["CALOTYPE_KAFKA_BOOTSTRAP"])
+            self._progress.step("The machine went down: consumer groups hear the last minute again")
         await self._catch_up(environment)
         self._keepers = [self._keeper(service, self._ports[service.name], environment) for service in self.services]
         await together([keeper.start() for keeper in self._keepers])
+        self._started = True
         self.data.announce(public=self.url, local=self.local_url)
         self._progress.step(f"{len(self.services)} services are ready")
 
@@ -175,6 +186,8 @@ class Supervisor:
                 "CALOTYPE_KAFKA_BOOTSTRAP": self._servers.kafka_bootstrap,
                 "CALOTYPE_TOPIC_PARTITIONS": "4",
                 "CALOTYPE_TOPIC_REPLICATION": "1",
+                # It flushes every second (kafka.py), and the disk takes its time too.
+                "CALOTYPE_OUTBOX_KEEP_SECONDS": "3",
             }
         if self._servers.postgres is not None:
             own["DATABASE_URL"] = self._servers.admin_database_url
