@@ -31,13 +31,21 @@ class Terminal:
         made = self.says("workspace", "create", folder.name, "--undo-seconds", "0", "--json")
         self.environment["CALOTYPE_KEY"] = json.loads(made)["token"]
 
-    def says(self, *arguments: str, code: int = 0) -> str:
+    def run(self, *arguments: str) -> tuple[int, str, str]:
+        """Exit status, what it says, and what it says as JSON or to the next program."""
         done = CliRunner().invoke(app, arguments, env=self.environment)
-        said, ended = done.output, done.exit_code
         if isinstance(done.exception, Problem):
-            said, ended = f"{said}{done.exception}", 1
-        assert ended == code, f"{arguments}: {said} {done.exception!r}"
+            return 1, f"{done.output}{done.exception}", done.stdout
+        return done.exit_code, f"{done.output}{done.exception or ''}", done.stdout
+
+    def says(self, *arguments: str, code: int = 0) -> str:
+        ended, said, _ = self.run(*arguments)
+        assert ended == code, f"{arguments}: {said}"
         return said
+
+    def known(self) -> bool:
+        """Whether every stage has heard of the key."""
+        return self.run("audit")[0] == 0
 
     def write(self, name: str, content: str) -> str:
         path = self.folder / name
@@ -56,11 +64,14 @@ class Terminal:
 def terminal(running: Pipeline, tmp_path: Path) -> Terminal:
     terminal = Terminal(running, tmp_path)
     terminal.publish(LIBRARY)
+    until(terminal.known)
     return terminal
 
 
 def told(terminal: Terminal, *arguments: str, code: int = 0) -> Any:
-    return json.loads(terminal.says(*arguments, "--json", code=code))
+    ended, said, out = terminal.run(*arguments, "--json")
+    assert ended == code, f"{arguments}: {said}"
+    return json.loads(out)
 
 
 def until(condition: Callable[[], Any]) -> Any:
@@ -137,6 +148,7 @@ def test_only_a_key_of_the_owner_acts_on_everybody(terminal: Terminal) -> None:
     assert "role owner" in terminal.says(*everybody, code=1)
     admin = terminal.environment["CALOTYPE_KEY"]
     terminal.environment["CALOTYPE_KEY"] = terminal.says("key", "create", "root", "--role", "owner").strip()
+    until(terminal.known)
     assert "everyone's" in terminal.says(*everybody)
     terminal.says("resume", "backend", "proof", "--everyone")
     terminal.environment["CALOTYPE_KEY"] = admin
