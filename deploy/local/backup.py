@@ -3,7 +3,7 @@
 Each later part holds all that the earlier one names. A row is committed before its fact leaves, so Kafka, cut after the
 database's snapshot, has every fact whose outbox row is gone; a file is stored before its fact is told, so the object
 store, copied last, has every file. What Kafka knows more than the database is told to it again at a restore
-(restoring.py, `services/<stage>/reconcile.py`). Why it is copied as it is: docs/decisions/009.
+(restoring.py, `services/<stage>/reconcile.py`). Why it is copied as it is: docs/decisions/010.
 """
 
 import contextlib
