@@ -30,20 +30,20 @@ def backup(
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: what was copied so far goes
     with Terminal(Console(highlight=False, stderr=as_json)) as terminal:
-        manifest = asyncio.run(_take(DataFolder(data), folder.absolute(), terminal))
+        manifest = _take(DataFolder(data), folder.absolute(), terminal)
         terminal.step(f"The backup is {folder}, {manifest['bytes'] / 1e6:.0f} MB")
     if as_json:
         typer.echo(json.dumps({"backup": str(folder.absolute())} | shown(manifest), indent=1))
 
 
-async def _take(data: DataFolder, into: Path, terminal: Terminal) -> dict[str, Any]:
+def _take(data: DataFolder, into: Path, terminal: Terminal) -> dict[str, Any]:
     servers = _running(data)
     if into.exists():
         raise Problem(f"{into} is there already.", remedy="Name a folder that is not: a backup never changes another.")
     if data.root in [into, *into.parents]:
         raise Problem(f"{into} lies in the data folder.", remedy="Name one outside, on another disk if you can.")
     began = datetime.now(UTC)
-    positions = await read_positions(servers["kafka"])
+    positions = asyncio.run(read_positions(servers["kafka"]))  # no loop around the rest: it would swallow Ctrl-C
     terminal.step(f"{len(positions.groups)} consumer groups on {len(positions.ends)} topics")
     return Backup(data, into, positions, terminal).take(began)
 
