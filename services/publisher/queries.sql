@@ -60,18 +60,24 @@ returning publication_id;
 
 -- name: standing(workspace, name, id)^
 -- How target and publication stand when a try begins. No clock but this one goes into a signature.
-select t.state, t.document, coalesce(p.unsure, false) as unsure,
+select t.state, t.document, coalesce(p.unsure, false) as unsure, coalesce(p.sent_run = p.run, false) as sent,
        (select o.cause from outages o where o.workspace = :workspace and o.target = :name and o.probe_at is not null) as down,
        clock_timestamp() as now
 from (values (:workspace::uuid, :name::text, :id::uuid)) as asked(workspace, name, id)
 left join targets t on t.workspace = asked.workspace and t.name = asked.name
 left join publications p on p.publication_id = asked.id;
 
+-- name: mark_sent(id, epoch)$
+-- Before it is sent to a target where twice would be twice; a zombie gets no row back.
+update publications p set sent_run = p.run from work w
+where p.publication_id = :id and w.work_id = p.publication_id and w.epoch = :epoch and w.ready_at > clock_timestamp()
+returning p.publication_id;
+
 -- name: settle_publications(ids, states, codes, details, remedies, locations, receipts, verified, unsure, now)!
 -- Beside the settlement of the lease, whose epoch is the fence; a publication that waits only says why.
 update publications p set
     state = s.state, code = s.code, detail = s.detail, remedy = s.remedy, location = s.location, receipts = s.receipts,
-    verified = s.verified, unsure = p.unsure or s.unsure,
+    verified = s.verified, unsure = p.unsure or s.unsure, sent_run = null,
     settled_at = case when s.state <> 'pending' then :now::timestamptz end
 from unnest(:ids::uuid[], :states::text[], :codes::text[], :details::text[], :remedies::text[], :locations::text[],
             :receipts::text[], :verified::text[], :unsure::boolean[])

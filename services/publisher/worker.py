@@ -68,6 +68,7 @@ class Standing:
     state: str | None
     document: str | None
     unsure: bool
+    sent: bool
     down: str | None
     now: datetime
 
@@ -94,6 +95,8 @@ class Publisher:
         standing = await self._standing(lease, delivery.target)
         delivery = delivery.at(standing.now)
         unsure = standing.unsure or lease.losses > 0
+        if standing.sent:
+            return _uncertain(delivery, "its worker was lost while it was under way")
         try:
             document = _document(standing, delivery)
             if not document.enabled:
@@ -149,8 +152,10 @@ class Publisher:
 
     async def _send(self, lease: Leased, delivery: Delivery, target: Target, *, unsure: bool) -> Tried:
         """To a target that cannot be looked up: again under the same key, or, where it knows none, once."""
-        if not target.keyed and lease.losses:
-            return _uncertain(delivery, "its worker was lost while it was under way")
+        if not target.keyed and not await self._mark_sent(lease):
+            return _waits(
+                delivery, Away(cause="another worker has it"), unsure=unsure
+            )  # and settles it: this is fenced
         try:
             crash_point("call.before")
             delivered = await target.deliver(delivery, read=self._reader(delivery))
@@ -173,6 +178,11 @@ class Publisher:
             return _uncertain(delivery, repr(error))
         assert delivered is not None, "a target that cannot be read back says what it took"
         return _delivered(delivery, delivered)
+
+    async def _mark_sent(self, lease: Leased) -> bool:
+        """Before anything leaves: whoever takes the lease over must not send it again. False where one has."""
+        async with unavailable_when_away():
+            return await queries.mark_sent(self.pool, id=lease.work_id, epoch=lease.epoch) is not None
 
     async def _standing(self, lease: Leased, name: str) -> Standing:
         async with unavailable_when_away():

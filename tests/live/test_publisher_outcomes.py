@@ -18,7 +18,7 @@ from shared.kafka import Producer
 from shared.leases import Worker
 from shared.library.documents import TargetDocument
 from shared.outbox import Outbox
-from shared.postgres import Pool, open_pool
+from shared.postgres import Pool, open_pool, transaction
 from tests.live.publishing import blobs_at, hold, new_database, settings_at, target_changed, until
 from tests.publisher.builders import MemoryTarget, PostBox, approved, delivery, target_document
 
@@ -158,13 +158,31 @@ async def test_without_key_and_look_up_what_was_under_way_when_its_worker_ended_
     assert (row["state"], box.taken) == ("uncertain", [])
 
 
-async def test_without_key_and_look_up_a_lost_lease_is_uncertain(desk: Desk) -> None:
+@pytest.mark.parametrize(("sent", "state"), [(True, "uncertain"), (False, "delivered")])
+async def test_without_key_and_look_up_a_lost_lease_is_uncertain_once_it_was_sent(
+    desk: Desk, *, sent: bool, state: str
+) -> None:
     desk.target = box = PostBox()
     await desk.know(target_document())
     await desk.approve()
     await desk.pool.execute("update work set holder = 'dead', ready_at = clock_timestamp() - interval '1 second'")
+    if sent:
+        await desk.pool.execute("update publications set sent_run = run")
     await desk.worker.start()
-    assert (await desk.is_no_longer("pending"))["state"] == "uncertain"
+    assert (await desk.is_no_longer("pending"))["state"] == state
+    assert len(box.taken) == (not sent)
+
+
+async def test_without_key_and_look_up_a_zombie_that_wakes_sends_nothing(desk: Desk) -> None:
+    desk.target = box = PostBox()
+    await desk.know(target_document())
+    await desk.approve()
+    claims = Claims(desk.worker)
+    async with transaction(desk.pool) as connection:
+        (zombie,) = await claims.claim(connection, 1)
+    await desk.pool.execute("update work set epoch = epoch + 1")
+    assert desk.worker.run is not None
+    await desk.worker.run(zombie)
     assert box.taken == []
 
 

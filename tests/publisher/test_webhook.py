@@ -242,3 +242,22 @@ def test_secrets_come_from_the_environment_and_a_wrong_one_is_named_and_not_show
     with pytest.raises(ValueError, match="dam_2026") as refused:
         PublisherSettings()
     assert "dG9vIHNob3J0" not in str(refused.value)
+
+
+def test_the_guides_ten_lines_take_what_is_signed_and_nothing_else() -> None:
+    guide = (Path(__file__).parents[2] / "docs/guides/webhooks.md").read_text()
+    names: dict[str, Any] = {}
+    exec(guide.split("```python\n")[1].split("```")[0], names)  # what receivers copy
+    body = message(delivery())
+    headers = sign(body, keys=[read_secret(NEW_SECRET), read_secret(OLD_SECRET)], webhook_id="p1", at=now())
+    for secret in (NEW_SECRET, OLD_SECRET):
+        assert names["verify"](headers, body, secret) == "p1"
+    old = sign(body, keys=[read_secret(NEW_SECRET)], webhook_id="p1", at=now() - timedelta(hours=1))
+    for wrong in (
+        (headers, body + b" ", NEW_SECRET),
+        (headers | {"webhook-id": "p2"}, body, NEW_SECRET),
+        (headers, body, "whsec_" + base64.b64encode(b"somebody else's key of 32 bytes.").decode()),
+        (old, body, NEW_SECRET),
+    ):
+        with pytest.raises(ValueError, match="not signed"):
+            names["verify"](*wrong)

@@ -18,8 +18,10 @@ create table outages (
 -- `patience`: how long a publication is tried, as the target's document says; null: for ever.
 alter table targets add column patience interval;
 
--- `unsure`: some try may have been taken though nobody said so. `verified`: how the delivery is known.
-alter table publications add column unsure boolean not null default false, add column verified text;
+-- `unsure`: some try may have been taken though nobody said so. `sent_run`: the start in which it was sent to a target
+-- that knows no key and shows nothing: there it is sent once. `verified`: how the delivery is known.
+alter table publications add column unsure boolean not null default false, add column sent_run integer,
+    add column verified text;
 
 update work set subject = p.target from publications p where p.publication_id = work.work_id and work.subject is null;
 
@@ -30,6 +32,6 @@ create index work_of_target on work (workspace, subject, ready_at) where ready_a
 -- migrate: rollback
 
 drop index work_of_target;
-alter table publications drop column unsure, drop column verified;
+alter table publications drop column unsure, drop column sent_run, drop column verified;
 alter table targets drop column patience;
 drop table outages;
