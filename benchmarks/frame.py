@@ -107,13 +107,13 @@ def arguments(description: str | None, *, more: Sequence[tuple[str, dict[str, An
 
 
 @contextmanager
-def servers() -> Iterator[EmbeddedServers]:
+def servers(*, kafka: bool = True) -> Iterator[EmbeddedServers]:
     """The embedded Kafka and Postgres, watched from a thread of their own, on a folder that is removed afterwards."""
     folder = Path(tempfile.mkdtemp(prefix="calotype-bench-"))
     loop = asyncio.new_event_loop()
     thread = Thread(target=loop.run_forever, name="servers")
     thread.start()
-    running = EmbeddedServers(folder)
+    running = EmbeddedServers(folder, kafka=kafka)
     try:
         asyncio.run_coroutine_threadsafe(running.start(), loop).result()
         yield running
@@ -124,11 +124,11 @@ def servers() -> Iterator[EmbeddedServers]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def run(main: Callable[[EmbeddedServers], Coroutine[Any, Any, None]]) -> None:
+def run(main: Callable[[EmbeddedServers], Coroutine[Any, Any, None]], *, kafka: bool = True) -> None:
     """Runs `main` on the loop that the services run on, beside real servers."""
     import uvloop  # noqa: PLC0415  # only a benchmark's entry pays
 
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
-    with servers() as running, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    with servers(kafka=kafka) as running, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(main(running))

@@ -15,7 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 from uuid import UUID
@@ -53,11 +53,48 @@ queries = aiosql.from_path(Path(__file__).parent / "sql/leases.sql", "asyncpg")
 MAX_FAILURES = 3
 MAX_LOSSES = 8
 POLL_SECONDS = 0.5  # other instances' rows; this process's own front wakes the worker directly
+LOOK_BACK_SECONDS = 1.0
+NEVER_ASKED = datetime(2000, 1, 1, tzinfo=UTC)  # of work that no fact asks for
 GROUP_ROWS = 64
 GROUP_SECONDS = 0.005
 SETTLE_SECONDS = 2.0  # more, for the settlement of what was finished last
 STUCK_SECONDS = 300.0  # between looks at a row whose end the stage cannot say
 FINISH_SECONDS = 15.0  # what ends within this after SIGTERM is finished, the rest released
+
+
+# A plan for a queue must not be one that reads it whole and sorts it, which is what the planner likes best of a queue
+# that has grown since statistics were last gathered.
+IN_ORDER = "; ".join(
+    f"set local enable_{way} = off" for way in ("seqscan", "bitmapscan", "sort", "hashjoin", "mergejoin")
+)
+
+
+class Heads:
+    """Where queues begin, so that a claim does not walk over all that was claimed before it.
+
+    Every row that moved on leaves an entry in the index until the next vacuum. So a claim starts at the oldest row of
+    the one before. What came in behind that place, committed late or let go by a brake, is found by a look from the
+    very beginning: every second, and whenever fewer rows come back than were asked for.
+    """
+
+    def __init__(self) -> None:
+        self._places: dict[str, datetime] = {}
+        self._looked = 0.0
+
+    def places(self) -> dict[str, datetime]:
+        """Queue → where to start; nothing of those to be looked at from the beginning."""
+        if time.monotonic() - self._looked > LOOK_BACK_SECONDS:
+            self._places = {}
+        if not self._places:
+            self._looked = time.monotonic()
+        return dict(self._places)
+
+    def moved(self, claimed: Sequence[tuple[str, datetime | None]]) -> None:
+        """Notes which queue each row came from and since when it was ready; none: there was nothing more."""
+        if not claimed:
+            self._places = {}
+        for queue in {queue for queue, _ in claimed}:
+            self._places[queue] = min(at for of, at in claimed if of == queue and at is not None)
 
 
 def holder_name(stage: str) -> str:
@@ -78,10 +115,13 @@ class OfJob(Protocol):
 class NewWork:
     """A piece of work to enqueue; `priority` higher first, `delay` in seconds from now.
 
-    `subject` is whom the work is for, the backend or the target: what a brake of that name holds up.
+    `asked_at` is when the fact was first written that asks for it: with the work's id the key by which the same fact,
+    heard again, finds its row. `subject` is whom the work is for, the backend or the target: what a brake of that name
+    holds up.
     """
 
     work_id: UUID
+    asked_at: datetime = NEVER_ASKED
     kind: str
     workspace: UUID
     payload: str
@@ -105,6 +145,8 @@ class Leased:
     workspace: UUID
     payload: str
     epoch: int
+    asked_at: datetime = NEVER_ASKED
+    ready_at: datetime | None = None
     request_id: UUID | None = None
     job_id: UUID | None = None
     run: int = 1
@@ -159,6 +201,7 @@ async def enqueue(
     found = queries.enqueue(
         connection,
         ids=[r.work_id for r in rows],
+        asked=[r.asked_at for r in rows],
         kinds=[r.kind for r in rows],
         workspaces=[r.workspace for r in rows],
         requests=[r.request_id for r in rows],
@@ -185,6 +228,7 @@ async def bury(connection: Connection, cancels: Sequence[Any]) -> None:
         connection,
         requests=[c.request_id for c in cancels],
         jobs=[c.job_id for c in cancels],
+        asked=[c.occurred_at for c in cancels],
         workspaces=[c.workspace for c in cancels],
         by=[c.by for c in cancels],
         reasons=[c.reason for c in cancels],
@@ -194,7 +238,7 @@ async def bury(connection: Connection, cancels: Sequence[Any]) -> None:
 async def drop_waiting(connection: Connection, cancels: Sequence[Any]) -> list[dict[str, Any]]:
     """Ends what these cancels name and nobody works on, behind a brake or not; what is held ends at its next step.
 
-    Of each: work_id, run, job_id, epoch, payload, traceparent, cancelled_by.
+    Of each: work_id, asked_at, run, job_id, epoch, payload, traceparent, cancelled_by.
     """
     rows = queries.drop_waiting(
         connection,
@@ -241,6 +285,7 @@ class Worker:
 
     def __post_init__(self) -> None:
         self.holder = self.holder or holder_name(self.stage)
+        self._heads = Heads()
         self._wake = asyncio.Event()
         self._stopping = False
         self._running: set[asyncio.Task[None]] = set()
@@ -269,6 +314,7 @@ class Worker:
                     workspace=r.workspace,
                     payload=r.payload,
                     epoch=1,
+                    asked_at=r.asked_at,
                     request_id=r.request_id,
                     job_id=r.job_id,
                     run=r.run,
@@ -326,6 +372,7 @@ class Worker:
                     queries.settle(
                         connection,
                         ids=[w.work_id for w in leases],
+                        asked=[w.asked_at for w in leases],
                         epochs=[w.epoch for w in leases],
                         holder=self.holder,
                         outcomes=["released"] * len(leases),
@@ -381,12 +428,21 @@ class Worker:
 
     async def _claim(self, many: int) -> list[Leased]:
         async with transaction(self.pool) as connection:
+            await connection.execute(IN_ORDER)
             if self.claim is not None:
                 return await self.claim(connection, many)
-            rows = queries.claim(
-                connection, kinds=list(self.kinds), many=many, holder=self.holder, lease=self.lease_seconds
-            )
-            return [Leased(**dict(row)) async for row in rows]
+            heads = self._heads.places()
+            claimed = await self._look(connection, many, after=heads.get(self.stage))
+            if heads and len(claimed) < many:
+                claimed += await self._look(connection, many - len(claimed), after=None)
+            self._heads.moved([(self.stage, lease.ready_at) for lease in claimed] if len(claimed) == many else [])
+            return claimed
+
+    async def _look(self, connection: Connection, many: int, *, after: datetime | None) -> list[Leased]:
+        rows = queries.claim(
+            connection, kinds=list(self.kinds), after=after, many=many, holder=self.holder, lease=self.lease_seconds
+        )
+        return [Leased(**dict(row)) async for row in rows]
 
     def _begin(self, leases: Sequence[Leased]) -> None:
         if not leases:
@@ -480,6 +536,7 @@ class Worker:
                 rows = queries.renew(
                     connection,
                     ids=[w.work_id for w in leases],
+                    asked=[w.asked_at for w in leases],
                     epochs=[w.epoch for w in leases],
                     holder=self.holder,
                     lease=self.lease_seconds,
@@ -567,6 +624,7 @@ class Worker:
             rows = queries.settle(
                 running.connection,
                 ids=[lease.work_id for lease, _ in group],
+                asked=[lease.asked_at for lease, _ in group],
                 epochs=[lease.epoch for lease, _ in group],
                 holder=self.holder,
                 outcomes=[outcome.name for _, outcome in group],

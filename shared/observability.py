@@ -26,6 +26,10 @@ EVENTS_SECONDS = Histogram("calotype_batch_seconds", "One batch from fetch to do
 CONSUMER_STOPPED = Gauge("calotype_consumer_stopped", "1 while a consumer waits to be told to resume", ["group"])
 WORK_CLAIMED = Counter("calotype_work_claimed", "Leases taken", ["stage", "kind"])
 WORK_SETTLED = Counter("calotype_work_settled", "Leases settled", ["stage", "kind", "outcome"])
+PARTITIONS_DROPPED = Counter("calotype_partitions_dropped", "Weeks of finished history dropped", ["stage", "table"])
+PARTITIONS_KEPT = Gauge(
+    "calotype_partitions_kept", "Weeks past their time that unfinished work holds back", ["stage", "table"]
+)
 WORK_LOST = Counter("calotype_work_lost", "Leases that were lost to another worker", ["stage", "kind"])
 # Read from the tables when somebody asks (gauges.py); docs/runbook.md says what to do about each.
 OUTBOX_ROWS = Gauge("calotype_outbox_rows", "Events committed and not yet acknowledged by Kafka", ["stage"])

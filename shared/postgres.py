@@ -158,6 +158,16 @@ async def _grant_and_guard(connection: Any, stage: str, role: str) -> None:
         await connection.execute(f'grant usage on schema "{stage}" to "{name}"')
         await connection.execute(f'grant select, insert, update, delete on all tables in schema "{stage}" to "{name}"')
         await connection.execute(f'grant usage, select on all sequences in schema "{stage}" to "{name}"')
+    # A stage makes and drops its partitions itself.
+    await connection.execute(f'grant create on schema "{stage}" to "{role}"')
+    for row in await connection.fetch(
+        """
+        select c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace
+        where n.nspname = $1 and (c.relkind = 'p' or c.relispartition and c.relkind = 'r')
+        """,
+        stage,
+    ):
+        await connection.execute(f'alter table "{stage}"."{row["relname"]}" owner to "{role}"')
     # The outbox holds facts of every workspace and has no policy: a caller's transaction adds to it and reads nothing.
     await connection.execute(f'revoke select, update, delete on "{stage}".outbox from "{role}_http"')
     await connection.execute(f'grant select (id) on "{stage}".outbox to "{role}_http"')

@@ -11,6 +11,7 @@ import gc
 import signal
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any, Protocol
 
 import structlog
@@ -31,6 +32,7 @@ from shared.kafka import Producer, connection_options
 from shared.leases import FINISH_SECONDS, SETTLE_SECONDS
 from shared.observability import configure_logs, configure_traces
 from shared.outbox import Outbox
+from shared.partitions import History, Partitions, remembered, work_history
 from shared.postgres import Pool, open_pool
 from shared.retry import Backoff
 from shared.settings import Settings
@@ -69,6 +71,7 @@ class Service:
     outbox: Outbox | None = None
     gauges: Gauges | None = None
     parts: list[Part] = field(default_factory=list)
+    histories: list[History] = field(default_factory=list)
 
     def add(self, part: Part) -> None:
         """Starts with the service, after the outbox and before the consumers; stops after them."""
@@ -171,6 +174,9 @@ async def open_service(stage: str, settings: Settings, *, roles: frozenset[str],
         operating.wire(app, stage=stage, pool=pool, gate=gate)
     service = Service(stage, settings, roles, producer, bus, app, gate, blobs, checks, pool, outbox, gauges)
     if pool is not None and "work" in roles:
+        kept = max(timedelta(days=settings.history_days), remembered(stage))
+        service.add(Partitions(pool, stage, service.histories))
+        service.histories += work_history(kept)
         service.add(Parking(pool))
     return service
 

@@ -48,6 +48,11 @@ class Settings(KafkaSettings):
     outbox_keep_seconds: float = Field(
         default=0.0, ge=0, le=4, description="How long after its acknowledgement Kafka may still lose an event"
     )
+    history_days: int = Field(
+        default=35,
+        ge=1,
+        description="Finished work is kept so long, at least until nothing that asked for it can come again",
+    )
     max_records: int = Field(default=500, ge=1, le=5000)
     crash: str = Field(default="", description="For fault tests: stage.point:n, where a process kills itself")
     crash_log: Path | None = None

@@ -10,7 +10,11 @@ from services.catalog.routes.frame import Reading
 from services.catalog.settings import CatalogSettings
 from shared.current import wire_current
 from shared.leases import Worker
+from shared.partitions import History
 from shared.service import Service
+
+# In partitions so that what is written now meets a small index; kept for ever.
+LEDGER = History(table="ledger", moment="occurred_at", kept=None, ended="recorded_at")
 
 
 async def build(service: Service) -> None:
@@ -21,6 +25,7 @@ async def build(service: Service) -> None:
     handler.wire(service.bus, feed=feed)
     service.count(count_trouble)
     wire_current(service.bus, stage="catalog")
+    service.histories.append(LEDGER)
     reading = Reading(service.database, service.gate, settings.public_url.rstrip("/"))
     http.wire(
         service.app,

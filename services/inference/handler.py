@@ -66,7 +66,7 @@ class Front:
 
     async def take(self, transaction: Transaction, events: Sequence[PromptAssembled]) -> None:
         """Routes a batch and queues it, as much as fits already claimed; what no backend may take ends here."""
-        await self._take(transaction, [(event, event.event_id) for event in events])
+        await self._take(transaction, [(event, event.event_id, event.occurred_at) for event in events])
 
     async def retry(self, transaction: Transaction, retries: Sequence[JobRetried]) -> None:
         """A fresh start asks again what the run before it asked, by today's routes; where that is gone, it fails."""
@@ -80,6 +80,7 @@ class Front:
             (
                 asked[retry.event_id][1].event.model_copy(update={"run": retry.run, "traceparent": retry.traceparent}),
                 retry.event_id,
+                retry.occurred_at,
             )
             for retry in retries
             if retry.event_id in asked
@@ -105,13 +106,13 @@ class Front:
             attempts, parent = earlier.get(work_id, []), row["traceparent"]
             transaction.emit(ended(pieces[work_id].job, ending, attempts=attempts, at=at, traceparent=parent))
 
-    async def _take(self, transaction: Transaction, asked: Sequence[tuple[PromptAssembled, UUID]]) -> None:
+    async def _take(self, transaction: Transaction, asked: Sequence[tuple[PromptAssembled, UUID, datetime]]) -> None:
         if not asked:
             return
         connection = transaction.connection
-        await self._tables.refresh(connection, {event.workspace for event, _ in asked})
-        cancelled = await buried(connection, [event for event, _ in asked])
-        rows = {ids.asset_id(event.job_id, event.run): (event, cause) for event, cause in asked}
+        await self._tables.refresh(connection, {event.workspace for event, _, _ in asked})
+        cancelled = await buried(connection, [event for event, _, _ in asked])
+        rows = {ids.asset_id(event.job_id, event.run): (event, cause, at) for event, cause, at in asked}
         arrivals = [self._arrival(work_id, *row, cancelled) for work_id, row in rows.items()]
         self._hold(arrivals)
         since = time.monotonic()
@@ -127,7 +128,9 @@ class Front:
         waiting = [arrival for arrival in new if arrival.ending is None and arrival.worker is None]
         transaction.after_commit(lambda: self._hand_over(held, waiting, since=since))
 
-    def _arrival(self, work_id: UUID, event: PromptAssembled, cause: UUID, cancelled: Mapping[UUID, str]) -> "Arrival":
+    def _arrival(
+        self, work_id: UUID, event: PromptAssembled, cause: UUID, at: datetime, cancelled: Mapping[UUID, str]
+    ) -> "Arrival":
         decision = self._tables.decide(event.workspace, ask_of(event))
         job = job_of(event, decision, cause_id=cause, asset_id=work_id)
         ending: Ending | None = None
@@ -137,6 +140,7 @@ class Front:
             ending = unroutable(decision)
         work = NewWork(
             work_id=work_id,
+            asked_at=at,
             kind=work_kind(decision.backend) if isinstance(decision, Decision) else UNROUTED,
             workspace=event.workspace,
             payload=job.model_dump_json(exclude_none=True),
@@ -178,6 +182,7 @@ async def _fail_forgotten(transaction: Transaction, retries: Sequence[JobRetried
     rows = queries.forget(
         transaction.connection,
         ids=list(by_id),
+        asked=[retry.occurred_at for retry in by_id.values()],
         workspaces=[retry.workspace for retry in by_id.values()],
         requests=[retry.request_id for retry in by_id.values()],
         jobs=[retry.job_id for retry in by_id.values()],
@@ -206,6 +211,7 @@ async def _insert(connection: Connection, arrivals: Sequence[Arrival], *, lease:
     rows = queries.take(
         connection,
         ids=[row.work_id for row in work],
+        asked=[row.asked_at for row in work],
         kinds=[row.kind for row in work],
         workspaces=[row.workspace for row in work],
         requests=[row.request_id for row in work],

@@ -1,9 +1,9 @@
--- name: take(ids, kinds, workspaces, requests, jobs, runs, lanes, subjects, priorities, deadlines, traceparents, payloads, holders, endings, lease)
+-- name: take(ids, asked, kinds, workspaces, requests, jobs, runs, lanes, subjects, priorities, deadlines, traceparents, payloads, holders, endings, lease)
 -- The row is the inbox: only those that come back are new. With a holder they arrive already claimed, but for those that
 -- stand behind a brake; with an ending, or a deadline that has passed, they are over as soon as they are heard of.
-insert into work (work_id, kind, workspace, request_id, job_id, run, lane, subject, priority, deadline, traceparent, payload,
-                  ready_at, parked, holder, epoch, outcome, finished_at)
-select id, kind, workspace, request, job, run, lane, subject, priority, deadline, traceparent, payload,
+insert into work (work_id, asked_at, kind, workspace, request_id, job_id, run, lane, subject, priority, deadline, traceparent,
+                  payload, ready_at, parked, holder, epoch, outcome, finished_at)
+select id, asked, kind, workspace, request, job, run, lane, subject, priority, deadline, traceparent, payload,
        case when ending is null then now + make_interval(secs => case when held then :lease::float8 else 0 end) end,
        case when ending is null then brake end,
        case when held then holder end,
@@ -15,10 +15,11 @@ from (
     from (
         select t.*, b.brake, clock_timestamp() as now,
                coalesce(t.given, case when t.deadline < clock_timestamp() then 'expired' end) as ending
-        from unnest(:ids::uuid[], :kinds::text[], :workspaces::uuid[], :requests::uuid[], :jobs::uuid[], :runs::int[],
+        from unnest(:ids::uuid[], :asked::timestamptz[], :kinds::text[], :workspaces::uuid[], :requests::uuid[], :jobs::uuid[], :runs::int[],
                     :lanes::text[], :subjects::text[], :priorities::smallint[], :deadlines::timestamptz[],
                     :traceparents::text[], :payloads::text[], :holders::text[], :endings::text[])
-             as t(id, kind, workspace, request, job, run, lane, subject, priority, deadline, traceparent, payload, holder, given)
+             as t(id, asked, kind, workspace, request, job, run, lane, subject, priority, deadline, traceparent, payload, holder,
+                  given)
         cross join lateral (
             select min(brake_id) as brake from brakes b
             where (b.kind, b.name) in (('lane', t.lane), ('backend', t.subject), ('workspace', t.workspace::text))
@@ -26,21 +27,23 @@ from (
         ) b
     ) as asked
 ) as new
-on conflict (work_id) do nothing
+where not exists (select from work w where w.work_id = new.id and w.asked_at = '2000-01-01 00:00+00')
+on conflict (work_id, asked_at) do nothing
 returning work_id, outcome, created_at, parked is not null as parked;
 
--- name: claim(kinds, lanes, tags, strides, many, holder, lease)
+-- name: claim(kinds, lanes, tags, strides, afters, many, holder, lease)
 -- Start-time fair queueing over the lanes: the n-th row of a lane starts at tag + n × stride, the smallest starts first.
 -- Within a lane: priority, then age. A row that still names a holder was lost by it; what is braked and not parked yet is
--- passed over, unless it is out of time.
+-- passed over, unless it is out of time. `afters`: what was ready before is left to a later look.
 with candidates as (
-    select l.lane, c.work_id,
+    select l.lane, c.work_id, c.asked_at, c.ready_at,
            l.tag + l.stride * (row_number() over (partition by l.lane order by c.priority desc, c.ready_at) - 1) as start
-    from unnest(:lanes::text[], :tags::float8[], :strides::float8[]) as l(lane, tag, stride)
+    from unnest(:lanes::text[], :tags::float8[], :strides::float8[], :afters::timestamptz[]) as l(lane, tag, stride, after)
     cross join unnest(:kinds::text[]) as k(kind)
     cross join lateral (
-        select w.work_id, w.priority, w.ready_at from work w
-        where w.kind = k.kind and w.lane = l.lane and w.ready_at <= clock_timestamp() and w.parked is null
+        select w.work_id, w.asked_at, w.priority, w.ready_at from work w
+        where w.kind = k.kind and w.lane = l.lane and w.ready_at >= coalesce(l.after, '-infinity')
+          and w.ready_at <= statement_timestamp() and w.parked is null
           and (w.deadline < clock_timestamp() or not exists (
               select from brakes b
               where (b.kind, b.name) in (('lane', w.lane), ('backend', w.subject), ('workspace', w.workspace::text))
@@ -48,11 +51,11 @@ with candidates as (
           ))
         order by w.priority desc, w.ready_at limit :many for update skip locked
     ) as c
-), due as (select work_id, start from candidates order by start limit :many)
+), due as (select work_id, asked_at, ready_at, start from candidates order by start limit :many)
 update work w set holder = :holder, epoch = w.epoch + 1, losses = w.losses + (w.holder is not null)::int,
                   ready_at = clock_timestamp() + make_interval(secs => :lease)
-from due where w.work_id = due.work_id
-returning w.work_id, w.kind, w.workspace, w.request_id, w.job_id, w.run, w.lane, w.subject, w.priority, w.epoch, w.failures,
+from due where w.work_id = due.work_id and w.asked_at = due.asked_at
+returning w.work_id, w.asked_at, due.ready_at, w.kind, w.workspace, w.request_id, w.job_id, w.run, w.lane, w.subject, w.priority, w.epoch, w.failures,
           w.losses, w.deadline, w.traceparent, w.payload, w.created_at, due.start,
           (w.deadline is not null and w.deadline < clock_timestamp()) as expired;
 
@@ -130,13 +133,14 @@ select work_id, traceparent from work where work_id = any(:ids::uuid[]);
 -- A fresh start repeats what a run before it was asked; one that was forgotten knows nothing.
 select work_id, payload from work where work_id = any(:ids::uuid[]) and payload <> '';
 
--- name: forget(ids, workspaces, requests, jobs, runs, kind, outcome)
+-- name: forget(ids, asked, workspaces, requests, jobs, runs, kind, outcome)
 -- Runs that are over as soon as they are heard of, for want of anything to make: only those that come back are new.
-insert into work (work_id, kind, workspace, request_id, job_id, run, ready_at, outcome, finished_at, payload)
-select id, :kind, workspace, request, job, run, null, :outcome, clock_timestamp(), ''
-from unnest(:ids::uuid[], :workspaces::uuid[], :requests::uuid[], :jobs::uuid[], :runs::int[])
-     as t(id, workspace, request, job, run)
-on conflict (work_id) do nothing
+insert into work (work_id, asked_at, kind, workspace, request_id, job_id, run, ready_at, outcome, finished_at, payload)
+select id, asked, :kind, workspace, request, job, run, null, :outcome, clock_timestamp(), ''
+from unnest(:ids::uuid[], :asked::timestamptz[], :workspaces::uuid[], :requests::uuid[], :jobs::uuid[], :runs::int[])
+     as t(id, asked, workspace, request, job, run)
+where not exists (select from work w where w.work_id = id and w.asked_at = '2000-01-01 00:00+00')
+on conflict (work_id, asked_at) do nothing
 returning work_id, created_at;
 
 -- name: current_time()$

@@ -8,7 +8,9 @@ import asyncio
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import aiosql
@@ -18,7 +20,7 @@ from services.inference.domain import Job
 from shared import ids
 from shared.errors import Unavailable
 from shared.events import Attempt, AttemptState, CancelRequested
-from shared.leases import MAX_FAILURES, MAX_LOSSES, Leased, Worker, buried
+from shared.leases import MAX_FAILURES, MAX_LOSSES, Heads, Leased, Worker, buried
 from shared.postgres import Connection, Pool, transaction
 
 log = structlog.get_logger()
@@ -167,8 +169,20 @@ class Claims:
         self._kinds = list(kinds)
         self._at_once = at_once
         self._shares = Shares(shares)
+        self._heads = Heads()
 
     async def claim(self, connection: Connection, many: int) -> list[Leased]:
+        heads = self._heads.places()
+        rows = await self._look(connection, many, heads)
+        if heads and len(rows) < many:
+            rows += await self._look(connection, many - len(rows), {})
+        self._heads.moved([(row["lane"], row["ready_at"]) for row in rows] if len(rows) == many else [])
+        leases = [Leased(**row) for row in rows]
+        if leases and not self._at_once:
+            await self._begin(connection, leases)
+        return leases
+
+    async def _look(self, connection: Connection, many: int, heads: Mapping[str, datetime]) -> list[dict[str, Any]]:
         tags = self._shares.tags()
         found = queries.claim(
             connection,
@@ -176,16 +190,14 @@ class Claims:
             lanes=list(tags),
             tags=list(tags.values()),
             strides=[self._shares.strides[lane] for lane in tags],
+            afters=[heads.get(lane) for lane in tags],
             many=many,
             holder=self.worker.holder,
             lease=self.worker.lease_seconds,
         )
         rows = [dict(row) async for row in found]
         self._shares.took([(row["lane"], row.pop("start")) for row in rows])
-        leases = [Leased(**row) for row in rows]
-        if leases and not self._at_once:
-            await self._begin(connection, leases)
-        return leases
+        return rows
 
     async def _begin(self, connection: Connection, leases: Sequence[Leased]) -> None:
         """Cancelled meanwhile, tried before, tried now: three statements for the whole claim."""

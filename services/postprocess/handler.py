@@ -68,6 +68,7 @@ def work_of(event: ImageGenerated) -> NewWork:
     """One piece of work per run of a job: the asset's id is its key, so the same fact is worked on once."""
     return NewWork(
         work_id=event.asset_id,
+        asked_at=event.occurred_at,
         kind=KIND,
         workspace=event.workspace,
         payload=event.body().decode(),
@@ -91,6 +92,7 @@ async def _settle_now(
         transaction.connection,
         kind=KIND,
         ids=[event.asset_id for event in over],
+        asked=[event.occurred_at for event in over],
         workspaces=[event.workspace for event in over],
         requests=[event.request_id for event in over],
         jobs=[event.job_id for event in over],

@@ -174,6 +174,7 @@ def _work(delivery: Delivery) -> NewWork:
     asset = delivery.asset
     return NewWork(
         work_id=delivery.publication_id,
+        asked_at=asset.occurred_at,
         kind=KIND,
         subject=delivery.target,
         workspace=asset.workspace,

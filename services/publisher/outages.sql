@@ -42,27 +42,27 @@ room as (
     order by mine, random()
 ),
 due as (
-    select chosen.work_id from room r cross join moment cross join lateral (
-        select work_id from work w
+    select chosen.work_id, chosen.asked_at from room r cross join moment cross join lateral (
+        select work_id, asked_at from work w
         where w.workspace = r.workspace and w.subject = r.subject and w.parked is null and w.ready_at <= moment.now
         order by w.ready_at limit greatest(r.free, 0) for update skip locked
     ) as chosen
     limit :many
 ),
 late as (
-    select oldest.work_id from room r cross join moment cross join lateral (
-        select work_id, created_at from work w
+    select oldest.work_id, oldest.asked_at from room r cross join moment cross join lateral (
+        select work_id, asked_at, created_at from work w
         where w.workspace = r.workspace and w.subject = r.subject and w.parked is null and w.ready_at <= moment.now
         order by w.ready_at limit :share for update skip locked
     ) as oldest
     where r.away and oldest.created_at < moment.now - r.patience
     limit :many
 ),
-claimed as (select work_id from due union select work_id from late limit :many)
+claimed as (select work_id, asked_at from due union select work_id, asked_at from late limit :many)
 update work w set holder = :holder, epoch = w.epoch + 1, losses = w.losses + (w.holder is not null)::int,
                   ready_at = clock_timestamp() + make_interval(secs => :lease)
-from claimed where w.work_id = claimed.work_id
-returning w.work_id, w.kind, w.workspace, w.request_id, w.job_id, w.run, w.lane, w.subject, w.priority, w.epoch, w.failures,
+from claimed where w.work_id = claimed.work_id and w.asked_at = claimed.asked_at
+returning w.work_id, w.asked_at, w.kind, w.workspace, w.request_id, w.job_id, w.run, w.lane, w.subject, w.priority, w.epoch, w.failures,
           w.losses, w.traceparent, w.payload, w.created_at;
 
 -- name: away_now(workspaces)

@@ -118,7 +118,7 @@ where p.publication_id = :id;
 update publications p set state = 'pending', run = p.run + 1, code = null, detail = null, remedy = null, settled_at = null
 from assets a
 where p.publication_id = :id and p.state = any(:states::text[]) and a.asset_version_id = p.asset_version_id
-returning p.run, p.target, p.workspace, p.request_id, p.job_id, a.event, a.traceparent;
+returning p.run, p.target, p.workspace, p.request_id, p.job_id, a.approved_at, a.event, a.traceparent;
 
 -- name: state(id, state, code, detail, remedy, location, verified)^
 -- What a person found out of one of which nobody knew.
@@ -128,14 +128,18 @@ from assets a
 where p.publication_id = :id and p.state = 'uncertain' and a.asset_version_id = p.asset_version_id
 returning p.run, p.target, p.settled_at, a.event, a.traceparent;
 
--- name: work_again(id, kind, subject, workspace, request, job, run, traceparent, payload)!
+-- name: work_again(id, asked, kind, subject, workspace, request, job, run, traceparent, payload)!
 -- One that was refused at once never had a row; the row of another is taken up again.
-insert into work as w (work_id, kind, subject, workspace, request_id, job_id, run, ready_at, traceparent, payload)
-values (:id, :kind, :subject, :workspace, :request, :job, :run, clock_timestamp(), :traceparent, :payload)
-on conflict (work_id) do update set
-    run = excluded.run, ready_at = excluded.ready_at, holder = null, failures = 0, losses = 0,
-    outcome = null, detail = null, finished_at = null, created_at = excluded.created_at
-where w.ready_at is null;
+with again as (
+    update work set run = :run, ready_at = clock_timestamp(), holder = null, failures = 0, losses = 0,
+        outcome = null, detail = null, finished_at = null, created_at = clock_timestamp(),
+        payload = :payload, traceparent = :traceparent
+    where work_id = :id and ready_at is null
+)
+insert into work (work_id, asked_at, kind, subject, workspace, request_id, job_id, run, ready_at, traceparent, payload)
+select :id, :asked, :kind, :subject, :workspace, :request, :job, :run, clock_timestamp(), :traceparent, :payload
+where not exists (select from work where work_id = :id)
+on conflict (work_id, asked_at) do nothing;
 
 -- name: list_targets()
 -- Each target with what became of its publications.

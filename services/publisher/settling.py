@@ -43,6 +43,7 @@ def wire(app: FastAPI, *, pool: Pool, gate: Gate, outbox: Outbox) -> None:
                 await queries.work_again(
                     connection,
                     id=publication_id,
+                    asked=started["approved_at"],
                     kind=KIND,
                     subject=started["target"],
                     workspace=started["workspace"],

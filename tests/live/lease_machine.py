@@ -1,8 +1,8 @@
 """Random programs over the lease SQL on a clock that the program moves, against a model in a dictionary.
 
-`clock_timestamp()` is shadowed by a function of a schema that stands before `pg_catalog` on the search path, so lease,
-delay and deadline pass when a program says so. A program runs in one transaction that is rolled back; where Postgres
-and the model disagree, the program is shortened to the few steps that show it.
+`clock_timestamp()` and `statement_timestamp()` are shadowed by functions of a schema that stands before `pg_catalog` on
+the search path, so lease, delay and deadline pass when a program says so. A program runs in one transaction that is
+rolled back; where Postgres and the model disagree, the program is shortened to the few steps that show it.
 """
 
 import random
@@ -22,6 +22,7 @@ from shared.postgres import role_of
 
 STAGE = "inference"
 BASE = 1_000_000_000  # the clock's zero
+ASKED = datetime.fromtimestamp(BASE, UTC)
 LEASE = 30
 PIECES = 6
 WORKERS = 3
@@ -39,6 +40,8 @@ Claim = Callable[[Any, str, int], Awaitable[list[Any]]]
 CLOCK = """
 create schema if not exists virtual;
 create or replace function virtual.clock_timestamp() returns timestamptz language sql volatile as
+    $$ select to_timestamp(current_setting('virtual.now')::float8) $$;
+create or replace function virtual.statement_timestamp() returns timestamptz language sql stable as
     $$ select to_timestamp(current_setting('virtual.now')::float8) $$;
 grant usage on schema virtual to public;
 """
@@ -123,6 +126,7 @@ class Machine:
         braked = self._is_braked(piece)
         work = NewWork(
             work_id=WORK[piece],
+            asked_at=ASKED,
             kind="make",
             workspace=WORKSPACE,
             payload="{}",
@@ -172,7 +176,12 @@ class Machine:
     async def renew(self, _: int, worker: str, __: int) -> None:
         mine = self.memory[worker]
         rows = leases.queries.renew(
-            self.connection, ids=[WORK[n] for n, _ in mine], epochs=[e for _, e in mine], holder=worker, lease=LEASE
+            self.connection,
+            ids=[WORK[n] for n, _ in mine],
+            asked=[ASKED] * len(mine),
+            epochs=[e for _, e in mine],
+            holder=worker,
+            lease=LEASE,
         )
         kept = {PLACE[row["work_id"]] async for row in rows}
         held = {n for n, epoch in mine if self._holds(worker, n, epoch)}
@@ -200,6 +209,7 @@ class Machine:
         rows = leases.queries.settle(
             self.connection,
             ids=[WORK[n] for n, _ in mine],
+            asked=[ASKED] * many,
             epochs=[epoch for _, epoch in mine],
             holder=worker,
             outcomes=[outcome] * many,

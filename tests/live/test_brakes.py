@@ -28,6 +28,7 @@ from shared.leases import (
 from shared.postgres import Pool, open_pool, transaction, workspace_transaction
 from tests.live.stage import STAGE, new_database
 
+NOW = datetime.now(UTC)
 ALPINE, BEACH = uuid.uuid4(), uuid.uuid4()
 CHAIR = NewWork(work_id=uuid.uuid4(), kind="k", workspace=ALPINE, payload="{}", lane="bulk", subject="gpu")
 
@@ -52,7 +53,7 @@ async def add(pool: Pool, *rows: NewWork, holder: str | None = None) -> set[uuid
 
 async def claim(pool: Pool, many: int = 10) -> list[Leased]:
     async with transaction(pool) as connection:
-        rows = queries.claim(connection, kinds=["k"], many=many, holder="me", lease=60.0)
+        rows = queries.claim(connection, kinds=["k"], after=None, many=many, holder="me", lease=60.0)
         return [Leased(**dict(row)) async for row in rows]
 
 
@@ -61,6 +62,7 @@ async def settle(pool: Pool, lease: Leased, *, delay: float | None) -> None:
         rows = queries.settle(
             connection,
             ids=[lease.work_id],
+            asked=[lease.asked_at],
             epochs=[lease.epoch],
             holder="me",
             outcomes=["again"],
@@ -133,7 +135,9 @@ async def test_a_cancel_and_a_deadline_reach_what_stands_behind_a_brake(servers:
         late = chair(deadline=datetime.now(UTC) + timedelta(hours=1))
         await put_on(pool)
         await add(pool, cancelled, late, chair())
-        asked = SimpleNamespace(request_id=cancelled.request_id, job_id=None, workspace=ALPINE, by="mara", reason=None)
+        asked = SimpleNamespace(
+            request_id=cancelled.request_id, job_id=None, occurred_at=NOW, workspace=ALPINE, by="mara", reason=None
+        )
         async with transaction(pool) as connection:
             await bury(connection, [asked])
             assert [row["work_id"] for row in await drop_waiting(connection, [asked])] == [cancelled.work_id]

@@ -380,7 +380,7 @@ async def test_a_worker_told_to_stop_while_its_claim_commits_leaves_no_lease_beh
 
         async def claim(_: Connection, many: int) -> list[Leased]:
             async with transaction(stage.pool) as own:
-                rows = queries.claim(own, kinds=["k"], many=many, holder=running.holder, lease=60.0)
+                rows = queries.claim(own, kinds=["k"], after=None, many=many, holder=running.holder, lease=60.0)
                 leases = [Leased(**dict(row)) async for row in rows]
             if leases:
                 committed.set()

@@ -21,7 +21,7 @@ TEXT = (Path(leases.__file__).parent / "sql/leases.sql").read_text()
 
 
 async def plain(connection: Any, worker: str, many: int) -> list[Any]:
-    rows = leases.queries.claim(connection, kinds=["make"], many=many, holder=worker, lease=LEASE)
+    rows = leases.queries.claim(connection, kinds=["make"], after=None, many=many, holder=worker, lease=LEASE)
     return [row async for row in rows]
 
 
@@ -33,6 +33,7 @@ async def by_lanes(connection: Any, worker: str, many: int) -> list[Any]:
         lanes=["standard", "bulk"],
         tags=[0.0, 0.0],
         strides=[0.3, 1.0],
+        afters=[None, None],
         many=many,
         holder=worker,
         lease=LEASE,
@@ -79,8 +80,8 @@ DEFECTS = {
     "an epoch is used again": ("holder = :holder, epoch = w.epoch + 1", "holder = :holder, epoch = 1"),
     "a cancel ends what is held": ("and w.ready_at is not null and w.holder is null", "and w.ready_at is not null"),
     "enqueued again, work is new": (
-        "on conflict (work_id) do nothing",
-        "on conflict (work_id) do update set ready_at = excluded.ready_at, epoch = 0, holder = null",
+        "on conflict (work_id, asked_at) do nothing",
+        "on conflict (work_id, asked_at) do update set ready_at = excluded.ready_at, epoch = 0, holder = null",
     ),
 }
 

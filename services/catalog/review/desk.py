@@ -250,6 +250,7 @@ def _due(decision: Mapping[str, Any], *, delay: float) -> NewWork:
     # Without its request: a cancel pulls a request's waiting work forward, and an undo window is not to be cut short.
     return NewWork(
         work_id=decision["decision_id"],
+        asked_at=decision["decided_at"],
         kind=KIND,
         workspace=decision["workspace"],
         payload="",
