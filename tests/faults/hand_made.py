@@ -212,5 +212,6 @@ def _rest(evidence: Evidence) -> None:
         {"name": "generate proof", "trace_id": TRACE, "attributes": {"calotype.job": APPROVED}},
         {"name": "asset decide", "trace_id": TRACE, "attributes": {"calotype.asset": ids.asset(APPROVED, 1)}},
         {"name": "jobs-ended.v1 process", "trace_id": TRACE, "attributes": {"calotype.event": "JobFailed"}},
+        {"name": "image-requests.v1 process", "trace_id": "2" * 32, "attributes": {"calotype.event": "Foreign"}},
         {"name": "catalog batch", "trace_id": "0" * 32, "attributes": {}},
     ]

@@ -178,7 +178,7 @@ class Run:
     async def _oracle(self) -> dict[str, Any]:
         """What became of every promise, and of every row since the topics were read again."""
         before = ["--same-as", str(self._before)] if self._before.exists() else []
-        said = await self._examined("--json", *before)
+        said = await self._examined("--json", "--rebuild", *before)
         if not said:
             return {"violations": ["the oracle said nothing; see its log"]}
         told: dict[str, Any] = json.loads(said)

@@ -127,6 +127,12 @@ def no_event_says_that_it_was_accepted(e: Evidence) -> None:
 
 
 @breaks("I1")
+def an_event_left_and_its_transaction_did_not_stand(e: Evidence) -> None:
+    other = ids.request_over_http(WORKSPACE, "load", "rolled back")
+    say(e, one(e, "RequestAccepted"), request=other, subject=other, cause=other, trace="1" * 32)
+
+
+@breaks("I1")
 def it_was_accepted_twice(e: Evidence) -> None:
     say(e, one(e, "RequestAccepted"), cause="another")
 

@@ -1,4 +1,4 @@
-"""The janitor: every dead letter ends, half of them by a replay first; stopped consumers are told to go on."""
+"""The janitor: every dead letter ends, half of them by a replay first."""
 
 from typing import Any
 
@@ -8,7 +8,6 @@ from tests.faults.oracle.world import World
 from tests.faults.quiet import until_quiet
 
 AT_ONCE = 500
-STAGES = ("intake", "prompt", "inference", "postprocess", "catalog", "publisher")
 
 
 class Janitor:
@@ -40,24 +39,10 @@ class Janitor:
                     self._ledgers.write("janitor", what="drop", ids=some, answered=answer)
         await self._settled(within)
 
-    async def resume_stopped(self) -> list[str]:
-        """Tells every consumer that stopped because too much was bad to go on; which ones that were."""
-        person = self._people[0]
-        found = []
-        for stage in STAGES:
-            answer = await person.look(f"/v1/stages/{stage}/readyz")
-            told = answer.json().get("dependencies", {}) if answer is not None else {}
-            for group in [name for name, state in told.items() if str(state).startswith("stopped")]:
-                granted = await person.json("POST", "/v1/dead-letters/resume", json={"group": group})
-                headers = {"Authorization": f"Grant {granted['grant']}"}
-                await person.call("POST", granted["resume_at"], headers=headers)
-                found.append(group)
-                self._ledgers.write("janitor", what="resume", group=group)
-        return found
-
     async def _settled(self, within: float) -> None:
-        await self.resume_stopped()
-        await until_quiet(self._world, within=within)
+        left = await until_quiet(self._world, within=within)
+        if left:
+            self._ledgers.write("janitor", what="still moving", left=left)
 
     async def _open(self, person: Person) -> list[dict[str, Any]]:
         return await person.every("/v1/dead-letters", "dead_letters", limit=AT_ONCE)

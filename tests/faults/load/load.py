@@ -12,6 +12,7 @@ from tests.faults.load.cancelling import cancel
 from tests.faults.load.cleaning import Janitor
 from tests.faults.load.ledgers import Ledgers
 from tests.faults.load.library import documents
+from tests.faults.load.operating import Operator
 from tests.faults.load.people import Person
 from tests.faults.load.plan import Ask, Sheet, Step, Whose, plan
 from tests.faults.load.poison import Poisoner
@@ -19,6 +20,7 @@ from tests.faults.load.reviewing import Reviewer
 from tests.faults.load.sending import Files, Http, Kafka
 from tests.faults.oracle import ids
 from tests.faults.oracle.world import World
+from tests.faults.quiet import until_quiet
 
 KNOWN_WITHIN = 120.0  # seconds until every stage has heard of a new workspace and its library
 
@@ -89,7 +91,10 @@ class Load:
             poisoning.cancel()
 
     async def clear(self, *, within: float = 120) -> Janitor:
-        """Ends every dead letter; for when nothing moves any more."""
+        """Looks into what is uncertain, starts again what failed, ends every dead letter; for when nothing moves."""
+        await until_quiet(self.world, within=within)
+        for person in self._people.values():
+            await Operator(person, self.ledgers, charges=self.world.ledgers / "charges.jsonl").act()
         janitor = Janitor(self.world, list(self._people.values()), self.ledgers)
         await janitor.clear(within=within)
         return janitor

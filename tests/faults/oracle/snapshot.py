@@ -4,11 +4,13 @@ Hearing every topic again changes no row. A projection that was built anew from 
 and in which order its rows were written.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import asyncpg
+import httpx
 
-from tests.faults.oracle.evidence import Violation
+from tests.faults.oracle.evidence import Row, Violation
 from tests.faults.oracle.world import World
 
 STAGES = ("intake", "inference", "postprocess", "catalog", "publisher")
@@ -61,6 +63,37 @@ async def _rows(world: World, *, without: frozenset[str]) -> Snapshot:
 
 def _query(table: str, columns: list[str], key: list[str]) -> str:
     return f"select row({', '.join(key)})::text as key, md5(row({', '.join(columns)})::text) as hash from {table}"
+
+
+async def rebuilt(world: World, people: Sequence[Row]) -> list[Violation]:
+    """Takes everything away that the catalog derives of these people's workspaces, and has it built again.
+
+    For a world at rest, that nobody needs any more.
+    """
+    before = await projection(world)
+    connection = await asyncpg.connect(world.database_url, timeout=30)
+    try:
+        async with connection.transaction():
+            for table in PROJECTION:
+                workspaces = [person["workspace"] for person in people]
+                await connection.execute(f"delete from {table} where workspace = any($1::uuid[])", workspaces)
+    finally:
+        await connection.close()
+    for person in people:
+        await _build(world, person)
+    return list(differences(before, await projection(world), what="building the catalog from its ledger"))
+
+
+async def _build(world: World, person: Row) -> None:
+    path = "/v1/stages/catalog/rebuild"
+    headers = {"Authorization": f"Bearer {person['token']}"}
+    async with httpx.AsyncClient(timeout=120, trust_env=False, headers=headers) as client:
+        after: Any = None
+        while True:
+            answer = await client.post(world.address(path), json={"check": False, "after": after})
+            after = answer.raise_for_status().json()["next"]
+            if after is None:
+                return
 
 
 def differences(before: Mapping[str, Rows], after: Mapping[str, Rows], *, what: str) -> Iterator[Violation]:

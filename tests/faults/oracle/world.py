@@ -15,6 +15,7 @@ PATHS = {
     "/v1/usage": "intake",
     "/v1/queue": "inference",
     "/v1/explain-route": "inference",
+    "/v1/uncertain": "inference",
     "/v1/publications": "publisher",
     "/v1/targets": "publisher",
 }

@@ -66,6 +66,8 @@ def _requests(evidence: Evidence) -> Iterator[Violation]:
     shown = evidence.by("catalog.requests", "request_id")
     completed = {event.id for event in evidence.all_of("RequestCompleted")}
     ended = _statuses(evidence)
+    for request in told.keys() - evidence.requests.keys():
+        yield Broken(subject=request, what="was told as accepted, and intake does not know it")
     for request, row in evidence.requests.items():
         facts = told.get(request, [])
         if not facts:
