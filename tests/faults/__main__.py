@@ -4,9 +4,12 @@ import argparse
 import asyncio
 import json
 import shutil
+import signal
 import sys
 import tempfile
+from collections.abc import Coroutine
 from pathlib import Path
+from typing import Any
 
 from tests.faults.run import Asked, last_line, run
 from tests.faults.scale import Scale
@@ -27,6 +30,8 @@ def main() -> int:
     parser.add_argument("--keep", action="store_true", help="keep logs and ledgers of a run that went well too")
     told = parser.parse_args()
     out: Path = told.out or Path(tempfile.mkdtemp(prefix=f"faults-{told.seed}-"))
+    if told.out is not None and out.exists() and any(out.iterdir()):
+        parser.error(f"{out} is not empty: ledgers of two runs must not mix")
     out.mkdir(parents=True, exist_ok=True)
     usual = max(told.faults * SECONDS_A_FAULT, told.requests * SECONDS_A_REQUEST)
     asked = Asked(
@@ -38,15 +43,33 @@ def main() -> int:
         out=out.resolve(),
         mutant=told.mutant,
     )
-    report = asyncio.run(run(asked, say=say))
+    report = asyncio.run(_until_told_to_end(run(asked, say=say)))
     for violation in report["violations"]:
         say(f"VIOLATION {violation}")
     if report["violations"]:
         say(f"logs, ledgers and report.json: {asked.out}")
-    elif not told.keep and told.out is None:
-        shutil.rmtree(out)
+    elif not told.keep:
+        clear(asked.out, wholly=told.out is None)
     say(json.dumps(last_line(report)))
     return 1 if report["violations"] else 0
+
+
+async def _until_told_to_end(work: Coroutine[Any, Any, dict[str, Any]]) -> dict[str, Any]:
+    """SIGTERM is answered as Ctrl-C is: everything that was started is ended first."""
+    task = asyncio.create_task(work)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    return await task
+
+
+def clear(out: Path, *, wholly: bool) -> None:
+    """Of a run that went well only the report is worth keeping, and that only where somebody named a place for it."""
+    for path in out.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != "report.json":
+            path.unlink()
+    if wholly:
+        shutil.rmtree(out)
 
 
 def say(text: str) -> None:
