@@ -9,6 +9,7 @@ from asyncio.subprocess import PIPE, STDOUT
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,10 +26,12 @@ from services.catalog.settings import CatalogSettings
 from services.inference import app as inference_app
 from services.inference.settings import InferenceSettings
 from services.intake import app as intake_app
+from services.intake.handler import Settled, settle
 from services.intake.settings import IntakeSettings
 from shared import identity, ids
 from shared.events import (
     ApiKey,
+    Attempt,
     AttemptSettled,
     AttemptState,
     Event,
@@ -41,6 +44,8 @@ from shared.events import (
 from shared.events.envelope import event_type
 from shared.kafka import create_topics, record_of
 from shared.leases import Worker
+from shared.outbox import Transaction
+from shared.postgres import open_pool, transaction
 from shared.service import Service, open_service
 from shared.topics import ATTEMPTS_SETTLED, JOBS_ENDED, TOPIC_OF, Topic
 from tests.inference.prompts import NOW, WORKSPACE, assembled, routes
@@ -321,3 +326,25 @@ def has_called(scene: Scene) -> Any:
         return len(scene.provider.calls())
 
     return called
+
+
+async def test_an_attempt_costs_the_same_in_whatever_order_and_however_often_it_is_told(
+    servers: EmbeddedServers,
+) -> None:
+    orders = ("u s", "s u", "us", "su", "u u s s", "s u s u", "us us", "su u s")  # each word is one batch
+    async with await open_pool(await new_database(servers), stage="intake") as pool:
+        for number, order in enumerate(orders, start=1):
+            whose: dict[str, Any] = {"workspace": UUID(int=number), "request_id": UUID(int=1), "run": 1}
+            job = UUID(int=number)
+            attempt = Attempt(attempt_id=ids.attempt_id(job, 1, 1), backend="cloud", state=AttemptState.UNCERTAIN)
+            known = attempt.model_copy(update={"state": AttemptState.SUCCEEDED, "cost": Decimal("0.05")})
+            said = {
+                "u": Settled(**whose, job_id=job, ended=True, attempts=[attempt]),
+                "s": Settled(**whose, job_id=job, ended=False, attempts=[known]),
+            }
+            for batch in order.split():
+                async with transaction(pool) as connection:
+                    await settle(Transaction(connection), [said[letter] for letter in batch])
+        rows = await pool.fetch("select cost::text, attempts, unpriced from spending")
+        assert [tuple(row) for row in rows] == [("0.05", 1, 0)] * len(orders)
+        assert await pool.fetchval("select count(*) from attempts where state = 'succeeded'") == len(orders)

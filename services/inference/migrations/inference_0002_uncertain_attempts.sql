@@ -10,7 +10,7 @@ alter table attempts add column settled_at timestamptz;
 alter table attempts add column note text;
 
 -- Before the first release: nobody waits for the table.
--- squawk-ignore-file require-concurrent-index-creation, require-concurrent-index-deletion
+-- squawk-ignore-file require-concurrent-index-creation, require-concurrent-index-deletion, ban-drop-column
 create index attempts_uncertain on attempts (workspace, started_at, attempt_id) where state = 'uncertain';
 
 -- migrate: rollback
