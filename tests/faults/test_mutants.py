@@ -1,10 +1,15 @@
 """The mutants themselves: enough of them, each changes the product, and none does so silently nothing."""
 
+import math
+
 import pytest
 
 from shared import ids
+from shared.crash import arm
 from tests.faults.mutants import EVERY, MUTANTS, apply
+from tests.faults.mutants.__main__ import chosen
 from tests.faults.mutants.patching import NoLongerThere, changes, constant, function, query, undone
+from tests.faults.mutants.strikes import STRIKES
 
 FEWEST = 30
 INVARIANTS = {f"I{n}" for n in range(1, 11)} | {"rest"}
@@ -24,6 +29,27 @@ def test_each_changes_the_product_and_can_be_taken_back(name: str) -> None:
         apply(name)
         assert changes() > before
     assert changes() == before
+
+
+def test_every_mutant_has_its_turn() -> None:
+    turns = math.ceil(len(MUTANTS) / 5)
+    seen = [mutant.name for turn in range(7, 7 + turns) for mutant in chosen([], 5, turn)]
+    assert set(seen) == set(MUTANTS)
+    assert len(chosen([], None, 7)) == len(MUTANTS)
+
+
+def test_what_every_scenario_strikes_with_is_there() -> None:
+    for mutant in MUTANTS.values():
+        arm_all(mutant.scenario.crash)
+        assert set(mutant.scenario.strikes) <= set(STRIKES)
+        assert mutant.scenario.requests <= 100
+
+
+def arm_all(asked: str) -> None:
+    """Raises UnknownCrashPoint."""
+    for stage in EVERY:
+        arm(stage, asked)
+    arm("", "")
 
 
 def test_one_of_another_stage_changes_nothing() -> None:
