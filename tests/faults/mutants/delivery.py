@@ -7,6 +7,7 @@ DATABASE = EVERY - {"prompt"}
 WORKING = {"inference", "postprocess", "publisher", "catalog", "intake"}
 POISONED = Scenario(poison=60)
 IN_COMMITS = Scenario(crash="intake.commit.before:6,inference.commit.before:6,catalog.commit.before:12")
+AFTER_SENDS = Scenario(crash="intake.outbox.after_send:5,inference.outbox.after_send:5,catalog.outbox.after_send:7")
 AFTER_COMMITS = Scenario(crash="intake.commit.after:6,inference.commit.after:6,catalog.commit.after:12")
 
 # -- the consumer
@@ -59,12 +60,18 @@ def dead_letter_not_kept() -> None:
     "Facts leave before the transaction that makes them true commits",
     stages=DATABASE,
     caught_by="I1 I2 I4 I10",
-    scenario=IN_COMMITS,
+    scenario=AFTER_SENDS,
 )
 def outbox_before_commit() -> None:
     add = "rows = await self.add(connection, running.events)\n"
-    early = "await self._producer.deliver([record_of(event, prefix=self._prefix) for event in running.events])"
-    function("shared.outbox:Outbox.transaction", add, f"{early}\n            {add}")
+    early = (
+        "if running.events:\n"
+        "                early = [record_of(event, prefix=self._prefix) for event in running.events]\n"
+        "                await self._producer.deliver(early)\n"
+        '                crash_point("outbox.after_send")\n'
+        "            "
+    )
+    function("shared.outbox:Outbox.transaction", add, early + add)
 
 
 @mutant(
@@ -89,7 +96,7 @@ def fact_in_a_second_transaction() -> None:
     "Outbox rows are deleted before Kafka has acknowledged them",
     stages=DATABASE,
     caught_by="I1 I2 I3 I4 I6",
-    scenario=Scenario(crash="intake.outbox.after_send:3,inference.outbox.after_send:4,catalog.outbox.after_send:6"),
+    scenario=AFTER_SENDS,
 )
 def outbox_deleted_before_acknowledged() -> None:
     send = "refused = await self._producer.deliver([record for _, record in rows])\n"
@@ -168,7 +175,7 @@ def losses_counted_as_failures() -> None:
     "Leases are not renewed while the work goes on",
     stages=WORKING,
     caught_by="I5",
-    scenario=Scenario(provider={"weights": {"slow": 1}, "slow_seconds": 7.0}, requests=30),
+    scenario=Scenario(provider={"weights": {"slow": 1}, "slow_seconds": 7.0}, requests=30, uncertain=False),
 )
 def heartbeat_missing() -> None:
     function("shared.leases:Worker._heartbeat_forever", "while True:\n", "return\n    while True:\n")

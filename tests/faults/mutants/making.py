@@ -4,10 +4,7 @@ from tests.faults.mutants.mutant import Scenario, mutant
 from tests.faults.mutants.patching import function, query
 
 KILLED_IN_A_CALL = Scenario(
-    crash="inference.call.after:2",
-    provider={"weights": {"ok": 1}},
-    requests=40,
-    uncertain=True,
+    strikes=["inference_dies_in_a_call"], provider={"weights": {"slow": 1}, "slow_seconds": 2.0}
 )
 
 # -- intake
@@ -25,7 +22,12 @@ def inbox_key_removed() -> None:
     )
 
 
-@mutant("Quota is not given back for what cost nothing", stages={"intake"}, caught_by="I6")
+@mutant(
+    "Quota is not given back for what cost nothing",
+    stages={"intake"},
+    caught_by="I6",
+    scenario=Scenario(requests=80),
+)
 def quota_not_released() -> None:
     function("services.intake.handler:Settled.released", "return not self.attempts", "return False")
 
@@ -91,7 +93,7 @@ def lost_call_repeated() -> None:
     "A call without an answer is made again",
     stages={"inference"},
     caught_by="I5",
-    scenario=Scenario(provider={"weights": {"ok": 1, "charge_then_reset": 2}}, uncertain=True),
+    scenario=Scenario(provider={"weights": {"ok": 1, "charge_then_reset": 2}}),
 )
 def uncertain_call_repeated() -> None:
     function(

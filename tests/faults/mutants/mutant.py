@@ -23,7 +23,7 @@ class Scenario:
     poison: int = 0
     replay: Sequence[str] = ()
     """Stages that read everything again at the end."""
-    uncertain: bool = False
+    uncertain: bool = True
     """Whether anything here may leave an outcome that nobody knows."""
     seed: int = 1
 

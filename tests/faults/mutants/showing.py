@@ -101,7 +101,7 @@ def webhook_id_new_per_try() -> None:
     "A publication is delivered again without a look whether it stands there",
     stages={"publisher"},
     caught_by="I3",
-    scenario=Scenario(crash="publisher.call.after:3"),
+    scenario=Scenario(crash="publisher.call.after:3", starts=3),
 )
 def look_up_before_retry_removed() -> None:
     function(

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tests.faults.mutants.trial import Trial
 
 Strike = Callable[["Trial"], Coroutine[Any, Any, None]]
-SOON = 30.0  # seconds that a moment is waited for; where it does not come nothing is struck, and the trial says so
+SOON = 90.0  # seconds that a moment is waited for; where it does not come nothing is struck, and the trial says so
 HELD = "select count(*) from inference.work where holder is not null"
 ACCEPTED = "select count(*) from intake.requests where state = 'accepted'"
 
@@ -79,20 +79,29 @@ async def _largest_dead_letter(trial: "Trial", size: int) -> None:
 
 
 async def inference_stands_still(trial: "Trial") -> None:
-    """With leases in its hands, until another process has taken them over; then it goes on."""
+    """In a call, with its lease in its hands, until another process has taken it over; then it goes on."""
     world = trial.world
-    other = await world.join("inference")
-    await other.ready()
-    holder = f"{HELD} and holder = (select holder from inference.work where holder is not null limit 1)"
-    await until(trial, f"{holder} and kind like 'openai%'", least=1)
+    await until(trial, f"{HELD} and kind like 'openai%'")
     pid = world.members["inference"].pid
     assert pid is not None
     os.killpg(pid, signal.SIGSTOP)
     try:
+        other = await world.join("inference")
+        await other.ready()
         await asyncio.sleep(2 * world.scale.lease)
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(pid, signal.SIGCONT)
+
+
+async def inference_dies_in_a_call(trial: "Trial") -> None:
+    """The provider has billed it and has not answered yet."""
+    world = trial.world
+    charges = world.ledgers / "charges.jsonl"
+    async with asyncio.timeout(SOON):
+        while not charges.exists() or not charges.stat().st_size:
+            await asyncio.sleep(0.02)
+    await world.members["inference"].kill()
 
 
 async def cancelled_while_prompts_stand_still(trial: "Trial") -> None:
@@ -143,11 +152,9 @@ async def failed_are_started_again(trial: "Trial") -> None:
 async def a_template_is_missing(trial: "Trial") -> None:
     """In the store, until its requests have become dead letters."""
     buckets = trial.world.root / "store" / "buckets" / BUCKET
-    documents = [
-        path
-        for path in buckets.glob("ws/*/library/*.json")
-        if b'"kind":"template"' in path.read_bytes().replace(b" ", b"")
-    ]
+    documents = [path for path in buckets.glob("ws/*/library/*.json") if b'"variables"' in path.read_bytes()]
+    if not documents:
+        raise NothingStruck("no template lies in the store")
     aside = [(path, path.with_suffix(".aside")) for path in documents]
     for path, away in aside:
         path.rename(away)
@@ -166,6 +173,7 @@ STRIKES: dict[str, Strike] = {
         store_is_slow,
         dead_letters_are_refused,
         inference_stands_still,
+        inference_dies_in_a_call,
         cancelled_while_prompts_stand_still,
         decided_is_cancelled,
         failed_are_started_again,

@@ -10,6 +10,7 @@ from tests.faults.oracle.evidence import Event, Evidence, Row, Set, Violation
 
 Broken = partial(Violation, invariant="I3")
 AFTERWARDS = {"superseded", "withdrawn"}  # what a delivery may have become since
+LEVELS = ("public", "internal", "confidential", "unknown")
 Place = tuple[str, str]
 """An asset version and a target."""
 
@@ -48,11 +49,19 @@ def _publications(evidence: Evidence, approved: dict[str, list[Event]]) -> Itera
             if publication is None:
                 yield Broken(subject=version, what=f"was never to go to {target['name']}", kind="lost")
             else:
-                counted = json.loads(target["document"]).get("type") in {"folder", "webhook"}
+                document = json.loads(target["document"])
+                if publication["state"] == "delivered" and _is_above(event, document):
+                    yield Broken(subject=version, what=f"is more confidential than {target['name']} may take")
+                counted = document.get("type") in {"folder", "webhook"}
                 yield from _publication(publication, effects[version, target["name"]] if counted else None)
     for row in known.values():
         if row["asset_version_id"] not in approved:
             yield Broken(subject=row["publication_id"], what="nobody approved it", evidence=dict(row))
+
+
+def _is_above(approval: Event, target: Row) -> bool:
+    level, ceiling = approval.body.get("confidentiality", "public"), target.get("ceiling", "confidential")
+    return LEVELS.index(level) > LEVELS.index(ceiling)
 
 
 def _publication(row: Row, effects: int | None) -> Iterator[Violation]:
