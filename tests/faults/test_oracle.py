@@ -386,6 +386,11 @@ def the_catalog_shows_another_state(e: Evidence) -> None:
     row(e, "catalog.publications", target=HOOK)["state"] = "pending"
 
 
+@breaks("I3")
+def it_stands_above_the_ceiling_of_its_target(e: Evidence) -> None:
+    one(e, "AssetApproved").body["confidentiality"] = "confidential"
+
+
 # -- I4
 
 

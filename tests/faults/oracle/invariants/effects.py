@@ -26,6 +26,7 @@ def check(evidence: Evidence) -> Iterator[Violation]:
     yield from _sets(evidence, approved)
     yield from _deliveries(evidence, approved)
     yield from _publications(evidence, approved)
+    yield from _ceilings(evidence, approved)
     yield from _told(evidence)
 
 
@@ -49,19 +50,26 @@ def _publications(evidence: Evidence, approved: dict[str, list[Event]]) -> Itera
             if publication is None:
                 yield Broken(subject=version, what=f"was never to go to {target['name']}", kind="lost")
             else:
-                document = json.loads(target["document"])
-                if publication["state"] == "delivered" and _is_above(event, document):
-                    yield Broken(subject=version, what=f"is more confidential than {target['name']} may take")
-                counted = document.get("type") in {"folder", "webhook"}
+                counted = json.loads(target["document"]).get("type") in {"folder", "webhook"}
                 yield from _publication(publication, effects[version, target["name"]] if counted else None)
     for row in known.values():
         if row["asset_version_id"] not in approved:
             yield Broken(subject=row["publication_id"], what="nobody approved it", evidence=dict(row))
 
 
-def _is_above(approval: Event, target: Row) -> bool:
-    level, ceiling = approval.body.get("confidentiality", "public"), target.get("ceiling", "confidential")
-    return LEVELS.index(level) > LEVELS.index(ceiling)
+def _ceilings(evidence: Evidence, approved: dict[str, list[Event]]) -> Iterator[Violation]:
+    """Nothing was delivered to a target that may not take it."""
+    targets = {(row["workspace"], row["name"]): row for row in evidence.table("publisher.targets")}
+    for row in evidence.table("publisher.publications"):
+        facts = approved.get(row["asset_version_id"])
+        if row["state"] != "delivered" or not facts:
+            continue
+        target = targets.get((facts[0].workspace, row["target"]))
+        ceiling = json.loads(target["document"] or "{}").get("ceiling", "public") if target else "unknown"
+        level = facts[0].body.get("confidentiality", "public")
+        if LEVELS.index(level) > LEVELS.index(ceiling):
+            what = f"is {level}, and stands at {row['target']}, which takes at most {ceiling}"
+            yield Broken(subject=row["asset_version_id"], what=what)
 
 
 def _publication(row: Row, effects: int | None) -> Iterator[Violation]:
