@@ -45,9 +45,16 @@ async def run(mutants: list[Mutant], *, out: Path, controls: bool) -> list[dict[
                 clean.append((mutant.scenario, control))
             found = await tried(arena, mutant.name, mutant.scenario, out=out / mutant.name, say=say)
             rows.append(_row(mutant, found, control))
+            _keep(rows, out)
             if problem := rows[-1]["problem"]:
                 say(f"  {problem}; {found.examples or (control.examples if control else '')}")
     return rows
+
+
+def _keep(rows: list[dict[str, Any]], out: Path) -> None:
+    """After each, so that a run that is cut off has told something."""
+    (out / "mutants.json").write_text(json.dumps(rows, indent=1))
+    (out / "mutants.md").write_text(table(rows))
 
 
 def _row(mutant: Mutant, found: Found, control: Found | None) -> dict[str, Any]:
@@ -98,8 +105,6 @@ def main() -> int:
     out: Path = (told.out or Path(tempfile.mkdtemp(prefix="mutants-"))).resolve()
     say(f"{len(mutants)} of {len(MUTANTS)} mutants (seed {told.seed}), everything in {out}")
     rows = asyncio.run(run(mutants, out=out, controls=not told.no_controls))
-    (out / "mutants.json").write_text(json.dumps(rows, indent=1))
-    (out / "mutants.md").write_text(table(rows))
     problems = [row for row in rows if row["problem"]]
     for row in problems:
         say(f"{row['mutant']}: {row['problem']}")
