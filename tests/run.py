@@ -1,4 +1,4 @@
-"""`make test`: the fast tier, lint, the live tier, each whatever the others said, and one count at the end."""
+"""`make test`: the fast tier, lint, the live tier, the faults, each whatever the others said; one count at the end."""
 
 import os
 import subprocess
@@ -18,6 +18,7 @@ LINT = (
     ("lint-imports", "--no-logo"),
     ("squawk", "--reporter", "gcc"),
 )
+FAULTS = "tests/faults/test_faults.py"
 NOT_RUN = OUT / "not-run.txt"
 # Two at a time, each with servers of its own: most of the live tier waits for something to happen.
 TWO = ("-n", "2", "--dist", "loadfile")
@@ -44,9 +45,11 @@ def main(names: list[str]) -> int:
     os.environ.setdefault("CALOTYPE_SCREENSHOTS", str(OUT / "screenshots"))
     NOT_RUN.unlink(missing_ok=True)
     steps: dict[str, Callable[[], Count]] = {
-        "fast": lambda: tests("fast", *TWO, "tests", "--ignore=tests/live", "--ignore=tests/faults"),
+        "fast": lambda: tests("fast", *TWO, "tests", "--ignore=tests/live", f"--ignore={FAULTS}"),
         "lint": lint,
         "live": lambda: tests("live", *TWO, "tests/live"),
+        # Alone: it has both cores for itself, and says every ten seconds where it stands.
+        "faults": lambda: tests("faults", "-s", FAULTS),
     }
     counts = {}
     for name in names or steps:

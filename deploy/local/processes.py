@@ -99,6 +99,11 @@ class Child:
         return cls(program, process)
 
     @property
+    def pid(self) -> int:
+        """Return its number."""
+        return self._process.pid
+
+    @property
     def running(self) -> bool:
         """Tell whether it has not ended yet."""
         return self._process.returncode is None

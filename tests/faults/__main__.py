@@ -27,6 +27,8 @@ def main() -> int:
     parser.add_argument("--keep", action="store_true", help="keep logs and ledgers of a run that went well too")
     told = parser.parse_args()
     out: Path = told.out or Path(tempfile.mkdtemp(prefix=f"faults-{told.seed}-"))
+    if told.out is not None and out.exists() and any(out.iterdir()):
+        parser.error(f"{out} is not empty: ledgers of two runs must not mix")
     out.mkdir(parents=True, exist_ok=True)
     usual = max(told.faults * SECONDS_A_FAULT, told.requests * SECONDS_A_REQUEST)
     asked = Asked(
@@ -43,10 +45,21 @@ def main() -> int:
         say(f"VIOLATION {violation}")
     if report["violations"]:
         say(f"logs, ledgers and report.json: {asked.out}")
-    elif not told.keep and told.out is None:
-        shutil.rmtree(out)
+    elif not told.keep:
+        clear(asked.out, wholly=told.out is None)
     say(json.dumps(last_line(report)))
     return 1 if report["violations"] else 0
+
+
+def clear(out: Path, *, wholly: bool) -> None:
+    """Of a run that went well only the report is worth keeping, and that only where somebody named a place for it."""
+    for path in out.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != "report.json":
+            path.unlink()
+    if wholly:
+        shutil.rmtree(out)
 
 
 def say(text: str) -> None:

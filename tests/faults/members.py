@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import signal
+import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import httpx
 
 from deploy.local.processes import Child, Program
+from tests.faults.nursery import NEEDS_A_NEW_INTERPRETER, Forked, Nursery, own_environment
 
 READY_WITHIN = 90.0  # seconds, on a machine that does much else
 PAUSE = 0.2  # seconds between an end nobody asked for and the next start
@@ -27,7 +29,7 @@ class Member:
         url: str,
         log: Path,
         folder: Path,
-        argv: Callable[[str], list[str]],
+        nursery: Nursery,
         environment: Callable[["Member"], Mapping[str, str]],
     ) -> None:
         self.name = name
@@ -35,11 +37,11 @@ class Member:
         self.url = url
         self.starts = 0
         self.extra: dict[str, dict[str, str]] = {}  # environment that faults lay above the usual, by fault
-        self.child: Child | None = None
+        self.child: Child | Forked | None = None
         self.ends: list[tuple[float, int]] = []  # when and with which status
         self._log = log
         self._folder = folder
-        self._argv = argv
+        self._nursery = nursery
         self._environment = environment
         self._wanted = asyncio.Event()  # whether it should run
         self._ready = asyncio.Event()
@@ -62,7 +64,7 @@ class Member:
 
     @property
     def pid(self) -> int | None:
-        return self.child.identity.pid if self.child is not None and self.child.running else None
+        return self.child.pid if self.child is not None and self.child.running else None
 
     async def kill(self) -> None:
         """kill -9; it comes back by itself."""
@@ -105,7 +107,7 @@ class Member:
         while True:
             await self._wanted.wait()
             self.starts += 1
-            self.child = child = await Child.start(self._program())
+            self.child = child = await self._start()
             probe = asyncio.create_task(self._probe())
             try:
                 status = await child.wait()
@@ -119,13 +121,20 @@ class Member:
             self.ends.append((time.time(), status))
             await asyncio.sleep(PAUSE)
 
+    async def _start(self) -> Child | Forked:
+        program = self._program()
+        usual = own_environment()
+        if any(program.environment.get(name) != usual.get(name) for name in NEEDS_A_NEW_INTERPRETER):
+            return await Child.start(program)
+        return await self._nursery.fork(program, self.stage)
+
     def _program(self) -> Program:
         environment = dict(self._environment(self))
         for extra in self.extra.values():
             environment |= extra
         return Program(
             name=self.name,
-            argv=self._argv(self.stage),
+            argv=[sys.executable, "-m", "tests.faults.service", self.stage],
             folder=self._folder,
             log=self._log,
             environment=environment,

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import json
 import os
 import secrets
@@ -9,7 +10,7 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -26,8 +27,10 @@ from tests.faults.arms import Arms
 from tests.faults.disks import Disk
 from tests.faults.link import Link
 from tests.faults.members import Member, eventually
+from tests.faults.nursery import Nursery, own_environment
 from tests.faults.scale import Scale
 from tests.faults.store_link import StoreLink
+from tests.servers.otlp import Span, otlp_receiver
 from tests.servers.provider import inference_environment
 from tests.servers.receiver import NEW_SECRET, OLD_SECRET, PUBLISHER_ENVIRONMENT
 from tests.servers.s3proxy import S3Proxy
@@ -91,8 +94,11 @@ class World:
         self.violations: list[str] = []  # what the harness itself saw go wrong
         self.stop_seconds: list[float] = []
         self._arms = Arms(seed)
+        self._traces = ""
+        self._nursery = Nursery(own_environment())
         self._rooms: dict[str, asyncio.Lock] = {}
         self._open = contextlib.AsyncExitStack()
+        self._services = contextlib.ExitStack()  # what is open as long as the services are
 
     # -- addresses
 
@@ -138,6 +144,8 @@ class World:
             self._open.push_async_callback(link.stop)
         self._open.push_async_callback(self.servers.stop)
         self._open.callback(self.store.stop)
+        await self._nursery.start()
+        self._open.push_async_callback(self._nursery.stop)
         await asyncio.gather(self.servers.start(), asyncio.to_thread(self.store.start))
         self._open.push_async_callback(self.close_services)
 
@@ -145,6 +153,7 @@ class World:
         """The six services and whom they call, on a prepared database; they are started and may not be ready yet."""
         for folder in (self.logs, self.ledgers):
             folder.mkdir(parents=True, exist_ok=True)
+        self._services.enter_context(self._spans_received())
         await asyncio.gather(*(self._start_scripted(name) for name in ASKED))
         await prepare_servers(self._for_preparation(), passwords=self._passwords())
         for stage in STAGES:
@@ -157,6 +166,7 @@ class World:
         await asyncio.gather(*(member.close() for member in members))
         scripted, self.scripted = list(self.scripted.values()), {}
         await asyncio.gather(*(child.stop() for child in scripted))
+        self._services.close()
 
     def begin_anew(self, out: Path, *, environment: Mapping[str, str], arms: Arms) -> None:
         """What is opened next has topics, ledgers and logs of its own."""
@@ -173,6 +183,19 @@ class World:
 
     async def all_ready(self, *, within: float = 120) -> None:
         await asyncio.gather(*(member.ready(within=within) for member in self.members.values()))
+
+    @contextlib.contextmanager
+    def _spans_received(self) -> Iterator[None]:
+        """Every span that a service sends is a line of spans.jsonl."""
+        with (self.ledgers / "spans.jsonl").open("a") as ledger:
+
+            def note(span: Span) -> None:
+                ledger.write(json.dumps(dataclasses.asdict(span)) + "\n")
+                ledger.flush()
+
+            with otlp_receiver(note) as receiver:
+                self._traces = receiver.endpoint
+                yield
 
     async def _start_scripted(self, name: str) -> None:
         port = self.servers.data.port(name)
@@ -198,7 +221,7 @@ class World:
             url=self.url(name),
             log=self.logs / f"{name}.log",
             folder=self.root,
-            argv=lambda stage: [sys.executable, "-m", "tests.faults.service", stage],
+            nursery=self._nursery,
             environment=self._environment,
         )
 
@@ -218,9 +241,7 @@ class World:
 
     def _environment(self, member: Member) -> dict[str, str]:
         stage = member.stage
-        own = {name: value for name, value in os.environ.items() if not name.startswith("CALOTYPE_")}
-        own |= {
-            "PYTHONPATH": str(ROOT),
+        own = own_environment() | {
             "CALOTYPE_KAFKA_BOOTSTRAP": f"127.0.0.1:{self.kafka_link.port}",
             "CALOTYPE_TOPIC_PREFIX": self.prefix,
             "CALOTYPE_TOPIC_PARTITIONS": str(PARTITIONS),
@@ -241,6 +262,7 @@ class World:
             **PUBLISHER_ENVIRONMENT,
             **inference_environment(f"{self.scripted_urls['provider']}/v1", key=SECRETS_CANARY),
             "CALOTYPE_TRACE_SAMPLE": "0.02",
+            "OTEL_EXPORTER_OTLP_ENDPOINT": self._traces,
             "CALOTYPE_LEASE_SECONDS": str(self.scale.lease),
             "CALOTYPE_SESSION_SECONDS": str(self.scale.session),
             "CALOTYPE_REVIEW_PROXIES": "[]",

@@ -43,6 +43,7 @@ class Receiver:
     """`endpoint` is what OTEL_EXPORTER_OTLP_ENDPOINT takes."""
 
     endpoint: str = ""
+    note: Callable[[Span], None] = lambda _: None  # hears every span as it comes, one at a time
     _spans: dict[tuple[str, str], Span] = field(default_factory=dict)
     _news: threading.Condition = field(default_factory=threading.Condition)
 
@@ -76,12 +77,13 @@ class Receiver:
         with self._news:
             for span in _spans(request):
                 self._spans[span.trace_id, span.span_id] = span
+                self.note(span)
             self._news.notify_all()
 
 
 @contextmanager
-def otlp_receiver() -> Iterator[Receiver]:
-    receiver = Receiver()
+def otlp_receiver(note: Callable[[Span], None] = lambda _: None) -> Iterator[Receiver]:
+    receiver = Receiver(note=note)
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"

@@ -1,0 +1,32 @@
+"""The promise itself: two thousand requests, two hundred faults, nothing lost and no effect twice."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+# What it leaves when it fails: logs, ledgers, and a report that names the seed.
+OUT = ROOT / "out" / "faults"
+SEED, REQUESTS, FAULTS = 1, 2000, 200
+
+
+@pytest.mark.timeout(900)
+def test_two_thousand_requests_survive_two_hundred_faults() -> None:
+    shutil.rmtree(OUT, ignore_errors=True)
+    asked = ["--seed", SEED, "--requests", REQUESTS, "--faults", FAULTS, "--out", OUT]
+    command = [sys.executable, "-m", "tests.faults", *map(str, asked)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as running:
+        assert running.stdout is not None
+        last = ""
+        for line in running.stdout:
+            print(line, end="", flush=True)  # noqa: T201  # eight minutes are long without a word
+            last = line
+    told = json.loads(last)
+    assert running.returncode == 0, told
+    assert (told["lost"], told["doubled"], told["violations"]) == (0, 0, 0)
+    assert told["requests"] >= 0.95 * REQUESTS, "some are refused for what they ask, most are not"
+    assert told["faults"] >= FAULTS
