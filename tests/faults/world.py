@@ -362,7 +362,7 @@ class World:
 
     # -- servers
 
-    async def answers_again(self, name: str, *, within: float = 90) -> None:
+    async def answers_again(self, name: str, *, within: float = 30) -> None:
         """A server that ended over something that has passed is kept, and so is back soon; else it is started."""
         server = self.servers.kafka if name == "kafka" else self.servers.postgres
         assert server is not None

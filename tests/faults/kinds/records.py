@@ -56,15 +56,18 @@ class Reordered:
 
 
 async def written_again(world: World, fault: Planned, arranged: Callable[[list[Any]], list[Any]]) -> bool:
+    """Whether there was anything: where the drawn partition is empty, the next that is not is taken."""
+    partitions = partitions_of(world, fault.parameters["topic"])
+    first = fault.parameters["partition"]
     try:
         async with reader(world) as consumer:
-            partition = partitions_of(world, fault.parameters["topic"])[fault.parameters["partition"]]
-            records = await read(consumer, [partition], last=fault.parameters["last"])
-        if records:
-            await write_again(world, arranged(records))
+            for partition in partitions[first:] + partitions[:first]:
+                if records := await read(consumer, [partition], last=fault.parameters["last"]):
+                    await write_again(world, arranged(records))
+                    return True
     except KafkaError:
-        return False  # Kafka is away itself
-    return bool(records)
+        pass  # Kafka is away itself
+    return False
 
 
 @dataclass(frozen=True, slots=True)
