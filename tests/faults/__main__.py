@@ -4,9 +4,12 @@ import argparse
 import asyncio
 import json
 import shutil
+import signal
 import sys
 import tempfile
+from collections.abc import Coroutine
 from pathlib import Path
+from typing import Any
 
 from tests.faults.run import Asked, last_line, run
 from tests.faults.scale import Scale
@@ -40,7 +43,7 @@ def main() -> int:
         out=out.resolve(),
         mutant=told.mutant,
     )
-    report = asyncio.run(run(asked, say=say))
+    report = asyncio.run(_until_told_to_end(run(asked, say=say)))
     for violation in report["violations"]:
         say(f"VIOLATION {violation}")
     if report["violations"]:
@@ -49,6 +52,13 @@ def main() -> int:
         clear(asked.out, wholly=told.out is None)
     say(json.dumps(last_line(report)))
     return 1 if report["violations"] else 0
+
+
+async def _until_told_to_end(work: Coroutine[Any, Any, dict[str, Any]]) -> dict[str, Any]:
+    """SIGTERM is answered as Ctrl-C is: everything that was started is ended first."""
+    task = asyncio.create_task(work)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    return await task
 
 
 def clear(out: Path, *, wholly: bool) -> None:

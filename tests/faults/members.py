@@ -13,7 +13,7 @@ import httpx
 from deploy.local.processes import Child, Program
 from tests.faults.nursery import NEEDS_A_NEW_INTERPRETER, Forked, Nursery, own_environment
 
-READY_WITHIN = 90.0  # seconds, on a machine that does much else
+READY_WITHIN = 180.0  # seconds, on a machine that does much else
 PAUSE = 0.2  # seconds between an end nobody asked for and the next start
 PATIENCE = 20.0  # seconds that SIGTERM may take: a supervisor kills after them
 

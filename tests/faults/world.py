@@ -26,7 +26,7 @@ from shared.postgres import STAGES_WITH_DATABASE
 from tests.faults.arms import Arms
 from tests.faults.disks import Disk
 from tests.faults.link import Link
-from tests.faults.members import Member, eventually
+from tests.faults.members import READY_WITHIN, Member, eventually
 from tests.faults.nursery import Nursery, own_environment
 from tests.faults.scale import Scale
 from tests.faults.store_link import StoreLink
@@ -181,7 +181,7 @@ class World:
         await self._open.aclose()
         await asyncio.gather(*(disk.unmount() for disk in self.disks.values() if disk.mounted))
 
-    async def all_ready(self, *, within: float = 120) -> None:
+    async def all_ready(self, *, within: float = READY_WITHIN) -> None:
         await asyncio.gather(*(member.ready(within=within) for member in self.members.values()))
 
     @contextlib.contextmanager
