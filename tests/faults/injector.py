@@ -1,6 +1,7 @@
 """Strikes what the schedule says when it says so, and writes down what became of each fault."""
 
 import asyncio
+import contextlib
 import json
 import time
 from collections import Counter
@@ -12,6 +13,8 @@ from tests.faults.figures import Span
 from tests.faults.kind import Kind
 from tests.faults.schedule import Planned
 from tests.faults.world import World
+
+LATE = 10.0  # seconds that a fault waits for what it strikes to be whole again; then it is left out, and counted so
 
 
 @dataclass(eq=False)
@@ -30,11 +33,12 @@ class Injector:
     def __post_init__(self) -> None:
         self._by_name = {kind.name: kind for kind in self.kinds}
         self._striking: set[asyncio.Task[None]] = set()
+        self._settling = 0
         self._ledger = (self.world.ledgers / "faults.jsonl").open("a")
 
     @property
     def under_way(self) -> int:
-        return len(self._striking)
+        return len(self._striking) - self._settling
 
     async def run(self) -> None:
         """Returns when enough took effect and all of it is over."""
@@ -54,10 +58,17 @@ class Injector:
             task.add_done_callback(self._striking.discard)
 
     async def _strike(self, planned: Planned) -> None:
-        async with self.world.alone_in(*planned.rooms):
+        kind = self._by_name[planned.kind]
+        async with contextlib.AsyncExitStack() as held:
+            try:
+                async with asyncio.timeout(LATE):
+                    await held.enter_async_context(self.world.alone_in(*planned.rooms))
+            except TimeoutError:
+                self.without_effect["late"] += 1
+                return
             began = time.time()
             try:
-                effect = await self._by_name[planned.kind].strike(self.world, planned)
+                effect = await kind.strike(self.world, planned)
             except Exception as error:  # noqa: BLE001  # the harness's own trouble must not pass for a quiet run
                 self.failed.append(f"{planned.kind} {dict(planned.parameters)}: {error!r}")
                 self._note(planned, began, effect=None, error=repr(error))
@@ -65,6 +76,10 @@ class Injector:
             (self.effective if effect else self.without_effect)[planned.kind] += 1
             self.outages.append((planned, Span(began, time.time())))
             self._note(planned, began, effect=effect)
+            # Nothing is struck again before it has done anything: that would only be a longer outage.
+            self._settling += 1
+            await asyncio.sleep(kind.settles)
+            self._settling -= 1
 
     def _note(self, planned: Planned, began: float, **more: Any) -> None:
         line = {
