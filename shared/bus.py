@@ -313,6 +313,16 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
                         topic = self.bus.topics_by_name[partition.topic].name
                         self.stop = Stop(self.group, topic, partition.partition, sum(window), len(window))
 
+    def halt(self, stop: Stop) -> None:
+        """Stands still as another member of the group does, or as this one did before it was started again."""
+        if self.stop is not None:
+            return
+        self.stop = stop
+        CONSUMER_STOPPED.labels(self.group).set(1)
+        log.critical("consumer.halted", group=self.group, topic=stop.topic, bad=stop.bad, of=stop.of)
+        if self.consumer is not None:
+            self.consumer.pause(*self.consumer.assignment())
+
     def resume(self) -> bool:
         """Takes up a stopped consumer where it stopped; False if it was not stopped."""
         if self.stop is None:
@@ -321,7 +331,8 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         self.stop = None
         self.windows.clear()
         CONSUMER_STOPPED.labels(self.group).set(0)
-        self.consumer.resume(*self.consumer.assignment())
+        if self.consumer is not None:
+            self.consumer.resume(*self.consumer.assignment())
         return True
 
     def _rewind(self, records: Sequence[Any]) -> None:
@@ -561,6 +572,15 @@ class Bus:
                     f"look with `calotype dlq list`, then `calotype dlq resume {s.group}`"
                 )
         return found
+
+    def stops(self) -> list[Stop]:
+        """What stands still in this process."""
+        return [subscription.stop for subscription in self.subscriptions if subscription.stop is not None]
+
+    def halt(self, stop: Stop) -> None:
+        for subscription in self.subscriptions:
+            if subscription.group == stop.group:
+                subscription.halt(stop)
 
     def resume(self, group: str) -> bool:
         return sum(s.resume() for s in self.subscriptions if s.group == group) > 0

@@ -171,7 +171,7 @@ def create_app(
     *,
     checks: Mapping[str, Check],
     gate: Gate,
-    resume: Callable[[str], bool] | None = None,
+    resume: Callable[[str], Awaitable[bool]] | None = None,
     waiting: Callable[[], Mapping[str, str]] | None = None,
     refresh: Callable[[], Awaitable[None]] | None = None,
     body_cap: int = BODY_CAP,
@@ -213,7 +213,7 @@ def create_app(
         granted = identity.verify(token, secret=gate.secret, purpose="resume") if scheme.lower() == "grant" else None
         if granted is None or granted.get("group") != group:
             raise HttpProblem("forbidden", "this needs a grant", remedy=f"use `calotype dlq resume {group}`")
-        return {"group": group, "resumed": bool(resume and resume(group))}
+        return {"group": group, "resumed": bool(resume and await resume(group))}
 
     _explain_failures(app, stage)
     app.add_middleware(_BodyCap, cap=body_cap)

@@ -34,6 +34,7 @@ from shared.outbox import Outbox
 from shared.postgres import Pool, open_pool
 from shared.retry import Backoff
 from shared.settings import Settings
+from shared.stops import Stops
 
 log = structlog.get_logger()
 
@@ -158,11 +159,12 @@ async def open_service(stage: str, settings: Settings, *, roles: frozenset[str],
         checks["postgres"] = _check(lambda: pool.fetchval("select 1", timeout=2))
     gate = Gate(pool, secret=secret, public_url=settings.public_url)
     gauges = Gauges(stage, pool) if pool is not None else None
+    stops = Stops(bus, pool) if pool is not None else None
     app = create_app(
         stage,
         checks=checks,
         gate=gate,
-        resume=bus.resume,
+        resume=stops.resume if stops else _in_process(bus),
         waiting=bus.waiting_for,
         refresh=gauges.refresh if gauges else None,
     )
@@ -170,9 +172,20 @@ async def open_service(stage: str, settings: Settings, *, roles: frozenset[str],
         audit.wire(app, stage=stage, pool=pool, gate=gate)
         operating.wire(app, stage=stage, pool=pool, gate=gate)
     service = Service(stage, settings, roles, producer, bus, app, gate, blobs, checks, pool, outbox, gauges)
+    if stops is not None and "consume" in roles:
+        service.add(stops)
     if pool is not None and "work" in roles:
         service.add(Parking(pool))
     return service
+
+
+def _in_process(bus: Bus) -> Callable[[str], Awaitable[bool]]:
+    """Without a database a stop is this process's own."""
+
+    async def resume(group: str) -> bool:
+        return bus.resume(group)
+
+    return resume
 
 
 def _check(call: Callable[[], Awaitable[Any]]) -> Check:
