@@ -23,7 +23,7 @@ from deploy.local.progress import Silent
 
 LOCK = jars.LOCKS / "s3proxy.jars"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "calotype"
-START_SECONDS = 60  # 2.5 s alone; a busy two-core machine starts several JVMs at once
+START_SECONDS = 180  # 2.5 s alone; a busy two-core machine starts several JVMs at once
 
 
 @dataclass(slots=True)
