@@ -37,25 +37,33 @@ PAGE = 200  # lives; a request has at most a hundred jobs of some five facts eac
 TOLD = 100  # differences that one answer names
 
 
+# Whose rows of a page are looked at: $1 its jobs, $2 their requests; each way has an index, however long the history.
+OF_JOBS = "job_id = any($1::uuid[]) and $2::uuid[] is not null"
+OF_REQUESTS = "request_id = any($2::uuid[]) and $1::uuid[] is not null"
+OF_FILES = "file_id in (select file_id from pg_temp.files) and ($1::uuid[], $2::uuid[]) is not null"
+OF_BOTH = "request_id = any($2::uuid[]) and job_id = any($1::uuid[])"
+
+
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A derived table: its key, what says whose its rows are, and columns that no fact says."""
+    """A derived table: its key, which rows belong to a page, and columns that no fact says."""
 
     name: str
     key: tuple[str, ...]
-    of: str = "job_id"
+    of: str
     own: tuple[str, ...] = ()
 
 
 TABLES = (
     # `seq` is the order of arrival; of `completed_at` only whether it is set follows from the facts.
-    Table("requests", ("request_id",), of="request_id", own=("seq", "completed_at")),
-    Table("jobs", ("job_id",)),
-    Table("failures", ("job_id", "run"), own=("seq",)),
-    Table("attempts", ("job_id", "attempt_id")),
-    Table("assets", ("asset_id", "asset_version_id"), own=("seq",)),
-    Table("files", ("file_id",)),
-    Table("publications", ("publication_id",)),
+    Table("requests", ("request_id",), of=OF_REQUESTS, own=("seq", "completed_at")),
+    Table("jobs", ("job_id",), of=OF_JOBS),
+    Table("failures", ("job_id", "run"), of=OF_JOBS, own=("seq",)),
+    Table("attempts", ("job_id", "attempt_id"), of=OF_JOBS),
+    Table("assets", ("asset_id", "asset_version_id"), of=OF_BOTH, own=("seq",)),
+    # Found by their own ids alone: of files, one too many is not looked for.
+    Table("files", ("file_id",), of=OF_FILES),
+    Table("publications", ("publication_id",), of=OF_BOTH),
 )
 FOLDED_INTO = (*(table.name for table in TABLES), "awaiting_review", "progress")
 
@@ -135,7 +143,7 @@ async def _page(
 ) -> None:
     # Mending waits for writers and reads what they committed; comparing needs one moment, and waits for nobody.
     async with connection.transaction(isolation="read_committed" if mend else "repeatable_read"):
-        requests, jobs = await _whole(connection, lives)
+        requests, jobs, alone = await _whole(connection, lives)
         if not requests and not jobs:
             return
         if mend:
@@ -150,33 +158,38 @@ async def _page(
         report.jobs += len(jobs)
         report.facts += len(batch.facts)
         for table in TABLES:
-            await _compare(connection, table, requests if table.of == "request_id" else jobs, report, mend=mend)
+            whose = requests if table.name == "requests" else [*requests, *alone]
+            await _compare(connection, table, (jobs, whose), report, mend=mend)
 
 
-async def _whole(connection: Connection, lives: Sequence[Mapping[str, Any]]) -> tuple[list[UUID], list[UUID]]:
-    """Requests that are among these, with all their jobs; and jobs whose request the ledger has not heard of."""
+async def _whole(
+    connection: Connection, lives: Sequence[Mapping[str, Any]]
+) -> tuple[list[UUID], list[UUID], list[UUID]]:
+    """Requests that are among these, with all their jobs; and jobs whose request was not heard of, with its id."""
     asked = list({life["request_id"] for life in lives if life["request_id"]})
     accepted = {r["request_id"]: r["variants"] async for r in queries.accepted(connection, requests=asked)}
     here = {life["about"] for life in lives} & accepted.keys()
     jobs = [ids.job_id(request, variant) for request in here for variant in range(1, accepted[request] + 1)]
-    alone = [
-        life["about"]
+    unheard = {
+        life["about"]: life["request_id"]
         for life in lives
         if life["request_id"] and life["about"] != life["request_id"] and life["request_id"] not in accepted
-    ]
-    return list(here), [*jobs, *alone]
+    }
+    return list(here), [*jobs, *unheard], list(set(unheard.values()))
 
 
 def _fact(row: Mapping[str, Any]) -> Fact:
     return Fact(row["type"], orjson.loads(row["body"]), row["occurred_at"], row["traceparent"], row["body"])
 
 
-async def _compare(connection: Connection, table: Table, keys: Sequence[UUID], report: Report, *, mend: bool) -> None:
+async def _compare(
+    connection: Connection, table: Table, page: tuple[Sequence[UUID], Sequence[UUID]], report: Report, *, mend: bool
+) -> None:
     columns = await _columns(connection, table)
     said = [name for name in columns if name not in table.own]
     key = ", ".join(table.key)
     statement = f"""
-        with l as (select * from catalog.{table.name} where {table.of} = any($1::uuid[]))
+        with l as (select * from catalog.{table.name} where {table.of})
         select {", ".join(f"coalesce(l.{name}, s.{name}) as {name}" for name in table.key)},
                case when l.{table.key[0]} is null then null else to_jsonb(l) end as stands,
                case when s.{table.key[0]} is null then null else to_jsonb(s) end as follows
@@ -185,13 +198,13 @@ async def _compare(connection: Connection, table: Table, keys: Sequence[UUID], r
             or {_differs(table, said)}) and not ({AHEAD.get(table.name, "false")})
         order by {key}
     """  # noqa: S608  # names of our own tables and columns, none of anybody's words
-    rows = await connection.fetch(statement, list(keys))
+    rows = await connection.fetch(statement, *page)
     report.rows[table.name] += int(await connection.fetchval(f"select count(*) from pg_temp.{table.name}"))  # noqa: S608
     report.differing[table.name] += len(rows)
     for row in rows[: max(0, TOLD - len(report.differences))]:
         report.differences.append(_difference(table, row))
     if mend and rows:
-        await _mend(connection, table, keys, columns, said)
+        await _mend(connection, table, page, columns, said)
 
 
 # A job in flight may be ahead of the ledger by what only its progress told, which is no fact.
@@ -227,7 +240,11 @@ async def _columns(connection: Connection, table: Table) -> list[str]:
 
 
 async def _mend(
-    connection: Connection, table: Table, keys: Sequence[UUID], columns: Sequence[str], said: Sequence[str]
+    connection: Connection,
+    table: Table,
+    page: tuple[Sequence[UUID], Sequence[UUID]],
+    columns: Sequence[str],
+    said: Sequence[str],
 ) -> None:
     """Puts what follows from the facts in the place of what stands: rows are taken away, changed and added."""
     same = " and ".join(f"l.{name} = s.{name}" for name in table.key)
@@ -240,16 +257,22 @@ async def _mend(
         added.append("completed_at")
     ahead = AHEAD.get(table.name, "false")
     names = ", ".join(added)
-    stands, follows, ours = f"catalog.{table.name} l", f"pg_temp.{table.name} s", f"{table.of} = any($1::uuid[])"
+    follows = f"pg_temp.{table.name} s"
     # Names of our own tables and columns, none of anybody's words.
-    gone = f"delete from {stands} where l.{ours} and not exists (select from {follows} where {same})"  # noqa: S608
+    ours = f"select {', '.join(table.key)} from catalog.{table.name} where {table.of}"  # noqa: S608
+    of_page = " and ".join(f"l.{name} = o.{name}" for name in table.key)
+    gone = (
+        f"delete from catalog.{table.name} l using ({ours}) o "  # noqa: S608
+        f"where {of_page} and not exists (select from {follows} where {same})"
+    )
     changed = (
-        f"update {stands} set {', '.join(changes)} from {follows} "  # noqa: S608
-        f"where l.{ours} and {same} and ({_differs(table, said)}) and not ({ahead})"
+        f"update catalog.{table.name} l set {', '.join(changes)} from {follows} "  # noqa: S608
+        f"where {same} and ({_differs(table, said)}) and not ({ahead})"
     )
     new = (
         f"insert into catalog.{table.name} ({names}) select {names} from {follows} "  # noqa: S608
-        f"where {ours} on conflict do nothing"
+        "on conflict do nothing"
     )
-    for statement in (gone, changed, new):
-        await connection.execute(statement, list(keys))
+    await connection.execute(gone, *page)
+    await connection.execute(changed)
+    await connection.execute(new)

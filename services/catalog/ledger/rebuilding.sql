@@ -2,9 +2,11 @@
 
 -- name: lives(workspace, after, many)
 -- Whose facts there are, a page at a time, by one fact of each.
-select distinct on (about) about, (body::json ->> 'request_id')::uuid as request_id from ledger
-where (:after::uuid is null or about > :after) and (:workspace::uuid is null or workspace = :workspace)
-order by about limit :many;
+select about, (body::json ->> 'request_id')::uuid as request_id from (
+    select distinct on (about) about, body from ledger
+    where (:after::uuid is null or about > :after) and (:workspace::uuid is null or workspace = :workspace)
+    order by about limit :many
+) as first order by about;
 
 -- name: accepted(requests)
 -- The requests of which the ledger knows what was asked, and so how many jobs they have.
