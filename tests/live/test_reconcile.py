@@ -15,6 +15,7 @@ from services.catalog.review.rules import decision_id
 from services.inference import reconcile as inference
 from shared import ids
 from shared.contracts.golden import golden
+from shared.current import keep
 from shared.events import (
     AssetApproved,
     AttemptState,
@@ -77,15 +78,13 @@ async def test_backends_that_bill_wait_for_a_person_and_no_other_does(servers: E
     told: Any = golden(LibraryItemChanged).model_copy(update={"kind": "routes", "name": "default", "document": table})
     async with open_stage(servers, stage="inference") as stage:
         async with stage.outbox.transaction() as running:
-            await inference.keep(running, [told])
+            await keep(running, [told])
         for _ in range(2):
             async with stage.outbox.transaction() as running:
                 await inference.pause_what_bills(running, [])
         rows = await stage.pool.fetch("select name, workspace, mode from brakes order by name")
-        assert [tuple(row) for row in rows] == [
-            ("unpriced", told.workspace, "pause"),
-            ("paid", told.workspace, "pause"),
-        ]
+        held = [tuple(row) for row in rows]
+        assert held == [("paid", told.workspace, "pause"), ("unpriced", told.workspace, "pause")]
 
 
 def review(word: str, number: int, *, minute: int) -> Any:
