@@ -89,7 +89,11 @@ class World:
         self.left: list[Member] = []  # second processes that are gone
         self.scripted: dict[str, Child] = {}
         self.scripted_urls: dict[str, str] = {}
-        self.usual_scripts: dict[str, dict[str, Any]] = {name: {"weights": {"ok": 1}} for name in ASKED}
+        # Whole: what a script does not name stays as the fault before left it.
+        self.usual_scripts: dict[str, dict[str, Any]] = {
+            "provider": {"weights": {"ok": 1}},
+            "receiver": {"weights": {"ok": 1}, "down": False},
+        }
         self.arming = True
         self.violations: list[str] = []  # what the harness itself saw go wrong
         self.stop_seconds: list[float] = []
