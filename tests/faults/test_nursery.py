@@ -25,6 +25,7 @@ async def fork(nursery: Nursery, folder: Path, **environment: str) -> Forked:
     program = Program(
         name="prompt", argv=[], folder=folder, log=folder / "log", environment=own_environment() | environment
     )
+    program.log.touch()
     return await nursery.fork(program, "prompt")
 
 
