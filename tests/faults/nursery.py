@@ -85,6 +85,7 @@ class Nursery:
         self._process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "tests.faults.nursery",
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=self._environment,
+            start_new_session=True,  # what ends the harness's group ends it in its turn, after those it forked
         )  # fmt: skip
         self._reading = asyncio.create_task(self._read())
 
@@ -118,6 +119,10 @@ class Nursery:
                 self._asked.get_nowait().set_result(self._forked[pid])
             else:
                 self._forked.pop(pid).ended.set_result(status)
+        for forked in self._forked.values():  # it was killed itself, and nobody else would tell their ends
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(forked.pid, signal.SIGKILL)
+            forked.ended.set_result(-signal.SIGKILL)
 
 
 # -- the side of the nursery
