@@ -72,10 +72,11 @@ class Progress:
 
 
 def _progressed(state: State) -> JobProgressed:
-    event = state.piece.job.event
+    event, at = state.piece.job.event, datetime.now(UTC)
     return JobProgressed.of(
-        cause_id=f"{state.piece.attempt_id}/{state.step}/{state.waiting_on or 'running'}",
-        occurred_at=datetime.now(UTC),
+        # Its moment too: what still waits for the same is told again, and that is another fact.
+        cause_id=f"{state.piece.attempt_id}/{state.step}/{state.waiting_on or 'running'}/{at.isoformat()}",
+        occurred_at=at,
         workspace=event.workspace,
         request_id=event.request_id,
         job_id=event.job_id,

@@ -34,7 +34,7 @@ from tests.faults.oracle import ids
 from tests.faults.oracle.evidence import Event, Evidence, Kept, Leak, Letter, Reached
 from tests.faults.oracle.files import Search, lines, published
 from tests.faults.oracle.invariants import ALL
-from tests.faults.oracle.reading import read_event, read_letter, trace_of
+from tests.faults.oracle.reading import NEXT_VERSION, meaning, read_event, read_letter, trace_of
 from tests.faults.oracle.snapshot import differences
 from tests.faults.oracle.verdict import judge, summary, text
 
@@ -838,3 +838,8 @@ def test_no_module_of_the_product_is_there_when_the_oracle_runs() -> None:
 
 def test_a_rejected_ask_is_known_by_the_id_that_its_sender_gave() -> None:
     assert one(clean(), "RequestRejected").subject == ASKED_ON_KAFKA
+
+
+def test_a_field_that_only_the_next_version_knows_is_no_other_meaning() -> None:
+    now, then = b'{"event_id":"a","run":1}', b'{"event_id":"a",%s"run":1}' % NEXT_VERSION.encode()
+    assert meaning(now) == meaning(then) != meaning(b'{"event_id":"a","run":2}')

@@ -12,7 +12,8 @@ COMPACTED = frozenset({"LibraryItemChanged", "WorkspaceChanged"})  # Kafka keeps
 
 def check(evidence: Evidence) -> Iterator[Violation]:
     for event_id, digests in evidence.differing.items():
-        yield Broken(subject=event_id, what=f"was told with {len(digests)} meanings", kind="doubled")
+        name = evidence.events[event_id].type
+        yield Broken(subject=event_id, what=f"{name} was told with {len(digests)} meanings", kind="doubled")
     for event_id, headers in evidence.misnamed.items():
         yield Broken(subject=event_id, what="its headers say something else than its body", evidence=headers)
     kept: dict[str, Kept] = {}
