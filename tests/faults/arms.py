@@ -32,5 +32,5 @@ class Arms:
         fewest = min(self._drawn[stage, point] for point in points)
         point = random.choice([point for point in points if self._drawn[stage, point] == fewest])
         self._drawn[stage, point] += 1
-        hits = 1 + int(random.expovariate(1 / (40 if point in FREQUENT else 2)))
+        hits = 1 + int(random.expovariate(1 / (10 if point in FREQUENT else 2)))
         return f"{stage}.{point}:{hits}"
