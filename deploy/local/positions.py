@@ -53,20 +53,21 @@ class Positions:
         return cls(ends=_numbered(document["ends"]), groups=groups)
 
 
-async def read_positions(bootstrap: str) -> Positions:
-    """Groups first: what is committed after that only makes them look further behind."""
+async def read_positions(bootstrap: str, *, prefix: str = "") -> Positions:
+    """Of groups and topics whose name begins so. Groups first: later commits only make them look further behind."""
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap)
     try:
         await admin.start()
         await consumer.start()
         groups: dict[str, dict[str, dict[int, int]]] = {}
-        for name, _ in await admin.list_consumer_groups():
+        for name in [name for name, _ in await admin.list_consumer_groups() if name.startswith(prefix)]:
             topics = groups.setdefault(name, {})
             for place, committed in (await admin.list_consumer_group_offsets(name)).items():
                 if committed.offset >= 0:
                     topics.setdefault(place.topic, {})[place.partition] = committed.offset
-        described = await admin.describe_topics([name for name in await admin.list_topics() if name[:2] != "__"])
+        named = [name for name in await admin.list_topics() if name[:2] != "__" and name.startswith(prefix)]
+        described = await admin.describe_topics(named)
         places = [TopicPartition(t["topic"], p["partition"]) for t in described for p in t["partitions"]]
         ends: dict[str, dict[int, int]] = {}
         for place, end in (await consumer.end_offsets(places)).items():

@@ -232,8 +232,8 @@ class Job:
         )
 
     def life(self) -> list[Event]:
-        """What is heard of a job that goes well, up to the person."""
-        return [self.assembled(), self.generated(), self.processed()]
+        """What is heard of a run that goes well, up to the person; a fresh start takes the prompt of the first."""
+        return [*([self.assembled()] if self.run == 1 else []), self.generated(), self.processed()]
 
 
 @dataclass(frozen=True)

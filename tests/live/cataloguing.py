@@ -65,13 +65,17 @@ class Catalog:
         await self.heard(*events)
 
     async def heard(self, *events: Event) -> None:
-        wanted = list({event.event_id for event in events})
+        missing = {event.event_id: event for event in events}
 
         async def all_there() -> bool:
-            count = await self.sql("select count(*) from ledger where event_id = any($1)", wanted)
-            return bool(count == len(wanted))
+            for row in await self.rows("select event_id from ledger where event_id = any($1)", list(missing)):
+                missing.pop(row["event_id"])
+            return not missing
 
-        await eventually(all_there)
+        try:
+            await eventually(all_there)
+        except AssertionError as error:
+            raise AssertionError(f"not in the ledger: {list(missing.values())}") from error
 
     async def sql(self, query: str, *values: Any) -> Any:
         return await self.service.database.fetchval(query, *values)

@@ -196,7 +196,7 @@ async def test_a_workspace_sees_nothing_of_another(servers: EmbeddedServers, tmp
             assert (await running.ada.get(path)).status_code == 404
         tables = await running.rows(
             "select c.relname, c.relforcerowsecurity from pg_class c join pg_attribute a on a.attrelid = c.oid "
-            "where c.relnamespace = 'catalog'::regnamespace and c.relkind = 'r' and a.attname = 'workspace'"
+            "where c.relnamespace = 'catalog'::regnamespace and c.relkind in ('r', 'p') and a.attname = 'workspace'"
         )
         assert {"ledger", "jobs", "assets", "decisions"} <= {table["relname"] for table in tables}
         async with workspace_transaction(running.service.database, stage="catalog", workspace=stranger) as connection:

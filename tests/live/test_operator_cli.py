@@ -7,6 +7,7 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import yaml
 from typer.testing import CliRunner
@@ -27,6 +28,7 @@ class Terminal:
 
     def __init__(self, running: Pipeline, folder: Path) -> None:
         self.folder = folder
+        self.url = running.supervisor.url
         self.environment = {"CALOTYPE_DATA": str(running.data.root), "COLUMNS": "300"}
         made = self.says("workspace", "create", folder.name, "--undo-seconds", "0", "--json")
         self.environment["CALOTYPE_KEY"] = json.loads(made)["token"]
@@ -46,6 +48,12 @@ class Terminal:
     def known(self) -> bool:
         """Whether every stage has heard of the key."""
         return self.run("audit")[0] == 0
+
+    def routable(self) -> bool:
+        """Whether inference, which decides, has heard of routes that take such a job."""
+        headers = {"Authorization": f"Bearer {self.environment['CALOTYPE_KEY']}"}
+        answer = httpx.post(f"{self.url}/v1/explain-route", json={}, headers=headers, trust_env=False)
+        return bool(answer.json()["routable"])
 
     def write(self, name: str, content: str) -> str:
         path = self.folder / name
@@ -129,6 +137,7 @@ def test_what_failed_is_begun_again_when_it_can_be_and_all_of_it_follows_from_th
     assert "say which" in terminal.says("retry", code=1)
 
     routed(terminal, 3)
+    until(terminal.routable)
     until(lambda: len(told(terminal, "retry", *where, "--dry-run")["retried"]) == 2)
     begun = told(terminal, "retry", *where)
     assert (sorted(begun["retried"]), begun["refused"]) == (sorted(sent["jobs"]), [])

@@ -52,14 +52,18 @@ async def test_groups_hear_the_last_minute_again_and_nothing_older(servers: Embe
         places = [TopicPartition(topic, number) for number in range(2)]
         beyond = {topic: dict.fromkeys(range(2), 1000)}  # finished before the cut, and lost in it
         await rewind(servers.kafka_bootstrap, Positions(ends={}, groups={group: beyond}))
-        assert (await read_positions(servers.kafka_bootstrap)).groups[group] == beyond
+        assert (await read_positions(servers.kafka_bootstrap, prefix=stage.prefix)).groups[group] == beyond
 
         await step_back(servers.kafka_bootstrap, seconds=3600)
-        assert set((await read_positions(servers.kafka_bootstrap)).groups[group][topic].values()) == {0}
+        assert set(
+            (await read_positions(servers.kafka_bootstrap, prefix=stage.prefix)).groups[group][topic].values()
+        ) == {0}
 
         await rewind(servers.kafka_bootstrap, Positions(ends={}, groups={group: {topic: {0: 1, 1: 1}}}))
         await step_back(servers.kafka_bootstrap, seconds=0)
-        assert places and set((await read_positions(servers.kafka_bootstrap)).groups[group][topic].values()) <= {0, 1}
+        assert places and set(
+            (await read_positions(servers.kafka_bootstrap, prefix=stage.prefix)).groups[group][topic].values()
+        ) <= {0, 1}
 
 
 def test_a_machine_that_went_down_is_told_from_a_process_that_was_killed(
