@@ -344,6 +344,23 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
             if partition in self.consumer.assignment():
                 self.consumer.seek(partition, offset)
 
+    def ask_for_offsets_again(self) -> None:
+        """Starts aiokafka's task that asks for committed offsets again, where an answer it does not know has ended it.
+
+        It ends for good and takes its error to whoever polls, time and again: until the next rebalance nothing would be
+        read, while heartbeats go on and the group looks well. There is no public way to begin it anew.
+        """
+        if (consumer := self.consumer) is None:
+            return
+        coordinator, subscription = consumer._coordinator, consumer._subscription.subscription  # noqa: SLF001
+        task = getattr(coordinator, "_commit_refresh_task", None)
+        assignment = subscription and subscription.assignment
+        if task is None or not task.done() or task.cancelled() or task.exception() is None:
+            return
+        if assignment is not None and assignment.active:
+            log.warning("offsets.asked_for_again", group=self.group, cause=repr(task.exception()))
+            coordinator.start_commit_offsets_refresh_task(assignment)
+
     async def _wait(self, error: Unavailable) -> None:
         self.waiting_for = error.dependency
         log.warning("consumer.waits", group=self.group, dependency=error.dependency, cause=error.cause)
@@ -560,6 +577,7 @@ class Bus:
             await asyncio.sleep(COMMIT_EVERY)
             for subscription in self.subscriptions:
                 with contextlib.suppress(Exception):
+                    subscription.ask_for_offsets_again()
                     await subscription.commit()
 
     def waiting_for(self) -> dict[str, str]:

@@ -12,7 +12,8 @@ from typing import Any
 import asyncpg
 import pytest
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import MessageSizeTooLargeError
+from aiokafka.consumer.group_coordinator import GroupCoordinator
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
 from deploy.local.servers import EmbeddedServers
 from shared.bus import UnsafeSubscriber
@@ -224,6 +225,27 @@ async def test_who_sends_while_another_is_refused_waits_for_no_time_limit(server
         await asyncio.gather(*senders)
         # Left to its limit a send waits for 30 s, though the producer it went to is gone for ever.
         assert longest < ACKNOWLEDGED_WITHIN / 2
+
+
+async def test_a_partition_whose_offset_could_not_be_asked_for_is_read_all_the_same(
+    servers: EmbeddedServers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask, refusals = (
+        GroupCoordinator._do_fetch_commit_offsets,
+        iter([KafkaError("an error that aiokafka does not know")]),
+    )
+
+    async def refuse_once(coordinator: Any, partitions: Any) -> Any:
+        for refusal in refusals:
+            raise refusal
+        return await ask(coordinator, partitions)
+
+    monkeypatch.setattr(GroupCoordinator, "_do_fetch_commit_offsets", refuse_once)
+    async with open_stage(servers) as stage:
+        await stage.publish(*(cancel() for _ in range(10)))
+        tombstones(stage)
+        await stage.start_bus()
+        await eventually(lambda: _is(count(stage), 10))
 
 
 async def test_a_row_the_broker_refuses_is_set_aside_and_the_others_leave(servers: EmbeddedServers) -> None:
