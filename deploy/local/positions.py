@@ -80,13 +80,13 @@ async def read_positions(bootstrap: str, *, prefix: str = "") -> Positions:
     return Positions(ends=ends, groups=groups)
 
 
-async def step_back(bootstrap: str, *, seconds: float = 60.0) -> None:
-    """Every group hears again what the log's last `seconds` hold; none of them may have a member.
+async def step_back(bootstrap: str, *, seconds: float = 60.0, prefix: str = "") -> None:
+    """Every group whose name begins so hears again what the log's last `seconds` hold; none of them may have a member.
 
     For a broker that lost its newest records in a power cut: what is written in their place has their offsets, and a
     group that had finished those would pass it over.
     """
-    positions = await read_positions(bootstrap)
+    positions = await read_positions(bootstrap, prefix=prefix)
     begins = await _begins(bootstrap, positions.ends, seconds)
     groups = {
         group: {

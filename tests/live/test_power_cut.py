@@ -54,13 +54,13 @@ async def test_groups_hear_the_last_minute_again_and_nothing_older(servers: Embe
         await rewind(servers.kafka_bootstrap, Positions(ends={}, groups={group: beyond}))
         assert (await read_positions(servers.kafka_bootstrap, prefix=stage.prefix)).groups[group] == beyond
 
-        await step_back(servers.kafka_bootstrap, seconds=3600)
+        await step_back(servers.kafka_bootstrap, seconds=3600, prefix=stage.prefix)
         assert set(
             (await read_positions(servers.kafka_bootstrap, prefix=stage.prefix)).groups[group][topic].values()
         ) == {0}
 
         await rewind(servers.kafka_bootstrap, Positions(ends={}, groups={group: {topic: {0: 1, 1: 1}}}))
-        await step_back(servers.kafka_bootstrap, seconds=0)
+        await step_back(servers.kafka_bootstrap, seconds=0, prefix=stage.prefix)
         assert places and set(
             (await read_positions(servers.kafka_bootstrap, prefix=stage.prefix)).groups[group][topic].values()
         ) <= {0, 1}
