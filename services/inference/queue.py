@@ -19,7 +19,15 @@ import structlog
 from services.inference.domain import Job
 from shared import ids
 from shared.errors import Unavailable
-from shared.events import Attempt, AttemptState, CancelRequested
+from shared.events import (
+    Attempt,
+    AttemptState,
+    CancelRequested,
+    ImageGenerated,
+    JobCancelled,
+    JobFailed,
+    PromptAssembled,
+)
 from shared.leases import MAX_FAILURES, MAX_LOSSES, Heads, Leased, Worker, buried
 from shared.postgres import Connection, Pool, transaction
 
@@ -31,6 +39,8 @@ SHARES: Mapping[str, int] = {"dedicated": 6, "standard": 3, "bulk": 1}
 LOOK_EVERY = 1.0  # seconds
 REMEMBERED = 2000
 AT_ONCE = frozenset({"null"})
+
+OfRun = PromptAssembled | ImageGenerated | JobFailed | JobCancelled
 
 
 class Shares:
@@ -225,6 +235,25 @@ async def begin_attempts(connection: Connection, pieces: Sequence[Piece]) -> Non
             backends=[piece.job.backend for piece in pieces],
             currencies=[piece.job.currency for piece in pieces],
         )
+
+
+def attempt_columns(attempts: Sequence[tuple[OfRun, Attempt]]) -> dict[str, list[Any]]:
+    """Attempts, each with whose run it was, as the arrays that a statement takes."""
+    return {
+        "ids": [attempt.attempt_id for _, attempt in attempts],
+        "workspaces": [of.workspace for of, _ in attempts],
+        "requests": [of.request_id for of, _ in attempts],
+        "jobs": [of.job_id for of, _ in attempts],
+        "runs": [of.run for of, _ in attempts],
+        "numbers": [attempt.number for _, attempt in attempts],
+        "backends": [attempt.backend for _, attempt in attempts],
+        "states": [attempt.state for _, attempt in attempts],
+        "costs": [attempt.cost for _, attempt in attempts],
+        "currencies": [attempt.currency for _, attempt in attempts],
+        "seconds": [attempt.seconds for _, attempt in attempts],
+        "provider_ids": [attempt.provider_request_id for _, attempt in attempts],
+        "reasons": [attempt.reason for _, attempt in attempts],
+    }
 
 
 async def earlier_attempts(connection: Connection, pieces: Mapping[UUID, Piece]) -> dict[UUID, list[Attempt]]:

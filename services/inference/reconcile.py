@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from services.inference.domain import BILLING, Job
-from services.inference.queue import queries
+from services.inference.queue import attempt_columns, queries
 from services.inference.settings import InferenceSettings
 from shared import ids
 from shared.brakes import brake, brakes_in_force
@@ -80,22 +80,7 @@ async def settle(transaction: Transaction, facts: Sequence[Ended | JobRetried]) 
     )
     attempts = [(fact, attempt) for fact in ended for attempt in fact.attempts]
     if attempts:
-        await queries.tell_attempts(
-            transaction.connection,
-            ids=[attempt.attempt_id for _, attempt in attempts],
-            workspaces=[fact.workspace for fact, _ in attempts],
-            requests=[fact.request_id for fact, _ in attempts],
-            jobs=[fact.job_id for fact, _ in attempts],
-            runs=[fact.run for fact, _ in attempts],
-            numbers=[attempt.number for _, attempt in attempts],
-            backends=[attempt.backend for _, attempt in attempts],
-            states=[attempt.state for _, attempt in attempts],
-            costs=[attempt.cost for _, attempt in attempts],
-            currencies=[attempt.currency for _, attempt in attempts],
-            seconds=[attempt.seconds for _, attempt in attempts],
-            provider_ids=[attempt.provider_request_id for _, attempt in attempts],
-            reasons=[attempt.reason for _, attempt in attempts],
-        )
+        await queries.tell_attempts(transaction.connection, **attempt_columns(attempts))
 
 
 async def settle_attempts(transaction: Transaction, facts: Sequence[AttemptSettled]) -> None:

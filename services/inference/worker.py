@@ -31,7 +31,7 @@ from services.inference.domain import (
     succeeded,
 )
 from services.inference.progress import Progress, State
-from services.inference.queue import Desk, Piece, queries
+from services.inference.queue import Desk, Piece, attempt_columns, queries
 from shared.blobs import EXTENSIONS, Blobs, blob_key
 from shared.crash import crash_point
 from shared.errors import Rejected, Unavailable
@@ -217,22 +217,7 @@ async def record(transaction: Transaction, settled: Sequence[tuple[Leased, Outco
 
 async def _end_attempts(transaction: Transaction, attempts: Sequence[tuple[PromptAssembled, Attempt]]) -> None:
     if attempts:
-        await queries.end_attempts(
-            transaction.connection,
-            ids=[attempt.attempt_id for _, attempt in attempts],
-            workspaces=[event.workspace for event, _ in attempts],
-            requests=[event.request_id for event, _ in attempts],
-            jobs=[event.job_id for event, _ in attempts],
-            runs=[event.run for event, _ in attempts],
-            numbers=[attempt.number for _, attempt in attempts],
-            backends=[attempt.backend for _, attempt in attempts],
-            states=[attempt.state for _, attempt in attempts],
-            costs=[attempt.cost for _, attempt in attempts],
-            currencies=[attempt.currency for _, attempt in attempts],
-            seconds=[attempt.seconds for _, attempt in attempts],
-            provider_ids=[attempt.provider_request_id for _, attempt in attempts],
-            reasons=[attempt.reason for _, attempt in attempts],
-        )
+        await queries.end_attempts(transaction.connection, **attempt_columns(attempts))
 
 
 def _file(piece: Piece, name: str, data: bytes, media_type: str) -> File:

@@ -28,9 +28,8 @@ from deploy.local.servers import EmbeddedServers
 from deploy.local.supervisor import STAGES, Supervisor
 from shared.postgres import STAGES_WITH_DATABASE
 from shared.topics import IMAGE_REQUESTS, TOPICS
-from tests.live.stage import eventually
+from tests.live.stage import PARTITIONS, eventually, records_of
 
-PARTITIONS = 2
 T = TypeVar("T")
 
 # Pictures of 64 px with two files each: what is tried here is their delivery.
@@ -264,22 +263,7 @@ class Pipeline:
 
     async def records(self, topics: Sequence[str]) -> list[Any]:
         """Every record of these topics, from their beginnings to their ends of now."""
-        consumer = AIOKafkaConsumer(
-            bootstrap_servers=self.servers.kafka_bootstrap, enable_auto_commit=False, auto_offset_reset="earliest"
-        )
-        await consumer.start()
-        try:
-            names = [(self.prefix + topic, 1 if topic.endswith(".dlq") else PARTITIONS) for topic in topics]
-            partitions = [TopicPartition(name, number) for name, count in names for number in range(count)]
-            consumer.assign(partitions)
-            ends = await consumer.end_offsets(partitions)
-            found: list[Any] = []
-            while any([await consumer.position(partition) < end for partition, end in ends.items()]):
-                for batch in (await consumer.getmany(timeout_ms=200)).values():
-                    found.extend(batch)
-            return found
-        finally:
-            await consumer.stop()
+        return await records_of(self.servers.kafka_bootstrap, *(self.prefix + topic for topic in topics))
 
     @asynccontextmanager
     async def producer(self) -> AsyncIterator[AIOKafkaProducer]:

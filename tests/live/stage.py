@@ -64,12 +64,13 @@ class TestStage:
             await consumer.stop()
 
 
-async def records_of(bootstrap: str, topic: str) -> list[Any]:
-    """Every record of a topic by its full name, from the beginning to its end of now."""
+async def records_of(bootstrap: str, *topics: str) -> list[Any]:
+    """Every record of topics by their full names, from the beginnings to their ends of now."""
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False, auto_offset_reset="earliest")
     await consumer.start()
     try:
-        partitions = [TopicPartition(topic, number) for number in range(1 if topic.endswith(".dlq") else PARTITIONS)]
+        counts = [(topic, 1 if topic.endswith(".dlq") else PARTITIONS) for topic in topics]
+        partitions = [TopicPartition(topic, number) for topic, count in counts for number in range(count)]
         consumer.assign(partitions)
         ends = await consumer.end_offsets(partitions)
         found: list[Any] = []

@@ -24,7 +24,8 @@ from deploy.local.progress import Silent
 from deploy.local.restoring import restore
 from deploy.local.supervisor import Supervisor
 from tests.live.delivered import assert_each_once
-from tests.live.pipeline import PARTITIONS, Pipeline, Studio
+from tests.live.pipeline import Pipeline, Studio
+from tests.live.stage import PARTITIONS
 
 ROOT = Path(__file__).parents[2]
 T = TypeVar("T")

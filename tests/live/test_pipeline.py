@@ -29,7 +29,6 @@ from tests.live.pipeline import (
     FILES_OF_AN_ASSET,
     LEASES,
     OUTBOX,
-    PARTITIONS,
     Pipeline,
     Studio,
     ask,
@@ -37,7 +36,7 @@ from tests.live.pipeline import (
     pipeline,
     sheet,
 )
-from tests.live.stage import eventually
+from tests.live.stage import PARTITIONS, eventually
 
 OUTSIDER = Path(__file__).with_name("outsider.py")
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
