@@ -132,24 +132,35 @@ class _Open:
     """A producer in use; `gone` once it was thrown away, when what it had not sent by then never will be."""
 
     producer: AIOKafkaProducer
-    gone: asyncio.Event = field(default_factory=asyncio.Event)
+    gone: "asyncio.Future[None]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
-    async def outcomes(self, sent: Sequence["asyncio.Future[Any]"]) -> list[Any]:
-        """What became of each; of those that nobody will answer any more, that the producer is closed."""
-        waiting: asyncio.Future[list[Any]] = asyncio.gather(*sent, return_exceptions=True)
-        left: asyncio.Future[Any] = asyncio.create_task(self.gone.wait())
+    def is_gone(self) -> None:
+        if not self.gone.done():
+            self.gone.set_result(None)
+
+    async def send(self, records: Sequence[Record]) -> list[Any]:
+        """What became of each; of those that nobody will answer any more, that the producer is closed.
+
+        A closed aiokafka client leaves whoever waits for a topic's metadata, or for an answer, waiting for ever.
+        """
+        buffered: list[asyncio.Future[Any]] = []
+
+        async def all_sent() -> list[Any]:
+            for r in records:
+                sent = await self.producer.send(r.topic, value=r.body, key=r.key, headers=r.headers)
+                buffered.append(sent)  # at once: what is buffered when the producer goes has an answer of its own
+            return await asyncio.gather(*buffered, return_exceptions=True)
+
+        sending = asyncio.create_task(all_sent())
         try:
-            await asyncio.wait({waiting, left}, return_when=asyncio.FIRST_COMPLETED)
-        except asyncio.CancelledError:
-            waiting.cancel()
-            raise
+            await asyncio.wait({sending, self.gone}, return_when=asyncio.FIRST_COMPLETED)
+            if sending.done():
+                return sending.result()
+            closed = ProducerClosed()
+            known = [_outcome(each) if each.done() else closed for each in buffered]
+            return known + [closed] * (len(records) - len(known))
         finally:
-            left.cancel()
-        if waiting.done():
-            return list(waiting.result())
-        found = [_outcome(each) if each.done() else ProducerClosed() for each in sent]
-        waiting.cancel()
-        return found
+            sending.cancel()
 
 
 class Producer:
@@ -178,7 +189,7 @@ class Producer:
         current, self._open = self._open, None
         if current is not None:
             await _close(current.producer)
-            current.gone.set()
+            current.is_gone()
 
     async def send(self, records: Sequence[Record]) -> list[BaseException | None]:
         """Sends all, keyed, and says per record None (acknowledged by all replicas) or why not.
@@ -191,12 +202,7 @@ class Producer:
         current = await self._current()
         try:
             async with asyncio.timeout(ACKNOWLEDGED_WITHIN):
-                sent = [
-                    # Returns once buffered.
-                    await current.producer.send(r.topic, value=r.body, key=r.key, headers=r.headers)
-                    for r in records
-                ]
-                outcomes = await current.outcomes(sent)
+                outcomes = await current.send(records)
         except TimeoutError as error:
             await self.renew(current)
             raise Unavailable("kafka", f"no acknowledgement within {ACKNOWLEDGED_WITHIN:.0f} s") from error
@@ -244,7 +250,7 @@ class Producer:
         try:
             await _close(current.producer)
         finally:
-            current.gone.set()
+            current.is_gone()
 
     async def _current(self) -> _Open:
         async with self._lock:

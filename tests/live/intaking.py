@@ -48,7 +48,7 @@ class Intake:
         self.client = client
         self.workspace = UUID(int=0)
         self._heard = heard
-        self._events: list[Event] = []
+        self._events: dict[UUID, Event] = {}  # by id: what is sent again is no second fact
 
     async def found(self, name: str = "Salt & Linden", **fields: Any) -> dict[str, Any]:
         """Makes a workspace and acts as its admin from here on."""
@@ -119,10 +119,10 @@ class Intake:
     def _hear(self, record: Any) -> None:
         event = BY_TYPE[dict(record.headers)["ce_type"].decode()].model_validate_json(record.value)
         event.__dict__["traceparent"] = dict(record.headers).get("traceparent", b"").decode() or None
-        self._events.append(event)
+        self._events.setdefault(event.event_id, event)
 
     def _of(self, kind: type[Event]) -> list[Any]:
-        return [event for event in self._events if isinstance(event, kind)]
+        return [event for event in self._events.values() if isinstance(event, kind)]
 
 
 class Line:

@@ -17,7 +17,7 @@ import pytest
 
 from deploy.local.supervisor import Supervisor
 from tests.live.publishing import until
-from tests.servers.otlp import Receiver, Span, otlp_receiver
+from tests.servers.otlp import Link, Receiver, Span, otlp_receiver
 
 LIBRARY: list[dict[str, Any]] = [
     {"kind": "brand", "name": "salt", "version": 1, "owner": "tests", "title": "Salt"},
@@ -157,6 +157,14 @@ def last_of(receiver: Receiver, traceparent: str) -> Span:
     return found[0]
 
 
+def linked(receiver: Receiver, link: Link) -> Span:
+    """What a link points to: it may end after the span that has the link, and be exported later."""
+    receiver.wait(lambda: receiver.get(link.trace_id, link.span_id) is not None, seconds=30)
+    found = receiver.get(link.trace_id, link.span_id)
+    assert found is not None
+    return found
+
+
 async def test_a_publication_is_traced_back_to_its_caller_parent_by_parent(pipeline: Pipeline) -> None:
     asked_under, decided_under = new_traceparent(), new_traceparent()
     async with pipeline.admin() as client:
@@ -172,8 +180,7 @@ async def test_a_publication_is_traced_back_to_its_caller_parent_by_parent(pipel
         if span.name.endswith(" process"):
             assert span.kind == "consumer"
             (link,) = span.links
-            batch = pipeline.receiver.get(link.trace_id, link.span_id)
-            assert batch is not None, "the batch's span was not received"
+            batch = await asyncio.to_thread(linked, pipeline.receiver, link)
             assert (batch.service, batch.parent_id) == (span.service, "")
             assert batch.trace_id != span.trace_id
         else:
@@ -182,8 +189,7 @@ async def test_a_publication_is_traced_back_to_its_caller_parent_by_parent(pipel
     # The person's request belongs to another trace; the decision is under the asset and points to it.
     (decision,) = (span for span in line if span.name == "asset decide")
     (link,) = decision.links
-    clicked = pipeline.receiver.get(link.trace_id, link.span_id)
-    assert clicked is not None, "the person's HTTP request was not received"
+    clicked = await asyncio.to_thread(linked, pipeline.receiver, link)
     assert clicked.name == "POST /v1/assets/{asset_id}/decisions"
     assert (clicked.trace_id, clicked.parent_id) == tuple(decided_under.split("-")[1:3])
 
