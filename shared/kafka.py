@@ -152,8 +152,9 @@ class _Open:
             return await asyncio.gather(*buffered, return_exceptions=True)
 
         sending = asyncio.create_task(all_sent())
+        either: set[asyncio.Future[Any]] = {sending, self.gone}
         try:
-            await asyncio.wait({sending, self.gone}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
             if sending.done():
                 return sending.result()
             closed = ProducerClosed()

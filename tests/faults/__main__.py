@@ -11,6 +11,7 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
+from tests.faults.registry import KINDS
 from tests.faults.run import Asked, last_line, run
 from tests.faults.scale import Scale
 
@@ -25,6 +26,7 @@ def main() -> int:
     parser.add_argument("--faults", type=int, default=200)
     parser.add_argument("--scale", type=float, default=Scale().factor, help="1: production's durations")
     parser.add_argument("--minutes", type=float, default=None, help="how long the load is spread over")
+    parser.add_argument("--only", nargs="*", default=[], metavar="KIND", help="these kinds of faults, no crash points")
     parser.add_argument("--out", type=Path, default=None)
     parser.add_argument("--mutant", default="", help="a mutant of tests/faults/mutants, that has to be caught")
     parser.add_argument("--keep", action="store_true", help="keep logs and ledgers of a run that went well too")
@@ -33,6 +35,9 @@ def main() -> int:
     if told.out is not None and out.exists() and any(out.iterdir()):
         parser.error(f"{out} is not empty: ledgers of two runs must not mix")
     out.mkdir(parents=True, exist_ok=True)
+    if unknown := set(told.only) - {kind.name for kind in KINDS}:
+        known = ", ".join(sorted(kind.name for kind in KINDS))
+        parser.error(f"no kind of fault: {', '.join(sorted(unknown))}; there are {known}")
     usual = max(told.faults * SECONDS_A_FAULT, told.requests * SECONDS_A_REQUEST)
     asked = Asked(
         seed=told.seed,
@@ -41,6 +46,7 @@ def main() -> int:
         scale=Scale(factor=told.scale),
         seconds=told.minutes * 60 if told.minutes else usual,
         out=out.resolve(),
+        only=tuple(told.only),
         mutant=told.mutant,
     )
     report = asyncio.run(_until_told_to_end(run(asked, say=say)))

@@ -1,4 +1,4 @@
-"""How long recovery took: from a kill to the next completion by that stage, and what a distribution says."""
+"""How long recovery took: after a kill, after a server's restart; and what a distribution says."""
 
 import bisect
 from collections.abc import Iterable, Mapping, Sequence
@@ -48,3 +48,16 @@ def recoveries(
         if not again and not any(span.began < at + seconds and span.ended > at - 1 for span in outages):
             alone.append(seconds)
     return {"every": every, "alone": alone}
+
+
+def drained(restarts: Iterable[Span], jobs: Iterable[tuple[float, float]]) -> list[float]:
+    """Seconds from each server's return until all was made that had been accepted by then; `jobs`: accepted, made."""
+    every = list(jobs)
+    found = []
+    for restart in restarts:
+        waited = [
+            made - restart.ended for accepted, made in every if accepted <= restart.ended and made > restart.began
+        ]
+        if waited:
+            found.append(max(0.0, *waited))
+    return found

@@ -20,7 +20,7 @@ from tests.faults.oracle.files import lines
 from tests.faults.oracle.world import World
 
 STAGES = ("intake", "inference", "postprocess", "catalog", "publisher")
-LOOK_EVERY = 0.5
+LOOK_EVERY = 0.5  # seconds
 MOVES = " union all ".join(
     [f"select '{stage}: facts not sent', count(*) from {stage}.outbox where refused is null" for stage in STAGES]
     + [f"select '{stage}: work not ended', count(*) from {stage}.work where ready_at is not null" for stage in STAGES]
@@ -38,10 +38,20 @@ async def moving(world: World) -> dict[str, int]:
 
 
 async def until_quiet(
-    world: World, *, within: float, but: Callable[[str], bool] = lambda _: False, looks: int = 2
+    world: World,
+    *,
+    within: float,
+    at_most: float | None = None,
+    but: Callable[[str], bool] = lambda _: False,
+    looks: int = 2,
 ) -> dict[str, int]:
-    """Waits for so many looks in a row that see nothing move, `but` for what may; what still moved when time was up."""
-    deadline = time.monotonic() + within
+    """Waits for so many looks in a row that see nothing move, `but` for what may; what still moved when it gave up.
+
+    It does when nothing has become less for `within` seconds, and after `at_most`, usually ten times that.
+    """
+    began = fell = time.monotonic()
+    last = at_most if at_most is not None else 10 * within
+    before = 0
     seen = 0
     while True:
         try:
@@ -49,7 +59,11 @@ async def until_quiet(
         except (OSError, KafkaError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             left = {repr(error)[:200]: 1}
         seen = 0 if left else seen + 1
-        if seen >= looks or time.monotonic() >= deadline:
+        now = time.monotonic()
+        if sum(left.values()) < before:
+            fell = now
+        before = sum(left.values())
+        if seen >= looks or now >= fell + within or now >= began + last:
             return left
         if left:
             with contextlib.suppress(httpx.HTTPError):

@@ -11,24 +11,29 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import asyncpg
+from aiokafka.errors import KafkaError
+
 from deploy.local.processes import last_lines
 from deploy.local.supervisor import STAGES
 from shared.crash import POINTS
-from shared.topics import TOPICS
+from shared.topics import IMAGES_PROCESSED, JOBS_ENDED, TOPICS
 from tests.faults.drained import under_way
-from tests.faults.figures import Span, quantiles, recoveries
+from tests.faults.figures import Span, drained, quantiles, recoveries
 from tests.faults.injector import Injector
 from tests.faults.kind import NotHere
 from tests.faults.kinds.records import replayed
+from tests.faults.memory import Memory, drifts
+from tests.faults.oracle.files import lines
 from tests.faults.oracle.world import World as OracleWorld
-from tests.faults.quiet import until_quiet
+from tests.faults.quiet import moving, until_quiet
 from tests.faults.registry import possible
 from tests.faults.scale import Scale
 from tests.faults.schedule import schedule
 from tests.faults.topics import partitions_of, read, reader
 from tests.faults.world import World, open_world
 
-DRAINED_WITHIN = 120.0  # seconds after the last fault; what is left then is stuck
+DRAINED_WITHIN = 120.0  # seconds of calm in which nothing becomes less; what is left then is stuck
 PROGRESS_EVERY = 10.0
 
 
@@ -42,6 +47,7 @@ class Asked:
     scale: Scale = field(default_factory=Scale)
     seconds: float  # how long the load is spread over
     out: Path
+    only: tuple[str, ...] = ()  # kinds of faults; without any every kind and crash points too
     mutant: str = ""
 
 
@@ -52,6 +58,8 @@ class Run:
     asked: Asked
     world: World
     say: Callable[[str], None]
+    is_calm: bool = False
+    memory: dict[str, dict[str, float]] = field(default_factory=dict)
     report: dict[str, Any] = field(default_factory=dict)
     not_here: list[NotHere] = field(default_factory=list)
 
@@ -75,6 +83,8 @@ class Run:
             "crash_points": self._coverage(crashes),
             "seconds": {"load": calm - began, "drain": drained - calm, "checks": time.monotonic() - drained},
             "recovery": await self._recoveries(injector),
+            "drained_after_restart": await self._drained_after(injector),
+            "memory": self.memory,
             "sigterm_seconds": quantiles(self.world.stop_seconds),
             "violations": [*self.world.violations, *injector.failed, *oracle.get("violations", [])],
             "oracle": oracle,
@@ -85,7 +95,10 @@ class Run:
     # -- load and faults
 
     async def _under_faults(self) -> Injector:
-        kinds, self.not_here = possible(self.world)
+        kinds, missing_here = possible(self.world)
+        if self.asked.only:
+            kinds = [kind for kind in kinds if kind.name in self.asked.only]
+        self.not_here = [missing for missing in missing_here if not self.asked.only or missing.name in self.asked.only]
         for missing in self.not_here:
             self.say(f"NOT RUN {missing.name}: {missing.why}")
         gap = self.asked.seconds / max(1, self.asked.faults)
@@ -96,17 +109,23 @@ class Run:
             plan,
             enough=lambda planned: planned + len(self.world.crashes()) >= self.asked.faults,
         )
+        memory = Memory(self.world)
+        watching = asyncio.create_task(memory.watch())
         load = await self._start_load()
         telling = asyncio.create_task(self._tell(injector))
         try:
-            self.world.arming = self.asked.faults > 0
+            self.world.arming = self.asked.faults > 0 and not self.asked.only
             if self.asked.faults:
                 await injector.run()
             self.world.arming = False
+            watching.cancel()
+            self.memory = drifts(memory.samples)
+            self.is_calm = True
             self.say("calm: every fault is over")
             await self.world.all_ready()
             await self._load_ends(load)
         finally:
+            watching.cancel()
             telling.cancel()
             if load.returncode is None:
                 load.kill()
@@ -123,11 +142,14 @@ class Run:
         )  # fmt: skip
 
     async def _load_ends(self, load: asyncio.subprocess.Process) -> None:
-        """Everything is asked; then whoever sent it cleans up, as people do when it is calm again."""
+        """Everything is asked; then whoever sent it cleans up, as people do when it is calm again.
+
+        Each of its steps gives up by itself where nothing becomes less.
+        """
         assert load.stdin is not None
         load.stdin.write(b"calm\n")
         try:
-            status = await asyncio.wait_for(load.wait(), self.asked.seconds + 5 * DRAINED_WITHIN)
+            status = await asyncio.wait_for(load.wait(), self.asked.seconds + 20 * DRAINED_WITHIN)
         except TimeoutError:
             self.world.violations.append("the load did not come to its end")
             return
@@ -139,12 +161,22 @@ class Run:
         began = time.monotonic()
         while True:
             await asyncio.sleep(PROGRESS_EVERY)
+            if self.is_calm:
+                self.say(f"{time.monotonic() - began:4.0f} s: {await self._moving()}")
+                continue
             down = [name for name, member in self.world.members.items() if not member.is_ready]
             struck = injector.effective.total() + len(self.world.crashes())
             self.say(
                 f"{time.monotonic() - began:4.0f} s: {self._accepted()} requests, {struck} faults, "
                 f"{injector.under_way} under way" + (f", down: {', '.join(sorted(down))}" if down else "")
             )
+
+    async def _moving(self) -> str:
+        try:
+            left = await moving(OracleWorld.read(self.world.world_file))
+        except (OSError, KafkaError, asyncpg.PostgresError) as error:
+            return repr(error)
+        return ", ".join(f"{name} {many}" for name, many in left.items()) or "nothing moves"
 
     def _accepted(self) -> int:
         ledger = self.world.ledgers / "accepted.jsonl"
@@ -161,7 +193,9 @@ class Run:
         told += [f"{where}: {one}" for where, what in (await under_way(self.world)).items() for one in what]
         for line in told:
             self.say(f"stuck: {line}")
-        self.world.violations.append(f"not drained after {DRAINED_WITHIN:.0f} s: {'; '.join(told)}")
+        self.world.violations.append(
+            f"not drained, and nothing became less for {DRAINED_WITHIN:.0f} s: {'; '.join(told)}"
+        )
 
     async def _replayed(self) -> None:
         """Every group reads every topic again, and nothing may change."""
@@ -211,6 +245,24 @@ class Run:
                 outages.append(span)
         found = recoveries(self.world.kills(), await self._completions(), outages)
         return {name: quantiles(values) for name, values in found.items()}
+
+    async def _drained_after(self, injector: Injector) -> dict[str, Any]:
+        """Server → from its return until all was made or had ended that was accepted by then."""
+        accepted = {line["request_id"]: line["at"] for line in lines(self.world.ledgers / "accepted.jsonl")}
+        made: dict[str, float] = {}
+        async with reader(self.world) as consumer:
+            for topic in (IMAGES_PROCESSED, JOBS_ENDED):
+                for record in await read(consumer, partitions_of(self.world, topic.name)):
+                    job = json.loads(record.value)
+                    ended = record.timestamp / 1000
+                    made[job["job_id"]] = min(ended, made.get(job["job_id"], ended))
+                    accepted.setdefault(job["job_id"], accepted.get(job["request_id"]))
+        jobs = [(at, ended) for job, ended in made.items() if (at := accepted[job]) is not None]
+        found = {}
+        for server in ("kafka", "postgres"):
+            spans = [span for planned, span in injector.outages if planned.kind == f"{server}.restarted"]
+            found[server] = quantiles(drained(spans, jobs))
+        return found
 
     async def _completions(self) -> dict[str, list[float]]:
         """Stage → when Kafka took each of its facts."""

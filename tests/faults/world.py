@@ -264,7 +264,7 @@ class World:
             "CALOTYPE_BOOTSTRAP_TOKEN": self.bootstrap_token,
             "CALOTYPE_PUBLISH_FOLDER": str(self.servers.data.published),
             "CALOTYPE_PUBLISH_RETRY_SECONDS": str(self.scale.seconds(1)),
-            "CALOTYPE_PUBLISH_RETRY_CEILING_SECONDS": str(self.scale.seconds(300)),
+            "CALOTYPE_PUBLISH_RETRY_CEILING_SECONDS": str(self.scale.seconds(60)),
             **PUBLISHER_ENVIRONMENT,
             **inference_environment(f"{self.scripted_urls['provider']}/v1", key=SECRETS_CANARY),
             "CALOTYPE_TRACE_SAMPLE": "0.02",

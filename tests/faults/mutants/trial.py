@@ -29,7 +29,7 @@ from tests.faults.store_link import Trouble
 from tests.faults.world import World, built
 
 QUIET_WITHIN = 300.0  # seconds after the last ask
-STUCK = 30.0  # seconds in which nothing that is left becomes less or more
+STUCK = 30.0  # seconds in which nothing that is left becomes less
 ASKED_WITHIN = 300.0
 EXAMPLES = 3
 USUAL = {"weights": {"ok": 1}}
@@ -125,10 +125,7 @@ class Trial:
     async def _quiet(self) -> dict[str, int]:
         """What still moves after all this time, or moves no more and is not at rest."""
         await self.world.all_ready()
-        deadline = time.monotonic() + QUIET_WITHIN
-        before: dict[str, int] = {}
-        while (left := await until_quiet(self.seen, within=STUCK)) and left != before and time.monotonic() < deadline:
-            before = left
+        left = await until_quiet(self.seen, within=STUCK, at_most=QUIET_WITHIN)
         self.is_quiet = not left
         return left
 
