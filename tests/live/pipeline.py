@@ -350,15 +350,15 @@ class Studio:
         headers = {"Idempotency-Key": key}
         return dict(await self.call("POST", "/v1/requests", json=ask(key, variants=variants), headers=headers))
 
-    async def submit_all(self, keys: Sequence[str], *, variants: int = 1) -> None:
-        """A few at a time."""
+    async def submit_all(self, keys: Sequence[str], *, variants: int = 1) -> dict[str, dict[str, Any]]:
+        """A few at a time; key → what was answered."""
         places = asyncio.Semaphore(4)
 
-        async def one(key: str) -> None:
+        async def one(key: str) -> dict[str, Any]:
             async with places:
-                await self.submit(key, variants=variants)
+                return await self.submit(key, variants=variants)
 
-        await asyncio.gather(*map(one, keys))
+        return dict(zip(keys, await asyncio.gather(*map(one, keys)), strict=True))
 
     async def every(self, path: str, name: str, **filters: Any) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []

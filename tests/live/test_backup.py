@@ -24,8 +24,9 @@ from deploy.local.progress import Silent
 from deploy.local.restoring import restore
 from deploy.local.supervisor import Supervisor
 from tests.live.delivered import assert_each_once
+from tests.live.judged import assert_every_promise_is_kept
 from tests.live.pipeline import Pipeline, Studio
-from tests.live.stage import PARTITIONS
+from tests.live.stage import PARTITIONS, eventually
 
 ROOT = Path(__file__).parents[2]
 T = TypeVar("T")
@@ -120,8 +121,17 @@ async def take(pipeline: Pipeline, into: Path) -> dict[str, Any]:
     return await asyncio.to_thread(Backup(pipeline.data, into, positions, Silent()).take, began)
 
 
+async def told(pipeline: Pipeline) -> None:
+    """Until Kafka knows all that the databases know."""
+
+    async def all_left() -> bool:
+        return await pipeline.unsent() == 0
+
+    await eventually(all_left)
+
+
 async def test_what_was_told_after_the_databases_snapshot_is_neither_lost_nor_done_again(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """The backup is held up where it is weakest: the database is copied, Kafka and the files are not yet."""
     between, afterwards = Pause(), Pause()
@@ -150,6 +160,7 @@ async def test_what_was_told_after_the_databases_snapshot_is_neither_lost_nor_do
         await studio.finish(9)
         revoked = await studio.call("POST", "/v1/keys", json={"principal": "gone", "roles": ["reader"]})
         assert (await studio.admin.delete(f"/v1/keys/{revoked['key_id']}")).is_success
+        await told(pipeline)
         between.go_on.set()
 
         await afterwards.wait()  # and this neither will
@@ -170,8 +181,9 @@ async def test_what_was_told_after_the_databases_snapshot_is_neither_lost_nor_do
         keys = [
             f"{when} {number}" for when, many in (("before", 6), ("between", 6), ("after", 4)) for number in range(many)
         ]
-        await people.submit_all(keys)
+        accepted = await people.submit_all(keys)
         await people.finish(len(keys))
         await assert_each_once(people, requests=len(keys), jobs=len(keys))
+        await assert_every_promise_is_kept(people, accepted, into=tmp_path)
     await world.down()
     assert not (world.data.root / "restored.json").exists()
