@@ -11,11 +11,11 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 # What it leaves when it fails: logs, ledgers, and a report that names the seed.
 OUT = ROOT / "out" / "faults"
-# What a change has to pass in three minutes; `make faults` takes any size.
-SEED, REQUESTS, FAULTS = 7, 300, 40
+# What a change has to pass; `make faults` takes any size.
+SEED, REQUESTS, FAULTS = 7, 2000, 200
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1200)
 def test_requests_survive_faults_of_every_kind() -> None:
     shutil.rmtree(OUT, ignore_errors=True)
     asked = ["--seed", SEED, "--requests", REQUESTS, "--faults", FAULTS, "--out", OUT]

@@ -8,11 +8,12 @@ from shared import ids
 from shared.crash import arm
 from tests.faults.mutants import EVERY, MUTANTS, apply
 from tests.faults.mutants.__main__ import chosen
+from tests.faults.mutants.in_a_test import ROOT
 from tests.faults.mutants.patching import NoLongerThere, changes, constant, function, query, undone
 from tests.faults.mutants.strikes import STRIKES
 
 FEWEST = 30
-INVARIANTS = {f"I{n}" for n in range(1, 11)} | {"rest"}
+INVARIANTS = {f"I{n}" for n in range(1, 11)} | {"rest", "test"}
 
 
 def test_there_are_enough_of_them() -> None:
@@ -43,6 +44,9 @@ def test_what_every_scenario_strikes_with_is_there() -> None:
         arm_all(mutant.scenario.crash)
         assert set(mutant.scenario.strikes) <= set(STRIKES)
         assert mutant.scenario.requests <= 100
+        test, _, name = mutant.scenario.test.partition("::")
+        assert not test or f"def {name}(" in (ROOT / test).read_text()
+        assert bool(test) == (mutant.caught_by == {"test"})
 
 
 def arm_all(asked: str) -> None:

@@ -2,18 +2,21 @@
 
 `clock_timestamp()` and `statement_timestamp()` are shadowed by functions of a schema that stands before `pg_catalog` on
 the search path, so lease, delay and deadline pass when a program says so. A program runs in one transaction that is
-rolled back; where Postgres and the model disagree, the program is shortened to the few steps that show it.
+rolled back. Hypothesis draws the programs; where Postgres and the model disagree, it shortens one to the few steps that
+show it.
 """
 
-import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid5
 
 import asyncpg
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from shared import leases
 from shared.events import CancelRequested
@@ -34,7 +37,6 @@ JOBS = [uuid5(NAMES, f"job {n}") for n in range(PIECES)]
 LANES = ["standard", "bulk"]  # of even and odd pieces; only bulk is braked
 PLACE = {work_id: n for n, work_id in enumerate(WORK)}
 
-Step = tuple[str, int, int, int]
 Claim = Callable[[Any, str, int], Awaitable[list[Any]]]
 
 CLOCK = """
@@ -61,6 +63,8 @@ WEIGHTS = {
     "brake": 1,
     "look": 1,
 }
+STEPS = [name for name, weight in WEIGHTS.items() for _ in range(weight)]
+LOOK_EVERY = 8  # steps
 
 
 class Disagreement(AssertionError):
@@ -85,20 +89,12 @@ class Row:
         return self.ready_at, self.holder, self.epoch, self.failures, self.losses, self.ready_at is None, self.outcome
 
 
-def program(seed: str, steps: int) -> list[Step]:
-    """So many steps, each with three small numbers that it reads as it likes."""
-    chance = random.Random(seed)
-    names = chance.choices(list(WEIGHTS), list(WEIGHTS.values()), k=steps)
-    return [(name, chance.randrange(PIECES), chance.randrange(WORKERS), chance.randrange(12)) for name in names]
-
-
 @dataclass
 class Machine:
-    """One run of one program; `look_every` so many steps are all rows compared, and at the end."""
+    """One run of one program, step by step; its first act sets the clock."""
 
     connection: Any
     take: Claim
-    look_every: int = 8
     now: float = 0
     braked: bool = False
     rows: dict[int, Row] = field(default_factory=dict)
@@ -106,15 +102,8 @@ class Machine:
     memory: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
     """Worker → what it believes to hold, piece and epoch; the leases it lost as well."""
 
-    async def run(self, steps: Sequence[Step]) -> None:
+    def __post_init__(self) -> None:
         self.memory = {f"worker {n}": [] for n in range(WORKERS)}
-        await self._set_clock()
-        for place, (name, piece, worker, number) in enumerate(steps, 1):
-            await getattr(self, name)(piece, f"worker {worker}", number)
-            if place % self.look_every == 0:
-                await self.compare()
-        await self.compare()
-        await self.all_ends()
 
     # -- steps
 
@@ -227,7 +216,7 @@ class Machine:
 
     async def advance(self, _: int, __: str, number: int) -> None:
         self.now += (1, 5, 10, LEASE + 1)[number % 4]
-        await self._set_clock()
+        await self.set_clock()
 
     async def cancel(self, piece: int, _: str, number: int) -> None:
         job = JOBS[piece] if number % 2 else None
@@ -277,7 +266,7 @@ class Machine:
             await self.brake(0, "", 0)
         for _ in range(PIECES + 1):
             self.now += LEASE + 10
-            await self._set_clock()
+            await self.set_clock()
             claimed = await self.claim_some("worker 0", PIECES)
             mine, self.memory["worker 0"] = self.memory["worker 0"], []
             await self._settle("worker 0", mine, outcome="done", delay=None, failed=0)
@@ -299,7 +288,7 @@ class Machine:
         row = self.rows[piece]
         return row.holder == worker and row.epoch == epoch
 
-    async def _set_clock(self) -> None:
+    async def set_clock(self) -> None:
         await self.connection.execute("select set_config('virtual.now', $1, true)", str(BASE + self.now))
 
     def _same(self, what: str, found: object, wanted: object) -> None:
@@ -307,42 +296,68 @@ class Machine:
             raise Disagreement(f"{what}: {found} and not {wanted}")
 
 
-async def run(connection: Any, take: Claim, steps: Sequence[Step], *, look_every: int = 8) -> str | None:
-    """What Postgres and the model disagree on, if they do; leaves nothing behind."""
-    transaction = connection.transaction()
-    await transaction.start()
-    try:
-        await Machine(connection, take, look_every).run(steps)
-    except Disagreement as error:
-        return str(error)
-    finally:
-        await transaction.rollback()
-    return None
+class Programs(RuleBasedStateMachine):
+    """Machines that Hypothesis works: `on` gives them a connection and says how they claim."""
+
+    runner: asyncio.Runner
+    connection: Any
+    take: Claim
+    steps = 0  # of all programs
+
+    @classmethod
+    def on(cls, runner: asyncio.Runner, connection: Any, take: Claim) -> "type[Programs]":
+        return type(cls.__name__, (cls,), {"runner": runner, "connection": connection, "take": staticmethod(take)})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.machine = Machine(self.connection, self.take)
+        self.transaction = self.connection.transaction()
+        self.place = 0
+        self._do(self.transaction.start())
+        self._do(self.machine.set_clock())
+
+    @rule(
+        name=st.sampled_from(STEPS),
+        piece=st.integers(0, PIECES - 1),
+        worker=st.integers(0, WORKERS - 1),
+        number=st.integers(0, 11),
+    )
+    def step(self, name: str, piece: int, worker: int, number: int) -> None:
+        """One step, with three small numbers that it reads as it likes."""
+        self._do(getattr(self.machine, name)(piece, f"worker {worker}", number))
+        type(self).steps += 1
+        self.place += 1
+        if self.place % LOOK_EVERY == 0:
+            self._do(self.machine.compare())
+
+    def teardown(self) -> None:
+        try:
+            self._do(self.machine.compare())
+            self._do(self.machine.all_ends())
+        finally:
+            self._do(self.transaction.rollback())
+
+    def _do(self, work: Awaitable[None]) -> None:
+        async def done() -> None:
+            await work
+
+        self.runner.run(done())
 
 
-async def shortest(connection: Any, take: Claim, steps: Sequence[Step]) -> list[Step]:
-    """A program that still disagrees and does no longer if any one of its steps is left out."""
-    kept, size = list(steps), len(steps) // 2
-    while size:
-        place = 0
-        while place < len(kept):
-            without = kept[:place] + kept[place + size :]
-            if await run(connection, take, without, look_every=1):
-                kept = without
-            else:
-                place += size
-        size //= 2
-    return kept
+@contextmanager
+def on_virtual_time(url: str) -> Iterator[tuple[asyncio.Runner, Any]]:
+    """A connection as the stage's role, for which it is whatever time it says; and the loop that it lives on."""
 
-
-@asynccontextmanager
-async def on_virtual_time(url: str) -> AsyncIterator[Any]:
-    """A connection as the stage's role, for which it is whatever time it says."""
-    connection = await asyncpg.connect(url)
-    try:
+    async def connected() -> Any:
+        connection = await asyncpg.connect(url)
         await connection.execute(CLOCK)
         # With pg_catalog named last, and not searched first as it is unasked.
         await connection.execute(f"set role {role_of(STAGE)}; set search_path = virtual, {STAGE}, pg_catalog")
-        yield connection
-    finally:
-        await connection.close()
+        return connection
+
+    with asyncio.Runner() as runner:
+        connection = runner.run(connected())
+        try:
+            yield runner, connection
+        finally:
+            runner.run(connection.close())

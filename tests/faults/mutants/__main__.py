@@ -16,6 +16,7 @@ from random import Random
 from typing import Any
 
 from tests.faults.mutants import MUTANTS
+from tests.faults.mutants.in_a_test import tried_in_a_test
 from tests.faults.mutants.mutant import Mutant, Scenario
 from tests.faults.mutants.trial import Found, open_arena, tried
 
@@ -38,12 +39,18 @@ async def run(mutants: list[Mutant], *, out: Path, controls: bool) -> list[dict[
     rows: list[dict[str, Any]] = []
     clean: list[tuple[Scenario, Found]] = []
     async with open_arena(out / "arena") as arena:
+
+        async def ran(name: str, scenario: Scenario, folder: Path) -> Found:
+            if scenario.test:
+                return await tried_in_a_test(name, scenario, out=folder, say=say)
+            return await tried(arena, name, scenario, out=folder, say=say)
+
         for mutant in mutants:
             control = next((found for scenario, found in clean if scenario == mutant.scenario), None)
             if control is None and controls:
-                control = await tried(arena, "", mutant.scenario, out=out / f"control-{len(clean)}", say=say)
+                control = await ran("", mutant.scenario, out / f"control-{len(clean)}")
                 clean.append((mutant.scenario, control))
-            found = await tried(arena, mutant.name, mutant.scenario, out=out / mutant.name, say=say)
+            found = await ran(mutant.name, mutant.scenario, out / mutant.name)
             rows.append(_row(mutant, found, control))
             _keep(rows, out)
             if problem := rows[-1]["problem"]:

@@ -8,6 +8,9 @@ WORKING = {"inference", "postprocess", "publisher", "catalog", "intake"}
 POISONED = Scenario(poison=60)
 IN_COMMITS = Scenario(crash="intake.commit.before:6,inference.commit.before:6,catalog.commit.before:12")
 AFTER_SENDS = Scenario(crash="intake.outbox.after_send:5,inference.outbox.after_send:5,catalog.outbox.after_send:7")
+RESTORED = Scenario(
+    test="tests/live/test_backup.py::test_what_was_told_after_the_databases_snapshot_is_neither_lost_nor_done_again"
+)
 AFTER_COMMITS = Scenario(crash="intake.commit.after:6,inference.commit.after:6,catalog.commit.after:12")
 
 # -- the consumer
@@ -28,6 +31,19 @@ def offset_before_transaction() -> None:
 )
 def batch_not_rewound() -> None:
     function("shared.bus:Subscription._rewind", '"""The batch comes again."""', "return")
+
+
+@mutant(
+    "After a restore the consumers go on where Kafka ends, and not where the database stood",
+    caught_by="test",
+    scenario=RESTORED,
+)
+def offsets_not_rewound_after_a_restore() -> None:
+    function(
+        "deploy.local.positions:_commit",
+        "await consumer.commit(dict(offsets))",
+        "await consumer.commit(await consumer.end_offsets(list(offsets)))",
+    )
 
 
 @mutant("A batch with one bad record is refused whole", stages=DATABASE, caught_by="I1 I2 I4 I6 I7", scenario=POISONED)
@@ -59,7 +75,7 @@ def dead_letter_not_kept() -> None:
 @mutant(
     "Facts leave before the transaction that makes them true commits",
     stages=DATABASE,
-    caught_by="I1 I2 I4 I10",
+    caught_by="I1 I2 I4 I5 I10",
     scenario=AFTER_SENDS,
 )
 def outbox_before_commit() -> None:
@@ -95,7 +111,7 @@ def fact_in_a_second_transaction() -> None:
 @mutant(
     "Outbox rows are deleted before Kafka has acknowledged them",
     stages=DATABASE,
-    caught_by="I1 I2 I3 I4 I6",
+    caught_by="I1 I2 I3 I4 I6 rest",  # where it is the workspace that nobody hears of, nothing can be asked at all
     scenario=AFTER_SENDS,
 )
 def outbox_deleted_before_acknowledged() -> None:

@@ -26,6 +26,8 @@ class Scenario:
     uncertain: bool = True
     """Whether anything here may leave an outcome that nobody knows."""
     seed: int = 1
+    test: str = ""
+    """A live test to run instead of all this, for what no trial does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
