@@ -11,10 +11,12 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
+from tests.faults.arms import CRASHED
 from tests.faults.registry import KINDS
 from tests.faults.run import Asked, last_line, run
 from tests.faults.scale import Scale
 
+KNOWN = {CRASHED, *(kind.name for kind in KINDS)}
 SECONDS_A_FAULT = 1.2
 SECONDS_A_REQUEST = 0.1
 
@@ -26,7 +28,7 @@ def main() -> int:
     parser.add_argument("--faults", type=int, default=200)
     parser.add_argument("--scale", type=float, default=Scale().factor, help="1: production's durations")
     parser.add_argument("--minutes", type=float, default=None, help="how long the load is spread over")
-    parser.add_argument("--only", nargs="*", default=[], metavar="KIND", help="these kinds of faults, no crash points")
+    parser.add_argument("--only", nargs="*", default=[], metavar="KIND", help="these kinds of faults")
     parser.add_argument("--out", type=Path, default=None)
     parser.add_argument("--mutant", default="", help="a mutant of tests/faults/mutants, that has to be caught")
     parser.add_argument("--keep", action="store_true", help="keep logs and ledgers of a run that went well too")
@@ -35,9 +37,10 @@ def main() -> int:
     if told.out is not None and out.exists() and any(out.iterdir()):
         parser.error(f"{out} is not empty: ledgers of two runs must not mix")
     out.mkdir(parents=True, exist_ok=True)
-    if unknown := set(told.only) - {kind.name for kind in KINDS}:
-        known = ", ".join(sorted(kind.name for kind in KINDS))
-        parser.error(f"no kind of fault: {', '.join(sorted(unknown))}; there are {known}")
+    if unknown := set(told.only) - KNOWN:
+        parser.error(f"no kind of fault: {', '.join(sorted(unknown))}; there are {', '.join(sorted(KNOWN))}")
+    if told.only == [CRASHED]:
+        parser.error(f"{CRASHED} needs a kind beside it that makes services start again, for example process.killed")
     usual = max(told.faults * SECONDS_A_FAULT, told.requests * SECONDS_A_REQUEST)
     asked = Asked(
         seed=told.seed,

@@ -10,6 +10,7 @@ from shared.crash import POINTS
 FREQUENT = {"commit.before", "commit.after", "settle.before", "settle.after", "outbox.before_send", "outbox.after_send",
             "outbox.after_delete", "claim.after", "offsets.before", "offsets.after"}  # fmt: skip
 ARMED = 0.75  # share of starts
+CRASHED = "process.crashed"  # what an end at a crash point is called among the kinds of faults
 
 
 def points_of(stage: str) -> list[str]:

@@ -18,6 +18,7 @@ from deploy.local.processes import last_lines
 from deploy.local.supervisor import STAGES
 from shared.crash import POINTS
 from shared.topics import IMAGES_PROCESSED, JOBS_ENDED, TOPICS
+from tests.faults.arms import CRASHED
 from tests.faults.drained import under_way
 from tests.faults.figures import Span, drained, quantiles, recoveries
 from tests.faults.injector import Injector
@@ -47,7 +48,7 @@ class Asked:
     scale: Scale = field(default_factory=Scale)
     seconds: float  # how long the load is spread over
     out: Path
-    only: tuple[str, ...] = ()  # kinds of faults; without any every kind and crash points too
+    only: tuple[str, ...] = ()  # kinds of faults, CRASHED among them; without any all of them
     mutant: str = ""
 
 
@@ -76,7 +77,7 @@ class Run:
             "seed": self.asked.seed,
             "requests": self._accepted(),
             "faults": injector.effective.total() + len(crashes),
-            "by_kind": dict(injector.effective) | {"process.crashed": len(crashes)},
+            "by_kind": dict(injector.effective) | {CRASHED: len(crashes)},
             "without_effect": dict(injector.without_effect),
             "not_run": {kind.name: kind.why for kind in self.not_here},
             "harness_failed": injector.failed,
@@ -114,7 +115,7 @@ class Run:
         load = await self._start_load()
         telling = asyncio.create_task(self._tell(injector))
         try:
-            self.world.arming = self.asked.faults > 0 and not self.asked.only
+            self.world.arming = self.asked.faults > 0 and (not self.asked.only or CRASHED in self.asked.only)
             if self.asked.faults:
                 await injector.run()
             self.world.arming = False

@@ -11,7 +11,12 @@ AFTER_SENDS = Scenario(crash="intake.outbox.after_send:5,inference.outbox.after_
 RESTORED = Scenario(
     test="tests/live/test_backup.py::test_what_was_told_after_the_databases_snapshot_is_neither_lost_nor_done_again"
 )
-AFTER_COMMITS = Scenario(crash="intake.commit.after:6,inference.commit.after:6,catalog.commit.after:12")
+# Often enough to meet a settlement: what a consumer is killed over comes again, and is told again.
+AFTER_COMMITS = Scenario(
+    crash="intake.commit.after:9,inference.commit.after:14,postprocess.commit.after:11,"
+    "catalog.commit.after:17,publisher.commit.after:7",
+    starts=4,
+)
 
 # -- the consumer
 
