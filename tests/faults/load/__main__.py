@@ -14,7 +14,12 @@ from tests.faults.quiet import until_quiet
 async def run(arguments: argparse.Namespace) -> int:
     world = World.read(arguments.world)
     async with Load(
-        world, requests=arguments.requests, seed=arguments.seed, rate=arguments.rate, poison=arguments.poison
+        world,
+        requests=arguments.requests,
+        seed=arguments.seed,
+        rate=arguments.rate,
+        poison=arguments.poison,
+        replays=arguments.until_told,
     ) as load:
         await load.run()
         if arguments.until_told:

@@ -1,5 +1,7 @@
 """The janitor: every dead letter ends, half of them by a replay first."""
 
+import asyncio
+import random
 from typing import Any
 
 from tests.faults.load.ledgers import Ledgers
@@ -8,6 +10,7 @@ from tests.faults.oracle.world import World
 from tests.faults.quiet import until_quiet
 
 AT_ONCE = 500
+REPLAY_EVERY = 3.0  # seconds
 
 
 class Janitor:
@@ -19,6 +22,19 @@ class Janitor:
         self._ledgers = ledgers
         self.replayed = 0
         self.dropped = 0
+
+    async def try_some(self, many: int, *, seed: int) -> None:
+        """Has so many letters heard again, one now and then; what is still bad comes back as another letter.
+
+        Not many in all: each is one more bad record for a partition that too many would stop.
+        """
+        rng = random.Random(f"janitor {seed}")
+        for _ in range(many):
+            await asyncio.sleep(REPLAY_EVERY)
+            person = rng.choice(self._people)
+            if letters := await self._open(person):
+                some = [rng.choice(letters)["dead_letter_id"]]
+                await person.json("POST", "/v1/dead-letters/replay", json={"ids": some})
 
     async def clear(self, *, within: float = 120) -> None:
         """Replays half of what is open, waits for what becomes of it, and drops the rest until nothing is open."""

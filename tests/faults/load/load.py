@@ -38,8 +38,12 @@ class Load:
         at_once: int = 8,
         poison: int | None = None,
         undo_seconds: float = 1.0,
+        replays: bool = False,
     ) -> None:
-        """`rate` in requests a second, else as fast as they are answered; `poison`: how many records of it."""
+        """`rate` in requests a second, else as fast as they are answered; `poison`: how many records of it.
+
+        With `replays` somebody has dead letters heard again now and then, while the rest goes on.
+        """
         self.world = world
         self.requests = requests
         self.seed = seed
@@ -49,6 +53,7 @@ class Load:
         self._places = asyncio.Semaphore(at_once)
         self._poison = max(12, requests // 40) if poison is None else poison
         self._undo_seconds = undo_seconds
+        self._replays = replays
         self._people: dict[Whose, Person] = {}
         self._kafka = Kafka(world, self.ledgers)
         self._http = Http(self.ledgers)
@@ -71,6 +76,9 @@ class Load:
         for person in self._people.values():
             reviewer = Reviewer(person, self.ledgers, seed=self.seed)
             self._reviewing.append(asyncio.create_task(reviewer.run(), name="reviewer"))
+        if self._replays:
+            janitor = Janitor(self.world, list(self._people.values()), self.ledgers)
+            self._reviewing.append(asyncio.create_task(janitor.try_some(self._poison, seed=self.seed), name="janitor"))
 
     async def run(self) -> None:
         """Returns when every request was answered and every cancel was asked for. Raises what a sender raised."""
@@ -153,9 +161,11 @@ class Load:
             self.world, self._kafka, self.ledgers, seed=self.seed, workspace=workspace, many=self._poison
         )
         await poisoner.send_huge()
+        # Over the whole load, where that has a length.
+        gap = self.requests / self._rate / self._poison if self._rate else 0.05
         for poison, partition in poisoner.plan():
             await poisoner.send(poison, partition)
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(gap)
 
     # -- workspaces
 
