@@ -33,7 +33,7 @@ mutants: .venv/dev.stamp ## Lay each known defect into the product; the fault ha
 promises: .venv/dev.stamp ## Say which promises of docs/promises.md nothing shows
 	@$(BIN)/python -m tests.promises
 
-faults: .venv/dev.stamp ## Break everything while requests run (SEED=1 REQUESTS=2000 FAULTS=200), last line JSON
+faults: .venv/dev.stamp ## Break everything while requests run (SEED=1 REQUESTS=2000 FAULTS=200 ARGS=…), last line JSON
 	@$(BIN)/python -m tests.faults --seed $(or $(SEED),1) --requests $(or $(REQUESTS),2000) --faults $(or $(FAULTS),200) $(ARGS)
 
 bench-%: .venv/dev.stamp ## Run one benchmark: backlog, bus, outages, pipeline, proof
