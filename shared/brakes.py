@@ -5,7 +5,6 @@ parked as it is queued, as it becomes ready again, and, what waited when the bra
 a claim passes over what is not parked yet. Cancels reach it where it stands, and its deadline passes as for any other.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,12 +13,10 @@ from typing import Literal
 from uuid import UUID
 
 import aiosql
-import structlog
 
-from shared.errors import Unavailable
 from shared.postgres import Connection, Pool, transaction
+from shared.rounds import Rounds
 
-log = structlog.get_logger()
 queries = aiosql.from_path(Path(__file__).parent / "sql/brakes.sql", "asyncpg")
 
 PART_ROWS = 10_000  # parked or let go in one transaction: some 100 ms
@@ -83,25 +80,13 @@ class Parking:
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        self._loop: asyncio.Task[None] | None = None
+        self._rounds = Rounds("parking", self.look, every=LOOK_EVERY)
 
     async def start(self) -> None:
-        self._loop = asyncio.create_task(self._look_forever(), name="parking")
+        await self._rounds.start()
 
     async def stop(self) -> None:
-        if self._loop is not None:
-            self._loop.cancel()
-            await asyncio.gather(self._loop, return_exceptions=True)
-
-    async def _look_forever(self) -> None:
-        while True:
-            await asyncio.sleep(LOOK_EVERY)
-            try:
-                await self.look()
-            except Unavailable as error:
-                log.warning("parking.waits", cause=str(error))
-            except Exception:
-                log.exception("parking.failed")
+        await self._rounds.stop()
 
     async def look(self) -> None:
         """One round over all brakes."""

@@ -4,17 +4,14 @@ A stage without a database (prompt) keeps its stop in the process: started again
 comes is still bad.
 """
 
-import asyncio
 from pathlib import Path
 
 import aiosql
-import structlog
 
 from shared.bus import Bus, Stop
-from shared.errors import Unavailable
 from shared.postgres import Pool, transaction
+from shared.rounds import Rounds
 
-log = structlog.get_logger()
 queries = aiosql.from_path(Path(__file__).parent / "sql/stops.sql", "asyncpg")
 
 LOOK_EVERY = 1.0  # seconds
@@ -27,17 +24,15 @@ class Stops:
         self._bus = bus
         self._pool = pool
         self._kept: set[str] = set()  # groups of which the row was seen: gone, somebody has resumed them
-        self._loop: asyncio.Task[None] | None = None
+        self._rounds = Rounds("stops", self.look, every=LOOK_EVERY)
 
     async def start(self) -> None:
         """Before the bus reads anything. Raises Unavailable while Postgres is away."""
         await self.look()
-        self._loop = asyncio.create_task(self._look_forever(), name="consumer-stops")
+        await self._rounds.start()
 
     async def stop(self) -> None:
-        if self._loop is not None:
-            self._loop.cancel()
-            await asyncio.gather(self._loop, return_exceptions=True)
+        await self._rounds.stop()
 
     async def resume(self, group: str) -> bool:
         """Takes the group up again, here at once and elsewhere within a second; False if it had not stopped."""
@@ -65,13 +60,3 @@ class Stops:
         for group, row in rows.items():
             self._bus.halt(Stop(group, row["topic"], row["partition"], row["bad"], row["looked_at"]))
         self._kept = set(rows)
-
-    async def _look_forever(self) -> None:
-        while True:
-            await asyncio.sleep(LOOK_EVERY)
-            try:
-                await self.look()
-            except Unavailable as error:
-                log.warning("stops.wait", cause=str(error))
-            except Exception:
-                log.exception("stops.failed")

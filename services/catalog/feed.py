@@ -10,14 +10,11 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 import orjson
-import structlog
 
 from services.catalog.sql import queries
-from shared.errors import Unavailable
 from shared.outbox import Transaction
 from shared.postgres import Pool, transaction
-
-log = structlog.get_logger()
+from shared.rounds import Rounds
 
 POLL_SECONDS = 0.5  # news of other processes; this one's own wake listeners at once
 KEPT_SECONDS = 600.0
@@ -40,21 +37,23 @@ class Feed:
         self._moved = asyncio.Condition()
         self._newest = 0
         self._listeners = 0
-        self._tasks: list[asyncio.Task[None]] = []
+        self._telling: set[asyncio.Task[None]] = set()
+        self._rounds = (
+            Rounds("feed", self._look, every=POLL_SECONDS),
+            Rounds("feed-prune", self._prune, every=PRUNE_SECONDS),
+        )
         self.closed = asyncio.Event()
 
     async def start(self) -> None:
-        self._tasks = [
-            asyncio.create_task(self._look_forever(), name="feed-look"),
-            asyncio.create_task(self._prune_forever(), name="feed-prune"),
-        ]
+        for rounds in self._rounds:
+            await rounds.start()
 
     async def stop(self) -> None:
         self.closed.set()
         await self._notify()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for rounds in self._rounds:
+            await rounds.stop()
+        await asyncio.gather(*self._telling, return_exceptions=True)
 
     async def tell(self, running: Transaction, news: Sequence[News]) -> None:
         """Writes the news; call it last in a transaction, for its lock holds up every other teller until the commit."""
@@ -105,36 +104,23 @@ class Feed:
         if self._listeners and newest > self._newest:
             self._newest = newest
             task = asyncio.create_task(self._notify())
-            self._tasks = [*(t for t in self._tasks if not t.done()), task]
+            self._telling.add(task)
+            task.add_done_callback(self._telling.discard)
 
     async def _notify(self) -> None:
         async with self._moved:
             self._moved.notify_all()
 
-    async def _look_forever(self) -> None:
-        while True:
-            await asyncio.sleep(POLL_SECONDS)
-            if not self._listeners:
-                continue
-            try:
-                newest = await self.newest()
-            except Unavailable:
-                continue
-            except Exception:
-                log.exception("feed.not_read")
-                continue
-            if newest != self._newest:
-                self._newest = newest
-                await self._notify()
+    async def _look(self) -> None:
+        """For what another process told."""
+        if not self._listeners:
+            return
+        newest = await self.newest()
+        if newest != self._newest:
+            self._newest = newest
+            await self._notify()
 
-    async def _prune_forever(self) -> None:
-        while True:
-            await asyncio.sleep(PRUNE_SECONDS)
-            try:
-                async with transaction(self._pool) as connection:
-                    await queries.forget_news(connection, seconds=KEPT_SECONDS)
-                    await queries.forget_pace(connection)
-            except Unavailable as error:
-                log.warning("feed.not_pruned", cause=str(error))
-            except Exception:
-                log.exception("feed.not_pruned")
+    async def _prune(self) -> None:
+        async with transaction(self._pool) as connection:
+            await queries.forget_news(connection, seconds=KEPT_SECONDS)
+            await queries.forget_pace(connection)

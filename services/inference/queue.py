@@ -4,7 +4,6 @@ An attempt is written in the transaction that claims its work, before any backen
 known, and its cost is unknown, not 0.
 """
 
-import asyncio
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,11 +13,9 @@ from typing import Any
 from uuid import UUID
 
 import aiosql
-import structlog
 
 from services.inference.domain import Job
 from shared import ids
-from shared.errors import Unavailable
 from shared.events import (
     Attempt,
     AttemptState,
@@ -30,8 +27,8 @@ from shared.events import (
 )
 from shared.leases import MAX_FAILURES, MAX_LOSSES, Heads, Leased, Worker, buried
 from shared.postgres import Connection, Pool, transaction
+from shared.rounds import Rounds
 
-log = structlog.get_logger()
 queries = aiosql.from_path(Path(__file__).parent / "queries.sql", "asyncpg")
 
 # Of ten workers that every lane wants, what each lane is guaranteed. Unused share goes to the others.
@@ -144,26 +141,18 @@ class Lookout:
     def __init__(self, desk: Desk, pool: Pool) -> None:
         self._desk = desk
         self._pool = pool
-        self._loop: asyncio.Task[None] | None = None
+        self._rounds = Rounds("lookout", self._look, every=LOOK_EVERY)
 
     async def start(self) -> None:
-        self._loop = asyncio.create_task(self._look_forever(), name="inference-lookout")
+        await self._rounds.start()
 
     async def stop(self) -> None:
-        if self._loop is not None:
-            self._loop.cancel()
-            await asyncio.gather(self._loop, return_exceptions=True)
+        await self._rounds.stop()
 
-    async def _look_forever(self) -> None:
-        while True:
-            await asyncio.sleep(LOOK_EVERY)
-            try:
-                async with transaction(self._pool) as connection:
-                    await self._desk.look(connection)
-            except Unavailable:
-                continue  # what it did not see now it sees the next time, or the settlement does
-            except Exception:
-                log.exception("lookout.failed")
+    async def _look(self) -> None:
+        """What it does not see for an outage it sees the next time, or the settlement does."""
+        async with transaction(self._pool) as connection:
+            await self._desk.look(connection)
 
 
 class Claims:
