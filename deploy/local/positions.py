@@ -8,7 +8,7 @@ had not yet heard what is older than the moment.
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,7 +70,7 @@ async def read_positions(bootstrap: str, *, prefix: str = "") -> Positions:
         described = await admin.describe_topics(named)
         places = [TopicPartition(t["topic"], p["partition"]) for t in described for p in t["partitions"]]
         ends: dict[str, dict[int, int]] = {}
-        for place, end in (await consumer.end_offsets(places)).items():
+        for place, end in (await offsets_of(consumer.end_offsets, places)).items():
             ends.setdefault(place.topic, {})[place.partition] = end
     except (KafkaError, OSError) as error:
         raise Problem(f"Kafka does not answer: {error!r}", remedy="Look at it with `calotype status`.") from error
@@ -78,6 +78,17 @@ async def read_positions(bootstrap: str, *, prefix: str = "") -> Positions:
         await consumer.stop()
         await admin.close()
     return Positions(ends=ends, groups=groups)
+
+
+async def offsets_of(
+    ask: Callable[[list[TopicPartition]], Awaitable[dict[TopicPartition, int]]], places: Iterable[TopicPartition]
+) -> dict[TopicPartition, int]:
+    """`ask` a consumer about all topics at once: one after the other it takes 0.17 s for each that it does not know."""
+    topics: dict[str, list[TopicPartition]] = {}
+    for place in places:
+        topics.setdefault(place.topic, []).append(place)
+    found = await asyncio.gather(*map(ask, topics.values()))
+    return {place: offset for offsets in found for place, offset in offsets.items()}
 
 
 async def step_back(bootstrap: str, *, seconds: float = 60.0, prefix: str = "") -> None:
@@ -105,7 +116,7 @@ async def _begins(bootstrap: str, ends: Offsets, seconds: float) -> dict[str, di
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False)
     await consumer.start()
     try:
-        begin = await consumer.beginning_offsets(list(places))
+        begin = await offsets_of(consumer.beginning_offsets, places)
         filled = [place for place, end in places.items() if end > begin[place]]
         newest = 0
         if filled:

@@ -16,6 +16,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
 from aiokafka.errors import KafkaError
 
+from deploy.local.positions import offsets_of
 from tests.faults.oracle.files import lines
 from tests.faults.oracle.world import World
 
@@ -106,16 +107,13 @@ async def _lag(world: World) -> dict[str, int]:
         await admin.start()
         await consumer.start()
         groups = [group for group, _ in await admin.list_consumer_groups() if group.startswith(world.prefix)]
+        assigned = await asyncio.gather(*(_assigned(admin, group) for group in groups))
+        finished = await asyncio.gather(*(admin.list_consumer_group_offsets(group) for group in groups))
+        ends = await offsets_of(consumer.end_offsets, set[TopicPartition]().union(*assigned))
         found: dict[str, int] = {}
-        for group in groups:
-            partitions = await _assigned(admin, group)
-            committed = await admin.list_consumer_group_offsets(group)
-            ends = await consumer.end_offsets(list(partitions)) if partitions else {}
-            behind = sum(
-                end - max(committed[partition].offset if partition in committed else 0, 0)
-                for partition, end in ends.items()
-            )
+        for group, partitions, done in zip(groups, assigned, finished, strict=True):
             name = group.removeprefix(world.prefix)
+            behind = sum(ends[each] - max(done[each].offset if each in done else 0, 0) for each in partitions)
             if not partitions:
                 found[f"{name}: nobody reads for it"] = 1
             elif behind:

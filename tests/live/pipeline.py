@@ -23,6 +23,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
 
 from deploy.local.data import DataFolder, read_json
+from deploy.local.positions import offsets_of
 from deploy.local.processes import Identity
 from deploy.local.servers import EmbeddedServers
 from deploy.local.supervisor import STAGES, Supervisor
@@ -306,12 +307,12 @@ class Pipeline:
         consumer = AIOKafkaConsumer(bootstrap_servers=self.servers.kafka_bootstrap)
         await asyncio.gather(admin.start(), consumer.start())
         try:
+            ends = await offsets_of(consumer.end_offsets, {each for some in readers.values() for each in some})
             behind = 0
             for group, partitions in readers.items():
                 committed = await admin.list_consumer_group_offsets(self.prefix + group)
-                ends = await consumer.end_offsets(list(partitions))
-                for partition, end in ends.items():
-                    behind += end - max(committed[partition].offset if partition in committed else 0, 0)
+                for partition in partitions:
+                    behind += ends[partition] - max(committed[partition].offset if partition in committed else 0, 0)
             return behind
         finally:
             await asyncio.gather(admin.close(), consumer.stop())

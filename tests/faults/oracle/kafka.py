@@ -1,5 +1,6 @@
 """Every record of every topic of the deployment, from offset 0 to the ends of now."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -22,8 +23,7 @@ async def records(world: World) -> AsyncIterator[Any]:
     await consumer.start()
     try:
         topics = [name for name in await consumer.topics() if name.startswith(world.prefix)]
-        for name in topics:
-            await consumer._client.add_topic(name)  # else its partitions are not known
+        await asyncio.gather(*map(consumer._client.add_topic, topics))  # else their partitions are not known
         partitions = [
             TopicPartition(name, number) for name in topics for number in consumer.partitions_for_topic(name) or ()
         ]
