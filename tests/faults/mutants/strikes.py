@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import random
 import signal
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
@@ -42,10 +43,12 @@ async def postgres_restarts(trial: "Trial") -> None:
 
 
 async def postgres_is_slow(trial: "Trial") -> None:
-    """So that transactions overlap."""
-    trial.world.postgres_link.delay = 0.03
+    """Now and then, so that transactions overlap and one that began first commits last."""
+    rng = random.Random("postgres is slow")
     try:
-        await trial.asked.wait()
+        while not trial.asked.is_set():
+            trial.world.postgres_link.delay = rng.choice((0.0, 0.02, 0.15))
+            await asyncio.sleep(0.02)
     finally:
         trial.world.postgres_link.delay = 0.0
 
@@ -60,11 +63,13 @@ async def store_is_slow(trial: "Trial") -> None:
 
 
 async def dead_letters_are_refused(trial: "Trial") -> None:
-    """For a while the broker takes no record of any size on the dead-letter topics."""
-    await _largest_dead_letter(trial, 60)
+    """Now and then the broker takes no record of any size on the dead-letter topics, between others that it took."""
     try:
-        await trial.asked.wait()
-        await asyncio.sleep(3)
+        for _ in range(6):
+            await _largest_dead_letter(trial, 2 * 1024 * 1024)
+            await asyncio.sleep(1)
+            await _largest_dead_letter(trial, 60)
+            await asyncio.sleep(1)
     finally:
         await _largest_dead_letter(trial, 2 * 1024 * 1024)
 
