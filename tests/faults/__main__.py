@@ -4,14 +4,12 @@ import argparse
 import asyncio
 import json
 import shutil
-import signal
 import sys
 import tempfile
-from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any
 
 from tests.faults.arms import CRASHED
+from tests.faults.ending import until_told_to_end
 from tests.faults.registry import KINDS
 from tests.faults.run import Asked, last_line, run
 from tests.faults.scale import Scale
@@ -52,7 +50,7 @@ def main() -> int:
         only=tuple(told.only),
         mutant=told.mutant,
     )
-    report = asyncio.run(_until_told_to_end(run(asked, say=say)))
+    report = asyncio.run(until_told_to_end(run(asked, say=say)))
     for violation in report["violations"]:
         say(f"VIOLATION {violation}")
     if report["violations"]:
@@ -61,13 +59,6 @@ def main() -> int:
         clear(asked.out, wholly=told.out is None)
     say(json.dumps(last_line(report)))
     return 1 if report["violations"] else 0
-
-
-async def _until_told_to_end(work: Coroutine[Any, Any, dict[str, Any]]) -> dict[str, Any]:
-    """SIGTERM is answered as Ctrl-C is: everything that was started is ended first."""
-    task = asyncio.create_task(work)
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    return await task
 
 
 def clear(out: Path, *, wholly: bool) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from tests.faults.ending import until_told_to_end
 from tests.faults.mutants import MUTANTS
 from tests.faults.mutants.in_a_test import tried_in_a_test
 from tests.faults.mutants.mutant import Mutant, Scenario
@@ -111,7 +112,7 @@ def main() -> int:
     mutants = chosen(told.only, told.rotate, told.seed)
     out: Path = (told.out or Path(tempfile.mkdtemp(prefix="mutants-"))).resolve()
     say(f"{len(mutants)} of {len(MUTANTS)} mutants (seed {told.seed}), everything in {out}")
-    rows = asyncio.run(run(mutants, out=out, controls=not told.no_controls))
+    rows = asyncio.run(until_told_to_end(run(mutants, out=out, controls=not told.no_controls)))
     problems = [row for row in rows if row["problem"]]
     for row in problems:
         say(f"{row['mutant']}: {row['problem']}")
