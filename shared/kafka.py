@@ -161,7 +161,10 @@ class _Open:
             known = [_outcome(each) if each.done() else closed for each in buffered]
             return known + [closed] * (len(records) - len(known))
         finally:
-            sending.cancel()
+            if not sending.done() or sending.cancelled() or sending.exception() is not None:
+                sending.cancel()
+                for each in (sending, *buffered):
+                    each.add_done_callback(_is_read)
 
 
 class Producer:
@@ -189,8 +192,10 @@ class Producer:
     async def stop(self) -> None:
         current, self._open = self._open, None
         if current is not None:
-            await _close(current.producer)
-            current.is_gone()
+            try:
+                await _close(current.producer)
+            finally:
+                current.is_gone()
 
     async def send(self, records: Sequence[Record]) -> list[BaseException | None]:
         """Sends all, keyed, and says per record None (acknowledged by all replicas) or why not.
@@ -273,6 +278,12 @@ class Producer:
                     raise
                 self._open = _Open(producer)
             return self._open
+
+
+def _is_read(sent: "asyncio.Future[Any]") -> None:
+    """Nobody waits for it any more; an exception in it is no news."""
+    if not sent.cancelled():
+        sent.exception()
 
 
 def _outcome(sent: "asyncio.Future[Any]") -> Any:

@@ -3,10 +3,10 @@
 import asyncio
 import contextlib
 import signal
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from deploy.local.accounts import server_account
 from deploy.local.data import DataFolder, cache_folder, read_json
@@ -18,6 +18,7 @@ from deploy.local.postgres import Postgres
 from deploy.local.processes import Identity, stop_identity
 from deploy.local.progress import Progress, Silent
 from deploy.local.restoring import PATIENT_KAFKA, RESTORED
+from deploy.local.tasks import together
 
 
 class EmbeddedServers:
@@ -178,16 +179,6 @@ class _Stoppable:
 
     def share(self, what: str, *, done: int, total: int) -> None:
         self._progress.share(what, done=done, total=total)
-
-
-async def together(starts: Sequence[Coroutine[Any, Any, None]]) -> None:
-    """Await all; if one fails, cancel the others and raise what it raised."""
-    try:
-        async with asyncio.TaskGroup() as group:
-            for start in starts:
-                group.create_task(start)
-    except BaseExceptionGroup as failures:
-        raise failures.exceptions[0] from None
 
 
 async def stop_leftovers(data: DataFolder) -> list[str]:

@@ -25,7 +25,8 @@ from deploy.local.positions import Positions, rewind, step_back
 from deploy.local.processes import Program, run
 from deploy.local.progress import Progress, Silent
 from deploy.local.restoring import RESTORED, refuse_half
-from deploy.local.servers import EmbeddedServers, together
+from deploy.local.servers import EmbeddedServers
+from deploy.local.tasks import together
 from shared.errors import Unavailable
 from shared.kafka import create_topics
 from shared.postgres import STAGES_WITH_DATABASE, migrate_all

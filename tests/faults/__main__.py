@@ -26,7 +26,7 @@ def main() -> int:
     parser.add_argument("--faults", type=int, default=200)
     parser.add_argument("--scale", type=float, default=Scale().factor, help="1: production's durations")
     parser.add_argument("--minutes", type=float, default=None, help="how long the load is spread over")
-    parser.add_argument("--only", nargs="*", default=[], metavar="KIND", help="these kinds of faults")
+    parser.add_argument("--only", nargs="+", default=[], metavar="KIND", help="these kinds of faults")
     parser.add_argument("--out", type=Path, default=None)
     parser.add_argument("--mutant", default="", help="a mutant of tests/faults/mutants, that has to be caught")
     parser.add_argument("--keep", action="store_true", help="keep logs and ledgers of a run that went well too")

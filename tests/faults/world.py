@@ -264,6 +264,7 @@ class World:
             "CALOTYPE_BOOTSTRAP_TOKEN": self.bootstrap_token,
             "CALOTYPE_PUBLISH_FOLDER": str(self.servers.data.published),
             "CALOTYPE_PUBLISH_RETRY_SECONDS": str(self.scale.seconds(1)),
+            # A minute and not five: what an outage put off comes again while there is still something to break.
             "CALOTYPE_PUBLISH_RETRY_CEILING_SECONDS": str(self.scale.seconds(60)),
             **PUBLISHER_ENVIRONMENT,
             **inference_environment(f"{self.scripted_urls['provider']}/v1", key=SECRETS_CANARY),

@@ -18,17 +18,15 @@ from uuid import UUID, uuid4
 import asyncpg
 import httpx
 import psutil
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
+from aiokafka import AIOKafkaProducer
 
 from deploy.local.data import DataFolder, read_json
-from deploy.local.positions import offsets_of
 from deploy.local.processes import Identity
 from deploy.local.servers import EmbeddedServers
 from deploy.local.supervisor import STAGES, Supervisor
 from shared.postgres import STAGES_WITH_DATABASE
 from shared.topics import IMAGE_REQUESTS, TOPICS
+from tests.groups import unfinished
 from tests.live.stage import PARTITIONS, eventually, records_of
 
 T = TypeVar("T")
@@ -279,43 +277,9 @@ class Pipeline:
         """How many records were ever dead-lettered here."""
         return len(await self.records([topic.dead_letters for topic in TOPICS]))
 
-    async def readers(self) -> dict[str, set[TopicPartition]]:
-        """Group → the partitions that its member has been given, as the broker knows it."""
-        admin = AIOKafkaAdminClient(bootstrap_servers=self.servers.kafka_bootstrap)
-        await admin.start()
-        try:
-            groups = [group for group, _ in await admin.list_consumer_groups() if group.startswith(self.prefix)]
-            # One by one: aiokafka 0.14 reads an answer about several groups wrongly.
-            answers = [await admin.describe_consumer_groups([group]) for group in groups]
-        finally:
-            await admin.close()
-        described = [group for (answer,) in answers for group in answer.groups]
-        return {
-            name.removeprefix(self.prefix): {
-                partition
-                for *_, assignment in members
-                if assignment
-                for partition in ConsumerProtocolMemberAssignment.decode(assignment).partitions()
-            }
-            for _, name, _, _, _, members in described
-        }
-
     async def lag(self) -> int:
         """Records that some group has not finished."""
-        readers = await self.readers()
-        admin = AIOKafkaAdminClient(bootstrap_servers=self.servers.kafka_bootstrap)
-        consumer = AIOKafkaConsumer(bootstrap_servers=self.servers.kafka_bootstrap)
-        await asyncio.gather(admin.start(), consumer.start())
-        try:
-            ends = await offsets_of(consumer.end_offsets, {each for some in readers.values() for each in some})
-            behind = 0
-            for group, partitions in readers.items():
-                committed = await admin.list_consumer_group_offsets(self.prefix + group)
-                for partition in partitions:
-                    behind += ends[partition] - max(committed[partition].offset if partition in committed else 0, 0)
-            return behind
-        finally:
-            await asyncio.gather(admin.close(), consumer.stop())
+        return sum([many or 0 for many in (await unfinished(self.servers.kafka_bootstrap, self.prefix)).values()])
 
 
 @dataclass(eq=False)

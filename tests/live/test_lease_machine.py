@@ -44,11 +44,12 @@ async def by_lanes(connection: Any, worker: str, many: int) -> list[Any]:
 
 
 def tried(programs: int, **more: Any) -> settings:
-    """What Hypothesis draws follows from the seed alone; a deadline would be about this machine."""
+    """A program that fails is printed, and as a blob that brings it back; a deadline would be about this machine."""
     return settings(
         max_examples=programs,
         stateful_step_count=LENGTH,
         database=None,
+        print_blob=True,
         deadline=None,
         suppress_health_check=list(HealthCheck),
         **more,

@@ -24,6 +24,7 @@ from shared.topics import (
     TOPICS,
     Topic,
 )
+from tests.groups import readers
 from tests.live.delivered import assert_each_once, facts_of
 from tests.live.pipeline import (
     FILES_OF_AN_ASSET,
@@ -141,12 +142,12 @@ async def test_poison_on_every_topic_is_set_aside_and_its_neighbours_go_on(runni
 async def spread_poison(studio: Studio) -> Counter[Any]:
     """Onto every partition of every topic; returns the dead letters that must come of it."""
     running = studio.pipeline
-    readers = await running.readers()
+    reading = await readers(running.servers.kafka_bootstrap, running.prefix)
     wanted = Counter[Any]()
     async with running.producer() as producer:
         for topic in TOPICS:
             name = running.prefix + topic.name
-            groups = [group for group, held in readers.items() if name in {partition.topic for partition in held}]
+            groups = [group for group, held in reading.items() if name in {partition.topic for partition in held}]
             assert groups or topic in UNREAD, f"nobody reads {topic.name}"
             for reason, headers, body in poison(topic, studio):
                 for number in range(PARTITIONS):

@@ -34,7 +34,7 @@ class Janitor:
             person = rng.choice(self._people)
             if letters := await self._open(person):
                 some = [rng.choice(letters)["dead_letter_id"]]
-                await person.json("POST", "/v1/dead-letters/replay", json={"ids": some})
+                await self._replay(person, some)
 
     async def clear(self, *, within: float = 120) -> None:
         """Replays half of what is open, waits for what becomes of it, and drops the rest until nothing is open."""
@@ -42,9 +42,7 @@ class Janitor:
         for person in self._people:
             letters = await self._open(person)
             for some in _pieces([letter["dead_letter_id"] for letter in letters[::2]]):
-                answer = await person.json("POST", "/v1/dead-letters/replay", json={"ids": some})
-                self.replayed += answer["replayed"]
-                self._ledgers.write("janitor", what="replay", ids=some, answered=answer)
+                await self._replay(person, some)
         await self._settled(within)
         for person in self._people:
             while letters := await self._open(person):
@@ -54,6 +52,11 @@ class Janitor:
                     self.dropped += answer["dropped"]
                     self._ledgers.write("janitor", what="drop", ids=some, answered=answer)
         await self._settled(within)
+
+    async def _replay(self, person: Person, some: list[str]) -> None:
+        answer = await person.json("POST", "/v1/dead-letters/replay", json={"ids": some})
+        self.replayed += answer["replayed"]
+        self._ledgers.write("janitor", what="replay", ids=some, answered=answer)
 
     async def _settled(self, within: float) -> None:
         left = await until_quiet(self._world, within=within)

@@ -59,6 +59,7 @@ class Load:
         self._http = Http(self.ledgers)
         self._files = Files(self.ledgers)
         self._reviewing: list[asyncio.Task[None]] = []
+        self._trying: asyncio.Task[None] | None = None
         self._sending: set[asyncio.Task[None]] = set()
         self._cancelling: set[asyncio.Task[None]] = set()
 
@@ -78,7 +79,7 @@ class Load:
             self._reviewing.append(asyncio.create_task(reviewer.run(), name="reviewer"))
         if self._replays:
             janitor = Janitor(self.world, list(self._people.values()), self.ledgers)
-            self._reviewing.append(asyncio.create_task(janitor.try_some(self._poison, seed=self.seed), name="janitor"))
+            self._trying = asyncio.create_task(janitor.try_some(self._poison, seed=self.seed), name="janitor")
 
     async def run(self) -> None:
         """Returns when every request was answered and every cancel was asked for. Raises what a sender raised."""
@@ -95,6 +96,7 @@ class Load:
             await _all(self._sending)
             await poisoning
             await _all(self._cancelling)
+            await self._try_no_more()
         finally:
             poisoning.cancel()
 
@@ -107,8 +109,17 @@ class Load:
         await janitor.clear(within=within)
         return janitor
 
+    async def _try_no_more(self) -> None:
+        """Raises what a replay raised: nobody else would ever hear of it."""
+        if self._trying is None:
+            return
+        if not self._trying.done():
+            self._trying.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._trying
+
     async def stop(self) -> None:
-        tasks = [*self._reviewing, *self._sending, *self._cancelling]
+        tasks = [*self._reviewing, *self._sending, *self._cancelling, *([self._trying] if self._trying else [])]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

@@ -4,7 +4,9 @@ As a plugin (`pytest -p tests.faults.mutants.in_a_test`) it lays CALOTYPE_MUTANT
 """
 
 import asyncio
+import contextlib
 import os
+import signal
 import sys
 import time
 from collections import Counter
@@ -16,7 +18,7 @@ from tests.faults.mutants.mutant import Scenario
 from tests.faults.mutants.trial import Found
 
 ROOT = Path(__file__).resolve().parents[3]
-FAILED = 1  # pytest's exit status where a test failed; any other is trouble of its own
+GRACE = 30.0  # seconds for a test that is ended to end what it started
 
 
 def pytest_configure() -> None:
@@ -33,11 +35,26 @@ async def tried_in_a_test(name: str, scenario: Scenario, *, out: Path, say: Call
         running = await asyncio.create_subprocess_exec(
             *command, cwd=ROOT, env={**os.environ, "CALOTYPE_MUTANT": name}, stdout=log, stderr=log
         )
-        status = await running.wait()
+        try:
+            status = await running.wait()
+        finally:
+            await _ended(running)
     told = (out / "test.log").read_text()
-    if status not in {0, FAILED}:
-        raise RuntimeError(f"pytest ended with status {status}: {told[-500:]}")
     failures = [line for line in told.splitlines() if line.startswith("FAILED ")]
+    if status and not failures:  # a fixture, a server that does not start
+        raise RuntimeError(f"pytest ended with status {status}: {told[-500:]}")
     found = Found(Counter({"test": status}) if status else Counter(), failures, time.monotonic() - began, crashes=0)
     say(f"{name or 'control':36} {found.seconds:4.0f} s  {dict(found.by_invariant) or 'nothing'}")
     return found
+
+
+async def _ended(running: asyncio.subprocess.Process) -> None:
+    """As Ctrl-C ends it, so that its servers go too."""
+    if running.returncode is not None:
+        return
+    running.send_signal(signal.SIGINT)
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(running.wait(), GRACE)
+        return
+    running.kill()
+    await running.wait()

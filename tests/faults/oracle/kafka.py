@@ -27,6 +27,8 @@ async def records(world: World) -> AsyncIterator[Any]:
         partitions = [
             TopicPartition(name, number) for name in topics for number in consumer.partitions_for_topic(name) or ()
         ]
+        if unknown := set(topics) - {partition.topic for partition in partitions}:
+            raise RuntimeError(f"Kafka does not say which partitions these have: {sorted(unknown)}")
         consumer.assign(partitions)
         await consumer.seek_to_beginning()
         ends = {partition: end for partition, end in (await consumer.end_offsets(partitions)).items() if end}
