@@ -19,6 +19,7 @@ class Passage:
     client: asyncio.StreamWriter
     server: asyncio.StreamWriter
     moves: asyncio.Event = field(default_factory=asyncio.Event)
+    delay: float = 0.0  # seconds, each way, for each chunk, beside the link's own
 
     def reset(self) -> None:
         for writer in (self.client, self.server):
@@ -104,8 +105,8 @@ class Link:
 
     async def _pump(self, passage: Passage, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while chunk := await reader.read(CHUNK):
-            if self.delay:
-                await asyncio.sleep(self.delay)
+            if delay := self.delay + passage.delay:
+                await asyncio.sleep(delay)
             await passage.moves.wait()
             writer.write(chunk)
             await writer.drain()

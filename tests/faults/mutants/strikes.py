@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import os
-import random
 import signal
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from shared.topics import TOPICS
+from tests.faults.link import Passage
 from tests.faults.store_link import Trouble
 from tests.faults.topics import admin
 from tests.faults.world import BUCKET
@@ -43,14 +43,16 @@ async def postgres_restarts(trial: "Trial") -> None:
 
 
 async def postgres_is_slow(trial: "Trial") -> None:
-    """Now and then, so that transactions overlap and one that began first commits last."""
-    rng = random.Random("postgres is slow")
+    """On every other connection, so that transactions overlap and one that began first commits last."""
+    slow: dict[Passage, float] = {}
     try:
         while not trial.asked.is_set():
-            trial.world.postgres_link.delay = rng.choice((0.0, 0.02, 0.15))
+            for passage in trial.world.postgres_link.passages:
+                passage.delay = slow.setdefault(passage, 0.25 * (len(slow) % 2))
             await asyncio.sleep(0.02)
     finally:
-        trial.world.postgres_link.delay = 0.0
+        for passage in slow:
+            passage.delay = 0.0
 
 
 async def store_is_slow(trial: "Trial") -> None:
