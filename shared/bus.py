@@ -27,7 +27,7 @@ from opentelemetry.trace import Span, SpanContext, SpanKind
 
 from shared import fetching
 from shared.crash import crash_point
-from shared.decoding import REPLAY_HEADER, Bad, Decoder, SetAside, decode_event
+from shared.decoding import CUT_HEADER, REPLAY_HEADER, Bad, Decoder, SetAside, decode_event
 from shared.errors import Rejected, Unavailable
 from shared.events import Event
 from shared.kafka import Producer, Record, record_of
@@ -632,7 +632,7 @@ def _too_bad(window: deque[bool]) -> bool:
 def _cut(record: Record) -> Record:
     """What can be kept of a record that is too large as it is; its origin says where all of it still lies."""
     kept = [h for h in record.headers if h[0].startswith("calotype-") or h[0] in KEPT_HEADERS]
-    kept.append(("calotype-cut", str(len(record.body or b"")).encode()))
+    kept.append((CUT_HEADER, str(len(record.body or b"")).encode()))
     return Record(record.topic, None, [(n, v and v[:4096]) for n, v in kept], (record.body or b"")[:KEPT_BYTES])
 
 

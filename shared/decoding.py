@@ -13,6 +13,7 @@ from shared.events import BY_TYPE, Event
 from shared.topics import Topic
 
 REPLAY_HEADER = "calotype-replay-group"
+CUT_HEADER = "calotype-cut"  # on a dead letter that is not whole: how many bytes it had
 MARGIN = timedelta(days=1)
 RawRecord = ConsumerRecord
 

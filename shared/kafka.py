@@ -12,6 +12,7 @@ import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import (
+    BrokerResponseError,
     ClusterAuthorizationFailedError,
     InvalidProducerEpoch,
     KafkaError,
@@ -21,6 +22,7 @@ from aiokafka.errors import (
     TopicAlreadyExistsError,
     UnknownError,
     UnknownProducerId,
+    kafka_errors,
 )
 
 from shared.errors import Unavailable
@@ -45,6 +47,20 @@ PASSING = (
     ClusterAuthorizationFailedError,
 )
 MAX_REQUEST_BYTES = 2 * 1024 * 1024  # of which a broker takes 1 MiB by default, but on dead-letter topics
+
+
+class InvalidRecord(BrokerResponseError):  # type: ignore[misc]
+    """The broker's word on one record, for example without a key for a compacted topic.
+
+    aiokafka 0.14 has no name for it, and takes what it has no name for to be a server's passing trouble.
+    """
+
+    errno = 87
+    message = "INVALID_RECORD"
+    description = "The broker refused the record as such."
+
+
+kafka_errors.setdefault(InvalidRecord.errno, InvalidRecord)
 
 
 @dataclass(slots=True)

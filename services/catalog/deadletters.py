@@ -19,7 +19,7 @@ from services.catalog.sql import arrays, queries
 from shared import ids
 from shared.audit import acted
 from shared.crash import crash_point
-from shared.decoding import REPLAY_HEADER
+from shared.decoding import CUT_HEADER, REPLAY_HEADER
 from shared.errors import Rejected
 from shared.events import Confidentiality, FailureReason, JobFailed, Stage
 from shared.kafka import Producer, Record
@@ -110,21 +110,29 @@ async def replay(pool: Pool, producer: Producer, *, letters: Sequence[UUID], wor
 
     Raises:
         Unavailable: the broker is away; the letters stay open and can be replayed again.
-        Rejected: the broker refused one; it stays open.
+        Rejected: one is not whole, or the broker refused it; it stays open, and the others were sent.
     """
     async with transaction(pool) as connection:
         found = queries.begin_replay(connection, ids=list(letters), workspace=workspace, principal=principal)
         rows = [row async for row in found]
         await _acted(connection, "dlq.replay", rows, workspace=workspace, principal=principal)
+    whole = [row for row in rows if not _is_cut(row)]
     crash_point("replay.before")
-    refused = await producer.deliver([_again(row) for row in rows])
+    refused = await producer.deliver([_again(row) for row in whole])
     crash_point("replay.after")
-    sent = [row["dead_letter_id"] for place, row in enumerate(rows) if place not in refused]
+    sent = [row["dead_letter_id"] for place, row in enumerate(whole) if place not in refused]
     async with transaction(pool) as connection:
         await queries.end_replay(connection, ids=sent, principal=principal)
     if refused:
         place, why = next(iter(refused.items()))
-        raise Rejected("not_replayed", f"the broker refused it: {why!r}", str(rows[place]["dead_letter_id"]))
+        raise Rejected("not_replayed", f"the broker refused it: {why!r}", str(whole[place]["dead_letter_id"]))
+    if cut := next((row for row in rows if _is_cut(row)), None):
+        raise Rejected(
+            "not_replayed",
+            "it was too large for a dead letter, and only its beginning was kept",
+            str(cut["dead_letter_id"]),
+            f"all of it lies at {cut['origin']} while Kafka keeps it: send it mended from there, and drop the letter",
+        )
     return len(sent)
 
 
@@ -180,6 +188,10 @@ def _given_up(job: asyncpg.Record, letter: asyncpg.Record, *, principal: str) ->
         remedy="send the request again",
         confidentiality=Confidentiality(said.get("ce_confidentiality", "unknown")),
     )
+
+
+def _is_cut(row: asyncpg.Record) -> bool:
+    return any(name == CUT_HEADER for name, _ in orjson.loads(row["headers"]))
 
 
 def _again(row: asyncpg.Record) -> Record:

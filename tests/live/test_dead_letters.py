@@ -89,6 +89,27 @@ async def test_a_replay_reaches_the_group_that_refused_and_no_other(servers: Emb
         assert [a["job_id"] for a in await running.assets()] == [str(job.job_id)]
 
 
+async def test_a_letter_that_is_not_whole_is_not_replayed_and_the_others_are(
+    servers: EmbeddedServers, tmp_path: Path
+) -> None:
+    async with catalog(servers, tmp_path) as running:
+        otto = running.clients["otto"]
+        request = Request(name="cut", variants=2)
+        job, other = request.jobs
+        await running.hear(request.accepted(), *(each.assembled() for each in request.jobs), job.generated())
+        cut = refused(running, other.assembled(), "inference", offset=9, body=b"{")
+        cut.headers.append(("calotype-cut", b"5000000"))
+        await running.deliver([refused(running, job.processed(), "catalog"), cut])
+        await letters(otto, 2)
+        answer = await otto.post("/v1/dead-letters/replay", json={"every": True})
+        assert answer.status_code == 422
+        assert "only its beginning was kept" in answer.text and f"{cut.topic.removesuffix('.dlq')}/0/9" in answer.text
+        await running.heard(job.processed())
+        (left,) = await letters(otto, 1)
+        dropped = await otto.post("/v1/dead-letters/drop", json={"ids": [left["dead_letter_id"]], "note": "sent anew"})
+        assert dropped.json()["dropped"] == 1
+
+
 async def test_dropping_a_record_ends_the_jobs_that_waited_for_it(servers: EmbeddedServers, tmp_path: Path) -> None:
     async with catalog(servers, tmp_path) as running:
         otto = running.clients["otto"]

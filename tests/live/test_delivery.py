@@ -19,11 +19,11 @@ from deploy.local.servers import EmbeddedServers
 from shared.bus import UnsafeSubscriber
 from shared.errors import Unavailable
 from shared.events import CancelRequested, JobCancelled
-from shared.kafka import ACKNOWLEDGED_WITHIN, Record
+from shared.kafka import ACKNOWLEDGED_WITHIN, InvalidRecord, Record
 from shared.leases import Leased, NewWork, Outcome, Worker, enqueue, queries
 from shared.outbox import EventTooLarge, Outbox, Transaction
 from shared.postgres import STAGES_WITH_DATABASE, Connection, transaction, workspace_transaction
-from shared.topics import CANCELS_REQUESTED, JOBS_ENDED
+from shared.topics import CANCELS_REQUESTED, JOBS_ENDED, WORKSPACES
 from tests.live.stage import TestStage, eventually, open_stage
 
 NOW = datetime.now(UTC)
@@ -204,6 +204,17 @@ async def test_the_producer_is_renewed_after_a_refusal_and_what_follows_leaves(s
         assert stage.producer.renewals > 0
         assert await stage.producer.deliver([good[2]]) == {}
         assert {record.value for record in await stage.records(CANCELS_REQUESTED.name)} == {r.body for r in good}
+
+
+async def test_a_record_that_the_broker_calls_invalid_is_refused_alone_and_not_tried_for_ever(
+    servers: EmbeddedServers,
+) -> None:
+    async with open_stage(servers) as stage:
+        compacted = stage.prefix + WORKSPACES.name
+        keyless, good = Record(compacted, None, [], b"{}"), Record(compacted, b"k", [], b"{}")
+        refused = await stage.producer.deliver([good, keyless, good])
+        assert list(refused) == [1] and isinstance(refused[1], InvalidRecord)
+        assert {record.key for record in await stage.records(WORKSPACES.name)} == {b"k"}
 
 
 async def test_who_still_waits_for_a_topic_hears_when_the_producer_is_thrown_away(servers: EmbeddedServers) -> None:
