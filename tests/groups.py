@@ -1,5 +1,7 @@
 """Consumer groups as the broker knows them: who reads what, and what is not finished."""
 
+from dataclasses import dataclass
+
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
@@ -18,8 +20,16 @@ async def readers(bootstrap: str, prefix: str) -> dict[str, set[TopicPartition]]
         await admin.close()
 
 
-async def unfinished(bootstrap: str, prefix: str) -> dict[str, int | None]:
-    """Group, without the prefix → records that it has not finished; None where it has no member.
+@dataclass(frozen=True, slots=True)
+class Group:
+    """How far a group has come, in records of all its partitions; `behind` None: it has no member."""
+
+    finished: int
+    behind: int | None
+
+
+async def groups(bootstrap: str, prefix: str) -> dict[str, Group]:
+    """By name, without the prefix.
 
     Where groups stand is asked before where topics end: what is told in between counts, and never the other way round.
     """
@@ -29,17 +39,17 @@ async def unfinished(bootstrap: str, prefix: str) -> dict[str, int | None]:
         await admin.start()
         await consumer.start()
         reading = await _readers(admin, prefix)
-        finished = await together([admin.list_consumer_group_offsets(prefix + group) for group in reading])
+        committed = await together([admin.list_consumer_group_offsets(prefix + group) for group in reading])
         ends = await offsets_of(consumer.end_offsets, set[TopicPartition]().union(*reading.values()))
-        return {
-            group: sum(ends[each] - max(done[each].offset if each in done else 0, 0) for each in partitions)
-            if partitions
-            else None
-            for (group, partitions), done in zip(reading.items(), finished, strict=True)
-        }
     finally:
         await admin.close()
         await consumer.stop()
+    found = {}
+    for (group, partitions), offsets in zip(reading.items(), committed, strict=True):
+        done = {each: max(told.offset, 0) for each, told in offsets.items()}
+        behind = sum(ends[each] - done.get(each, 0) for each in partitions) if partitions else None
+        found[group] = Group(finished=sum(done.values()), behind=behind)
+    return found
 
 
 async def _readers(admin: AIOKafkaAdminClient, prefix: str) -> dict[str, set[TopicPartition]]:

@@ -16,7 +16,7 @@ from aiokafka.errors import KafkaError
 
 from tests.faults.oracle.files import lines
 from tests.faults.oracle.world import World
-from tests.groups import unfinished
+from tests.groups import groups
 
 STAGES = ("intake", "inference", "postprocess", "catalog", "publisher")
 LOOK_EVERY = 0.5  # seconds
@@ -32,7 +32,20 @@ MOVES = " union all ".join(
 
 async def moving(world: World) -> dict[str, int]:
     """What is not at rest, by name; empty when everything is. Raises OSError or KafkaError while servers are away."""
-    return await _rows(world) | await _lag(world)
+    left, _ = await _look(world)
+    return left
+
+
+async def _look(world: World) -> tuple[dict[str, int], int]:
+    """What is not at rest, and how many records all groups together have finished."""
+    left = await _rows(world)
+    every = await groups(world.kafka, world.prefix)
+    for name, group in every.items():
+        if group.behind is None:
+            left[f"{name}: nobody reads for it"] = 1
+        elif group.behind:
+            left[f"{name}: behind"] = group.behind
+    return left, sum(group.finished for group in every.values())
 
 
 async def until_quiet(
@@ -45,22 +58,24 @@ async def until_quiet(
 ) -> dict[str, int]:
     """Waits for so many looks in a row that see nothing move, `but` for what may; what still moved when it gave up.
 
-    It gives up when what is left has not been less than ever before for `within` seconds, and after `at_most`, usually
-    ten times that. So a backlog may take its time, and what goes round in circles may not.
+    It gives up when for `within` seconds no group has finished another record and what is left has not become less than
+    ever before; and after `at_most`, usually ten times that. So a backlog may take its time.
     """
     began = fell = time.monotonic()
     last = at_most if at_most is not None else 10 * within
-    least = math.inf
+    least, most = math.inf, -1
     seen = 0
     while True:
         now = time.monotonic()
         try:
-            left = {name: many for name, many in (await moving(world)).items() if not but(name)}
+            every, finished = await _look(world)
+            left = {name: many for name, many in every.items() if not but(name)}
         except (OSError, KafkaError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             left = {repr(error)[:200]: 1}
         else:
-            if (total := sum(left.values())) < least:
-                least, fell = total, now
+            total = sum(left.values())
+            if total < least or finished > most:
+                least, most, fell = min(total, least), max(finished, most), now
         seen = 0 if left else seen + 1
         if seen >= looks or now >= fell + within or now >= began + last:
             return left
@@ -95,13 +110,3 @@ async def _rows(world: World) -> dict[str, int]:
         return {name: many for name, many in await connection.fetch(MOVES, timeout=30) if many}
     finally:
         await connection.close()
-
-
-async def _lag(world: World) -> dict[str, int]:
-    """Group → records that it has not finished."""
-    left = await unfinished(world.kafka, world.prefix)
-    return {
-        f"{group}: {'nobody reads for it' if many is None else 'behind'}": many or 1
-        for group, many in left.items()
-        if many != 0
-    }

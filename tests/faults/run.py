@@ -32,7 +32,7 @@ from tests.faults.scale import Scale
 from tests.faults.schedule import schedule
 from tests.faults.world import World, open_world
 
-DRAINED_WITHIN = 120.0  # seconds of calm in which nothing becomes less; what is left then is stuck
+DRAINED_WITHIN = 120.0  # seconds of calm without any progress; what is left then is stuck
 PROGRESS_EVERY = 10.0
 
 

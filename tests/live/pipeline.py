@@ -26,7 +26,7 @@ from deploy.local.servers import EmbeddedServers
 from deploy.local.supervisor import STAGES, Supervisor
 from shared.postgres import STAGES_WITH_DATABASE
 from shared.topics import IMAGE_REQUESTS, TOPICS
-from tests.groups import unfinished
+from tests.groups import groups
 from tests.live.stage import PARTITIONS, eventually, records_of
 
 T = TypeVar("T")
@@ -279,7 +279,8 @@ class Pipeline:
 
     async def lag(self) -> int:
         """Records that some group has not finished."""
-        return sum([many or 0 for many in (await unfinished(self.servers.kafka_bootstrap, self.prefix)).values()])
+        every = await groups(self.servers.kafka_bootstrap, self.prefix)
+        return sum(group.behind or 0 for group in every.values())
 
 
 @dataclass(eq=False)

@@ -1,7 +1,7 @@
 """Defects of delivery: offsets, outbox, producer, dead letters, leases."""
 
 from tests.faults.mutants.mutant import EVERY, Scenario, mutant
-from tests.faults.mutants.patching import constant, function, query
+from tests.faults.mutants.patching import function, query
 
 DATABASE = EVERY - {"prompt"}
 WORKING = {"inference", "postprocess", "publisher", "catalog", "intake"}
@@ -137,19 +137,18 @@ def sweeper_off() -> None:
     "The relay remembers the highest row it has sent, and passes over what commits late",
     stages=DATABASE,
     caught_by="I1 I4 rest",
-    scenario=Scenario(strikes=["postgres_is_slow"], requests=60),
+    scenario=Scenario(strikes=["postgres_is_slow", "keys_are_made"]),
 )
 def high_water_mark_relay() -> None:
-    constant("shared.outbox:SWEEP_AGE", 5.0, 0.0)
-    constant("shared.outbox:SWEEP_EVERY", 1.0, 0.02)
-    function("shared.outbox:Outbox.hand_over", "if rows and len(self._unsent) < HELD_ROWS:", "if False:")
-    function(
-        "shared.outbox:Outbox._sweep",
-        'rows = [(row["id"], stored_record(row)) async for row in found]\n',
+    newer = (
         'mark = getattr(self, "_mark", 0)\n'
-        '            rows = [(row["id"], stored_record(row)) async for row in found if row["id"] > mark]\n'
-        "            self._mark = max([mark, *(row_id for row_id, _ in rows)])\n",
+        "{pad}rows = [row for row in rows if row[0] > mark]\n"
+        "{pad}self._mark = max([mark, *(row[0] for row in rows)])\n"
     )
+    held = "if rows and len(self._unsent) < HELD_ROWS:"
+    function("shared.outbox:Outbox.hand_over", held, newer.format(pad=" " * 4) + f"    {held}")
+    swept = " " * 12 + "backoff.reset()\n"
+    function("shared.outbox:Outbox._sweep", swept, " " * 12 + newer.format(pad=" " * 12) + swept)
 
 
 @mutant(

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import time
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 Strike = Callable[["Trial"], Coroutine[Any, Any, None]]
 SOON = 90.0  # seconds that a moment is waited for; where it does not come nothing is struck, and the trial says so
+SLOW_FOR = 15.0  # seconds
 HELD = "select count(*) from inference.work where holder is not null"
 ACCEPTED = "select count(*) from intake.requests where state = 'accepted'"
 
@@ -45,14 +47,25 @@ async def postgres_restarts(trial: "Trial") -> None:
 async def postgres_is_slow(trial: "Trial") -> None:
     """On every other connection, so that transactions overlap and one that began first commits last."""
     slow: dict[Passage, float] = {}
+    until_then = time.monotonic() + SLOW_FOR
     try:
-        while not trial.asked.is_set():
+        while time.monotonic() < until_then:
             for passage in trial.world.postgres_link.passages:
                 passage.delay = slow.setdefault(passage, 0.25 * (len(slow) % 2))
             await asyncio.sleep(0.02)
     finally:
         for passage in slow:
             passage.delay = 0.0
+
+
+async def keys_are_made(trial: "Trial") -> None:
+    """In both workspaces at once: what is told of two workspaces shares no lock."""
+    until_then = time.monotonic() + SLOW_FOR
+    while time.monotonic() < until_then:
+        asked = {"principal": "somebody", "roles": ["reader"]}
+        await asyncio.gather(
+            *(person.call("POST", "/v1/keys", json=asked) for person in trial.people for _ in range(3))
+        )
 
 
 async def store_is_slow(trial: "Trial") -> None:
@@ -178,6 +191,7 @@ STRIKES: dict[str, Strike] = {
     for strike in (
         postgres_restarts,
         postgres_is_slow,
+        keys_are_made,
         store_is_slow,
         dead_letters_are_refused,
         inference_stands_still,

@@ -29,7 +29,7 @@ from tests.faults.store_link import Trouble
 from tests.faults.world import World, built
 
 QUIET_WITHIN = 300.0  # seconds after the last ask
-STUCK = 30.0  # seconds in which nothing that is left becomes less
+STUCK = 30.0  # seconds without any progress
 ASKED_WITHIN = 300.0
 EXAMPLES = 3
 USUAL = {"weights": {"ok": 1}}
