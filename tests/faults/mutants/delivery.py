@@ -184,8 +184,8 @@ def fencing_removed() -> None:
     "A lost lease counts as a failure of the work",
     stages={"inference"},
     caught_by="I2",
-    # So few that the same ones are lost again and again, and not as often as ends them.
-    scenario=Scenario(crash="inference.settle.before:1", starts=5, requests=4),
+    # One job, that is lost again and again, and not as often as ends it.
+    scenario=Scenario(crash="inference.settle.before:1", starts=5, requests=1),
 )
 def losses_counted_as_failures() -> None:
     failed = "failures = w.failures + (w.holder is not null)::int"

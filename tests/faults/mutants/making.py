@@ -90,17 +90,15 @@ def lost_call_repeated() -> None:
 
 
 @mutant(
-    "A call without an answer is made again",
+    "A call without an answer counts as not made, and is made again",
     stages={"inference"},
     caught_by="I5",
     scenario=Scenario(provider={"weights": {"ok": 1, "charge_then_reset": 2}}),
 )
 def uncertain_call_repeated() -> None:
-    function(
-        "services.inference.worker:_tried",
-        "again = failure.retriable and not failure.uncertain",
-        "again = failure.retriable or failure.uncertain",
-    )
+    unknown = "retriable=False,\n        uncertain=True,"
+    known = "retriable=True,\n        uncertain=False,\n        billed=False,"
+    function("services.inference.backends.openai:uncertain", unknown, known)
 
 
 @mutant(

@@ -28,8 +28,8 @@ def _charges(evidence: Evidence, attempts: dict[str, Row]) -> Iterator[Violation
         row = attempts.get(attempt)
         if row is None:
             yield Broken(subject=attempt, what="was billed, and is no attempt of ours", kind="lost")
-        elif row["state"] != "uncertain" and row["cost"] is None:
-            yield Broken(subject=attempt, what=f"was billed, and is {row['state']} at no known cost", kind="lost")
+        elif row["state"] != "uncertain" and not row["cost"]:
+            yield Broken(subject=attempt, what=f"was billed, and is {row['state']} at no cost", kind="lost")
     called = {line["attempt_id"] for line in evidence.calls}
     for attempt in called - billed.keys():
         if attempt in attempts and attempts[attempt]["state"] == "succeeded":
