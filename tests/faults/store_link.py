@@ -26,6 +26,7 @@ class Trouble:
     slow: float = 0.0  # seconds before anything is passed on
     away: bool = False  # connections are refused and cut
     refused: float = 0.0  # 500, and nothing was done
+    full: bool = False  # everything may be read and nothing written: 500, and nothing was done
     truncated: float = 0.0  # the answer stops in its middle
     lost: float = 0.0  # it was done, and the answer never came
 
@@ -95,7 +96,7 @@ class StoreLink:
         if self.trouble.slow:
             self.done["slow"] += 1
             await asyncio.sleep(self.trouble.slow)
-        fate = self._fate()
+        fate = "refused" if self.trouble.full and head.startswith(b"PUT ") else self._fate()
         if fate == "refused":
             writer.write(REFUSAL)
             await writer.drain()

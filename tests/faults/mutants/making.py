@@ -105,7 +105,7 @@ def uncertain_call_repeated() -> None:
     "The image is stored after the event that names it",
     stages={"inference"},
     caught_by="I1 I2 I4",
-    scenario=Scenario(crash="inference.settle.after:3", starts=3, strikes=["store_is_slow"]),
+    scenario=Scenario(strikes=["store_takes_nothing"]),
 )
 def blob_after_event() -> None:
     function("services.inference.worker:Maker._put_all", "await asyncio.gather(", "asyncio.gather(")

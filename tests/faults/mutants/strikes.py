@@ -68,11 +68,12 @@ async def keys_are_made(trial: "Trial") -> None:
         )
 
 
-async def store_is_slow(trial: "Trial") -> None:
-    trial.world.store_link.trouble = Trouble(slow=1.5)
+async def store_takes_nothing(trial: "Trial") -> None:
+    """While pictures are made."""
+    trial.world.store_link.trouble = Trouble(full=True)
     try:
-        await trial.asked.wait()
-        await asyncio.sleep(5)
+        await until(trial, HELD)
+        await asyncio.sleep(SLOW_FOR)
     finally:
         trial.world.store_link.trouble = Trouble()
 
@@ -192,7 +193,7 @@ STRIKES: dict[str, Strike] = {
         postgres_restarts,
         postgres_is_slow,
         keys_are_made,
-        store_is_slow,
+        store_takes_nothing,
         dead_letters_are_refused,
         inference_stands_still,
         inference_dies_in_a_call,
