@@ -196,7 +196,8 @@ def losses_counted_as_failures() -> None:
     "Leases are not renewed while the work goes on",
     stages=WORKING,
     caught_by="I5",
-    scenario=Scenario(provider={"weights": {"slow": 1}, "slow_seconds": 7.0}, requests=30, uncertain=False),
+    # Longer than a lease (4.5 s), and not as long as a call may take (6 s).
+    scenario=Scenario(provider={"weights": {"slow": 1}, "slow_seconds": 5.3}, requests=30, uncertain=False),
 )
 def heartbeat_missing() -> None:
     function("shared.leases:Worker._heartbeat_forever", "while True:\n", "return\n    while True:\n")
