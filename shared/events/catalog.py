@@ -8,7 +8,7 @@ from uuid import UUID
 from pydantic import Field
 
 from shared.events.envelope import Body, Event
-from shared.events.words import Brief, Confidentiality, Pin, SourceType
+from shared.events.words import Brief, Confidentiality, Pin, Run, SourceType
 
 
 class PublicFile(Body):
@@ -79,7 +79,7 @@ class PublicAsset(Event):
 
     request_id: UUID
     job_id: UUID
-    run: int = 1
+    run: Run = 1
     asset_id: UUID
     asset_version_id: UUID
     confidentiality: Confidentiality

@@ -7,7 +7,7 @@ from uuid import UUID
 from pydantic import Field
 
 from shared.events.envelope import Body, Event
-from shared.events.words import Attempt, Brief, Confidentiality, File, Lane, Pin, SourceType
+from shared.events.words import Attempt, Brief, Confidentiality, File, Lane, Pin, Run, SourceType
 
 
 class Route(Body):
@@ -28,7 +28,7 @@ class ImageGenerated(Event):
 
     request_id: UUID
     job_id: UUID
-    run: int = 1
+    run: Run = 1
     asset_id: UUID
     brief: Brief
     original: File
@@ -59,5 +59,5 @@ class AttemptSettled(Event):
 
     request_id: UUID
     job_id: UUID
-    run: int = 1
+    run: Run = 1
     attempt: Attempt

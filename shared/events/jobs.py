@@ -6,7 +6,7 @@ from uuid import UUID
 from pydantic import Field
 
 from shared.events.envelope import Event
-from shared.events.words import Attempt, Confidentiality, FailureReason, JobStatus, Stage, WaitingOn
+from shared.events.words import Attempt, Confidentiality, FailureReason, JobStatus, Run, Stage, WaitingOn
 
 
 class JobProgressed(Event):
@@ -16,7 +16,7 @@ class JobProgressed(Event):
 
     request_id: UUID
     job_id: UUID
-    run: int = 1
+    run: Run = 1
     stage: Stage
     status: JobStatus = JobStatus.RUNNING
     waiting_on: WaitingOn | None = None
@@ -33,7 +33,7 @@ class JobFailed(Event):
 
     request_id: UUID
     job_id: UUID
-    run: int = 1
+    run: Run = 1
     stage: Stage
     reason: FailureReason
     detail: str
@@ -49,7 +49,7 @@ class JobCancelled(Event):
 
     request_id: UUID
     job_id: UUID
-    run: int = 1
+    run: Run = 1
     stage: Stage
     by: str
     attempts: list[Attempt] = Field(default_factory=list)
@@ -63,5 +63,5 @@ class JobRetried(Event):
 
     request_id: UUID
     job_id: UUID
-    run: int
+    run: Run
     by: str

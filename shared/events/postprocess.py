@@ -6,7 +6,7 @@ from uuid import UUID
 from pydantic import Field
 
 from shared.events.envelope import Event
-from shared.events.words import Brief, Confidentiality, File, Pin, SourceType, Verdict
+from shared.events.words import Brief, Confidentiality, File, Pin, Run, SourceType, Verdict
 
 
 class ImageProcessed(Event):
@@ -16,7 +16,7 @@ class ImageProcessed(Event):
 
     request_id: UUID
     job_id: UUID
-    run: int = 1
+    run: Run = 1
     asset_id: UUID
     asset_version_id: UUID
     brief: Brief

@@ -7,7 +7,7 @@ from uuid import UUID
 from pydantic import Field
 
 from shared.events.envelope import Body, Event
-from shared.events.words import Brief, Confidentiality, Pin, Priority
+from shared.events.words import Brief, Confidentiality, Pin, Priority, Run
 
 
 class Parameters(Body):
@@ -28,7 +28,7 @@ class PromptAssembled(Event):
 
     request_id: UUID
     job_id: UUID
-    run: int = 1
+    run: Run = 1
     brief: Brief
     prompt: str
     negative_prompt: str = ""

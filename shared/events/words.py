@@ -1,11 +1,15 @@
 """The words of the domain that several events share: one enum each, the same names everywhere."""
 
 from decimal import Decimal
+from typing import Annotated
 from uuid import UUID
 
 from pydantic import Field
 
 from shared.events.envelope import Body, OpenEnum
+
+# Which run of a job it is: what a column of ours holds, so that every service calls the same record bad.
+Run = Annotated[int, Field(ge=1, lt=2**31)]
 
 
 class JobStatus(OpenEnum):
