@@ -49,7 +49,7 @@ from shared.topics import Topic
 log = structlog.get_logger()
 
 COMMIT_EVERY = 0.5  # seconds
-STOP_WITHIN = 15.0  # seconds for batches under way; what did not end comes again
+STOP_WITHIN = 12.0  # seconds for batches under way; what did not end comes again
 CLOSE_WITHIN = 5.0  # seconds for each call to a broker that may be away
 WINDOW = 200  # records of one partition that the bad share is taken over
 BAD_ENOUGH = 20

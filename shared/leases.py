@@ -59,7 +59,7 @@ GROUP_ROWS = 64
 GROUP_SECONDS = 0.005
 SETTLE_SECONDS = 2.0  # more, for the settlement of what was finished last
 STUCK_SECONDS = 300.0  # between looks at a row whose end the stage cannot say
-FINISH_SECONDS = 15.0  # what ends within this after SIGTERM is finished, the rest released
+FINISH_SECONDS = 12.0  # what ends within this after SIGTERM is finished, the rest released
 
 
 # A plan for a queue must not be one that reads it whole and sorts it, which is what the planner likes best of a queue

@@ -88,7 +88,14 @@ async def test_killed_at_any_point_it_tells_a_webhook_once(servers: EmbeddedServ
             known = target_changed(target_document(type="webhook", settings=hook))
             await apply_targets(transaction, [known], worker=front)
 
-        for place in (*POINTS, *IN_FLIGHT):
+        async def nothing_kills_it() -> None:
+            receiver.script(weights={"ok": 1})
+            worker = await run(settings, url, "services.publisher", "--roles", "work", **PUBLISHER_ENVIRONMENT)
+            await until(lambda: nothing_left(pool), seconds=60)
+            worker.terminate()
+            assert await worker.wait() in {0, -signal.SIGTERM}  # the latter where there was nothing left from the start
+
+        for number, place in enumerate((*POINTS, *IN_FLIGHT), 1):
             receiver.script(weights={place if place in IN_FLIGHT else "ok": 1})
             asked_before = partial(was_asked, receiver, before=len(receiver.lines()))
             async with outbox.transaction() as transaction:
@@ -99,13 +106,10 @@ async def test_killed_at_any_point_it_tells_a_webhook_once(servers: EmbeddedServ
                 await until(asked_before, seconds=60)
                 dying.kill()
             assert await asyncio.wait_for(dying.wait(), 60) == -signal.SIGKILL, place
+            if number % 4 == 0:  # what is lost eight times is given up as uncertain, and that is another test's
+                await nothing_kills_it()
 
-        receiver.script(weights={"ok": 1})
-        last = await run(settings, url, "services.publisher", "--roles", "work", **PUBLISHER_ENVIRONMENT)
-        await until(lambda: nothing_left(pool), seconds=60)
-        last.terminate()
-        assert await last.wait() == 0
-
+        await nothing_kills_it()
         wanted = {delivery(name_of(place)).publication_id for place in (*POINTS, *IN_FLIGHT)}
         assert receiver.effects() == {str(publication): 1 for publication in wanted}
         assert len(receiver.lines()) > len(wanted)  # some of them were told twice, and it made no difference
