@@ -197,7 +197,12 @@ def losses_counted_as_failures() -> None:
     stages=WORKING,
     caught_by="I5",
     # Longer than a lease (4.5 s), and not as long as a call may take (6 s).
-    scenario=Scenario(provider={"weights": {"slow": 1}, "slow_seconds": 5.3}, requests=30, uncertain=False),
+    scenario=Scenario(
+        strikes=["inference_has_company"],
+        provider={"weights": {"slow": 1}, "slow_seconds": 5.3},
+        requests=30,
+        uncertain=False,
+    ),
 )
 def heartbeat_missing() -> None:
     function("shared.leases:Worker._heartbeat_forever", "while True:\n", "return\n    while True:\n")
