@@ -116,7 +116,10 @@ async def replay(pool: Pool, producer: Producer, *, letters: Sequence[UUID], wor
         found = queries.begin_replay(connection, ids=list(letters), workspace=workspace, principal=principal)
         rows = [row async for row in found]
         await _acted(connection, "dlq.replay", rows, workspace=workspace, principal=principal)
-    whole = [row for row in rows if not _is_cut(row)]
+    whole: list[asyncpg.Record] = []
+    cut: list[asyncpg.Record] = []
+    for row in rows:
+        (cut if _is_cut(row) else whole).append(row)
     crash_point("replay.before")
     refused = await producer.deliver([_again(row) for row in whole])
     crash_point("replay.after")
@@ -126,12 +129,13 @@ async def replay(pool: Pool, producer: Producer, *, letters: Sequence[UUID], wor
     if refused:
         place, why = next(iter(refused.items()))
         raise Rejected("not_replayed", f"the broker refused it: {why!r}", str(whole[place]["dead_letter_id"]))
-    if cut := next((row for row in rows if _is_cut(row)), None):
+    if cut:
+        first = cut[0]
         raise Rejected(
             "not_replayed",
             "it was too large for a dead letter, and only its beginning was kept",
-            str(cut["dead_letter_id"]),
-            f"all of it lies at {cut['origin']} while Kafka keeps it: send it mended from there, and drop the letter",
+            str(first["dead_letter_id"]),
+            f"all of it lies at {first['origin']} while Kafka keeps it: send it mended from there, and drop the letter",
         )
     return len(sent)
 

@@ -96,7 +96,7 @@ class StoreLink:
         if self.trouble.slow:
             self.done["slow"] += 1
             await asyncio.sleep(self.trouble.slow)
-        fate = "refused" if self.trouble.full and head.startswith(b"PUT ") else self._fate()
+        fate = self._fate(head)
         if fate == "refused":
             writer.write(REFUSAL)
             await writer.drain()
@@ -116,7 +116,10 @@ class StoreLink:
         await writer.drain()
         return b"connection: close" not in answer_head.lower()
 
-    def _fate(self) -> str:
+    def _fate(self, head: bytes) -> str:
+        if self.trouble.full and head.startswith(b"PUT "):
+            self.done["refused"] += 1
+            return "refused"
         for kind in ("refused", "truncated", "lost"):
             if self._random.random() < getattr(self.trouble, kind):
                 self.done[kind] += 1

@@ -113,8 +113,7 @@ class Load:
         """Raises what a replay raised: nobody else would ever hear of it."""
         if self._trying is None:
             return
-        if not self._trying.done():
-            self._trying.cancel()
+        self._trying.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._trying
 
