@@ -49,8 +49,7 @@ from shared.topics import Topic
 log = structlog.get_logger()
 
 COMMIT_EVERY = 0.5  # seconds
-STOP_WITHIN = 12.0  # seconds for batches under way; what did not end comes again
-CLOSE_WITHIN = 5.0  # seconds for each call to a broker that may be away
+CLOSE_WITHIN = 1.5  # seconds for each call to a broker that may be away, when the process ends
 WINDOW = 200  # records of one partition that the bad share is taken over
 BAD_ENOUGH = 20
 KEPT_HEADERS = frozenset({"ce_id", "ce_source", "ce_type", "ce_workspace", "ce_requestid", "ce_jobid", "traceparent"})
@@ -549,14 +548,17 @@ class Bus:
             raise Unavailable("kafka", error) from error
         self._committer = asyncio.create_task(self._commit_forever(), name="offset-committer")
 
-    async def stop(self) -> None:
-        """Stops reading, lets running batches end, commits what is finished; a broker that is away holds up nothing."""
+    async def stop(self, *, within: float = 5.0) -> None:
+        """Stops reading, lets running batches end, commits what is finished; a broker that is away holds up nothing.
+
+        `within`: seconds for the batches; one that does not end is not committed and comes again.
+        """
         self.stopping.set()
         if self._committer is not None:
             self._committer.cancel()
             await asyncio.gather(self._committer, return_exceptions=True)
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(STOP_WITHIN):
+            async with asyncio.timeout(within):
                 for subscription in self.subscriptions:
                     async with subscription.running:
                         pass

@@ -59,7 +59,7 @@ GROUP_ROWS = 64
 GROUP_SECONDS = 0.005
 SETTLE_SECONDS = 2.0  # more, for the settlement of what was finished last
 STUCK_SECONDS = 300.0  # between looks at a row whose end the stage cannot say
-FINISH_SECONDS = 12.0  # what ends within this after SIGTERM is finished, the rest released
+FINISH_SECONDS = 11.0  # what ends within this after SIGTERM is finished, the rest released
 
 
 # A plan for a queue must not be one that reads it whole and sorts it, which is what the planner likes best of a queue
@@ -136,6 +136,10 @@ class NewWork:
     traceparent: str | None = None
 
 
+Fence = tuple[UUID, datetime, int]
+"""One lease of one piece of work: its key and the epoch. One worker may hold two of them, the first of them lost."""
+
+
 @dataclass(slots=True, kw_only=True, eq=False)
 class Leased:
     """A lease held by this process. `lost` turns True when another took it over: then stop, quietly."""
@@ -161,6 +165,10 @@ class Leased:
     created_at: datetime | None = None
     lost: bool = False
     good_until: float = float("inf")  # by this host's monotonic clock: before then nobody else can hold it
+
+    @property
+    def fence(self) -> Fence:
+        return self.work_id, self.asked_at, self.epoch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -344,10 +352,14 @@ class Worker:
             asyncio.create_task(self._settle_forever(), name=f"{self.stage}-settle"),
         ]
 
-    async def stop(self, *, within: float = FINISH_SECONDS) -> None:
-        """Stops claiming, waits for what ends in time, gives the rest back without counting it as lost."""
+    def claim_no_more(self) -> None:
+        """What is held goes on."""
         self._stopping = True
         self._wake.set()
+
+    async def stop(self, *, within: float = FINISH_SECONDS) -> None:
+        """Stops claiming, waits for what ends in time, gives the rest back without counting it as lost."""
+        self.claim_no_more()
         deadline = time.monotonic() + within
         if self._loops:
             # A claim under way may be committed: cut off, its rows would wait for their leases and count as lost.
@@ -605,12 +617,12 @@ class Worker:
                 group = [(lease, self._end_of(lease, "its settlement was refused; see the log"))]
         self._ended(group, settled)
 
-    def _ended(self, group: Sequence[tuple[Leased, Outcome]], settled: set[UUID]) -> None:
+    def _ended(self, group: Sequence[tuple[Leased, Outcome]], settled: set[Fence]) -> None:
         for lease, _ in group:
             self._let_go(lease)
-            if lease.work_id not in settled:
+            if lease.fence not in settled:
                 log.warning("settlement.fenced", stage=self.stage, work=str(lease.work_id), epoch=lease.epoch)
-        ended = Counter((lease.kind, outcome.name) for lease, outcome in group if lease.work_id in settled)
+        ended = Counter((lease.kind, outcome.name) for lease, outcome in group if lease.fence in settled)
         for (kind, name), many in ended.items():
             WORK_SETTLED.labels(self.stage, kind, name).inc(many)
         self._wake.set()
@@ -619,7 +631,7 @@ class Worker:
         if self.held.get(lease.work_id) is lease:  # else it was claimed anew meanwhile
             del self.held[lease.work_id]
 
-    async def _settle_once(self, group: Sequence[tuple[Leased, Outcome]]) -> set[UUID]:
+    async def _settle_once(self, group: Sequence[tuple[Leased, Outcome]]) -> set[Fence]:
         async with self.outbox.transaction() as running:
             rows = queries.settle(
                 running.connection,
@@ -632,12 +644,12 @@ class Worker:
                 delays=[outcome.delay for _, outcome in group],
                 failed=[int(outcome.failed) for _, outcome in group],
             )
-            settled = {row["work_id"] async for row in rows}
-            kept = [(lease, outcome) for lease, outcome in group if lease.work_id in settled]
+            settled: set[Fence] = {(row["work_id"], row["asked_at"], row["epoch"]) async for row in rows}
+            kept = [(lease, outcome) for lease, outcome in group if lease.fence in settled]
             if self.record is not None and kept:
                 await self.record(running, kept)
             if self.fenced is not None and len(kept) < len(group):
-                await self.fenced(running, [pair for pair in group if pair[0].work_id not in settled])
+                await self.fenced(running, [pair for pair in group if pair[0].fence not in settled])
             for _, outcome in kept:
                 running.emit(*outcome.events)
         return settled

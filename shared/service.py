@@ -9,6 +9,8 @@ import asyncio
 import contextlib
 import gc
 import signal
+import threading
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -29,7 +31,7 @@ from shared.errors import Unavailable
 from shared.gauges import Count, Gauges
 from shared.http import Check, Gate, create_app, unavailable
 from shared.kafka import Producer, connection_options
-from shared.leases import FINISH_SECONDS, SETTLE_SECONDS
+from shared.leases import FINISH_SECONDS, SETTLE_SECONDS, Worker
 from shared.observability import configure_logs, configure_traces
 from shared.outbox import Outbox
 from shared.partitions import History, Partitions, remembered, work_history
@@ -41,15 +43,19 @@ from shared.stops import Stops
 log = structlog.get_logger()
 
 ROLES = ("consume", "work", "http")
-# After this Postgres is not waited for any more; supervisors kill after 20 s.
-CUT_OFF_SECONDS = FINISH_SECONDS + SETTLE_SECONDS
+# Seconds from SIGTERM; supervisors kill after 20. Batches and work under way have FINISH_SECONDS of them.
+CUT_OFF_SECONDS = FINISH_SECONDS + SETTLE_SECONDS  # then Postgres is not waited for any more
+STOPPED_SECONDS = 14.0  # then no step of the end has more than LAST_SECONDS
+LAST_SECONDS = 1.0
+HTTP_SECONDS = 1  # for requests under way
+SPANS_SECONDS = 2.0  # for the last spans to a collector that may be away
 # A batch holds hundreds of live events; at the default of 700 the collector walks them again and again, a third of the
 # time of a transform edge (benchmarks/bus.py).
 GC_THRESHOLDS = (50_000, 20, 100)
 
 
 class Part(Protocol):
-    """What a stage adds: a worker, a broadcaster."""
+    """What a stage adds beside its workers: a broadcaster, a pool of children."""
 
     async def start(self) -> None: ...
     async def stop(self) -> None: ...
@@ -72,11 +78,16 @@ class Service:
     outbox: Outbox | None = None
     gauges: Gauges | None = None
     parts: list[Part] = field(default_factory=list)
+    workers: list[Worker] = field(default_factory=list)
     histories: list[History] = field(default_factory=list)
 
     def add(self, part: Part) -> None:
-        """Starts with the service, after the outbox and before the consumers; stops after them."""
+        """Starts with the service, after the outbox and before the workers; stops after them."""
         self.parts.append(part)
+
+    def add_worker(self, worker: Worker) -> None:
+        """Starts after the parts and before the consumers; stops after these, all workers at once."""
+        self.workers.append(worker)
 
     def count(self, count: Count) -> None:
         """Something of this stage's own for /metrics."""
@@ -97,16 +108,33 @@ class Service:
         await self.producer.start()
         if self.outbox is not None:
             await self.outbox.start()
-        for part in self.parts:
+        for part in [*self.parts, *self.workers]:
             await part.start()
         if "consume" in self.roles:
             await self.bus.start()
 
     async def stop(self) -> None:
-        """Stops reading, then working, then sending: each may still need what stops after it."""
+        """Stops reading, then working, then sending: each may still need what stops after it.
+
+        One clock runs for all of it, so that what waits for something that is away keeps nobody twice.
+        """
+        began = time.monotonic()
+
+        def left() -> float:
+            return max(0.0, began + FINISH_SECONDS - time.monotonic())
+
+        async def stop_reading() -> None:
+            await self.bus.stop(within=left())
+
+        async def stop_working() -> None:
+            await asyncio.gather(*(worker.stop(within=left()) for worker in self.workers))
+
+        for worker in self.workers:
+            worker.claim_no_more()
         steps: list[Callable[[], Awaitable[None]]] = []
         if "consume" in self.roles:
-            steps.append(self.bus.stop)
+            steps.append(stop_reading)
+        steps.append(stop_working)
         steps += [part.stop for part in reversed(self.parts)]
         if self.outbox is not None:
             steps.append(self.outbox.stop)
@@ -116,16 +144,25 @@ class Service:
             # One that answers nothing must not keep the process: whoever still waits then hears that it is gone.
             asyncio.get_running_loop().call_later(CUT_OFF_SECONDS, self.pool.terminate)
         for step in steps:
-            try:
-                await step()
-            except Exception:
-                log.exception("stop.step_failed", step=getattr(step, "__qualname__", str(step)))
+            await _in_time(step, max(LAST_SECONDS, began + STOPPED_SECONDS - time.monotonic()))
 
     async def _close_pool(self) -> None:
         try:
-            await asyncio.wait_for(self.database.close(), 3)
+            await asyncio.wait_for(self.database.close(), LAST_SECONDS)
         except TimeoutError:
             self.database.terminate()
+
+
+async def _in_time(step: Callable[[], Awaitable[None]], seconds: float) -> None:
+    """One step of the end; one that fails or takes too long is passed over, and named."""
+    name = getattr(step, "__qualname__", str(step))
+    try:
+        async with asyncio.timeout(seconds):
+            await step()
+    except TimeoutError:
+        log.warning("stop.step_cut_off", step=name)
+    except Exception:
+        log.exception("stop.step_failed", step=name)
 
 
 Build = Callable[[Service], Awaitable[None]]
@@ -248,7 +285,7 @@ async def serve(
             log_config=None,
             access_log=False,
             lifespan="off",
-            timeout_graceful_shutdown=3,
+            timeout_graceful_shutdown=HTTP_SECONDS,
         )
     )
     serving = asyncio.create_task(server.serve())
@@ -258,14 +295,18 @@ async def serve(
     stop = asyncio.create_task(stopping.wait())
     await asyncio.wait({failed, stop}, return_when=asyncio.FIRST_COMPLETED)
     log.info("service.stopping")
+    began = time.monotonic()
     if service is not None:
         await service.stop()
     server.should_exit = True
     with contextlib.suppress(Exception):
-        await asyncio.wait_for(serving, 5)
+        await asyncio.wait_for(serving, 2 * HTTP_SECONDS)
     if traces is not None:
-        await asyncio.to_thread(traces.shutdown)
-    log.info("service.stopped")
+        # On a thread that the process does not wait for: with a collector that is away it takes half a minute.
+        sending = threading.Thread(target=traces.shutdown, name="last spans", daemon=True)
+        sending.start()
+        await asyncio.to_thread(sending.join, SPANS_SECONDS)
+    log.info("service.stopped", seconds=round(time.monotonic() - began, 2))
 
 
 async def _first_end(task: "asyncio.Task[Any]") -> None:

@@ -39,7 +39,7 @@ async def build(service: Service) -> None:
         image_origins=image_origins(settings),
     )
     if "work" in service.roles:
-        service.add(
+        service.add_worker(
             Worker(
                 stage="catalog",
                 outbox=service.facts,

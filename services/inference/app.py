@@ -51,7 +51,7 @@ async def build(service: Service, *, backends: Mapping[str, Backend] | None = No
         service.add(progress)
         service.add(Lookout(desk, service.database))
         for worker in workers.values():
-            service.add(worker)
+            service.add_worker(worker)
 
 
 def open_backends(settings: InferenceSettings) -> dict[str, Backend]:

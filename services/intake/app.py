@@ -41,4 +41,4 @@ async def build(service: Service) -> None:
     http_accounts.wire(service.app, intake, bootstrap_token=settings.bootstrap_token.get_secret_value())
     handler.wire(service.bus, shelves=shelves)
     if "work" in service.roles:
-        service.add(worker)
+        service.add_worker(worker)

@@ -46,8 +46,8 @@ async def build(service: Service) -> None:
     wire(service.bus, worker=worker, proxies=settings.review_proxies)
     wire_current(service.bus, stage=STAGE)
     if "work" in service.roles:
-        service.add(children)  # added first, so they go last
-        service.add(worker)
+        service.add(children)
+        service.add_worker(worker)
 
 
 def progress_of(service: Service) -> Progress:

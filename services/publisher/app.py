@@ -51,4 +51,4 @@ async def build(service: Service) -> None:
     http.wire(service.app, pool=service.database, gate=service.gate)
     settling.wire(service.app, pool=service.database, gate=service.gate, outbox=service.facts)
     if "work" in service.roles:
-        service.add(worker)
+        service.add_worker(worker)

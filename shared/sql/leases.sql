@@ -68,7 +68,7 @@ update work w set
 from unnest(:ids::uuid[], :asked::timestamptz[], :epochs::int[], :outcomes::text[], :details::text[], :delays::float8[], :failed::int[])
      as s(work_id, asked_at, epoch, outcome, detail, delay, failed)
 where w.work_id = s.work_id and w.epoch = s.epoch and w.holder = :holder and w.asked_at = s.asked_at
-returning w.work_id;
+returning s.work_id, s.asked_at, s.epoch;
 
 -- name: bury(requests, jobs, asked, workspaces, by, reasons)!
 -- A cancel outlives the message that brought it; nil job: the whole request.

@@ -206,10 +206,10 @@ class Machine:
             delays=[delay] * many,
             failed=[failed] * many,
         )
-        settled = {PLACE[row["work_id"]] async for row in rows}
-        held = {n for n, epoch in mine if self._holds(worker, n, epoch)}
+        settled = {(PLACE[row["work_id"]], row["epoch"]) async for row in rows}
+        held = {(n, epoch) for n, epoch in mine if self._holds(worker, n, epoch)}
         self._same(f"{worker} settles", settled, held)
-        for n in held:
+        for n, _ in held:
             row = self.rows[n]
             row.holder, row.outcome, row.failures = None, outcome, row.failures + failed
             row.ready_at = None if delay is None else self.now + delay

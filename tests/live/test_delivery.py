@@ -419,6 +419,44 @@ async def test_a_worker_that_stops_gives_back_what_it_could_not_finish_at_no_cos
         assert row is not None and tuple(row) == (None, 0, 0, True)
 
 
+async def test_a_lease_lost_and_taken_again_by_one_worker_counts_once_where_both_settle_together(
+    servers: EmbeddedServers,
+) -> None:
+    """As after a standstill: the first run goes on when the second begins, and both come to their ends at once."""
+    async with open_stage(servers) as stage:
+        begun: list[int] = []
+        go_on = asyncio.Event()
+        recorded: list[tuple[int, str]] = []
+        late: list[int] = []
+
+        async def run(lease: Leased) -> Outcome:
+            begun.append(lease.epoch)
+            await go_on.wait()
+            if lease.epoch == 1:
+                return Outcome.again("its target was away", delay=60.0)
+            return Outcome(name="done", events=[cancelled(lease.work_id)])
+
+        async def record(_: Transaction, settled: Sequence[tuple[Leased, Outcome]]) -> None:
+            recorded.extend((lease.epoch, outcome.name) for lease, outcome in settled)
+
+        async def fenced(_: Transaction, settled: Sequence[tuple[Leased, Outcome]]) -> None:
+            late.extend(lease.epoch for lease, _ in settled)
+
+        running = worker(stage, run, lease=60)
+        running.record, running.fenced = record, fenced
+        async with transaction(stage.pool) as connection:
+            await enqueue(connection, [NewWork(work_id=uuid.uuid4(), kind="k", workspace=uuid.uuid4(), payload="{}")])
+        await running.start()
+        await eventually(lambda: _now(begun == [1]))
+        await stage.pool.execute("update work set ready_at = clock_timestamp()")
+        await eventually(lambda: _now(begun == [1, 2]))
+        go_on.set()
+        await eventually(lambda: _now(not running.held))
+        await running.stop()
+        assert (recorded, late) == ([(2, "done")], [1])
+        assert len(await eventually(lambda: stage.records(JOBS_ENDED.name))) == 1
+
+
 async def test_a_worker_told_to_stop_while_its_claim_commits_leaves_no_lease_behind(servers: EmbeddedServers) -> None:
     async with open_stage(servers) as stage:
         committed, answered = asyncio.Event(), asyncio.Event()

@@ -7,6 +7,7 @@ import sys
 from asyncio.subprocess import PIPE
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -288,6 +289,19 @@ async def test_a_postgres_that_answers_nothing_delays_and_loses_nothing(running:
             await running.all_end()
         await again
         await all_of_it_arrives(studio, requests=17, dead=dead)
+
+
+@pytest.mark.parametrize("mute", [["kafka"], ["kafka", "postgres"]], ids="+".join)
+async def test_servers_that_answer_nothing_keep_no_process(running: Pipeline, mute: list[str]) -> None:
+    async with running.studio() as studio:
+        dead = await running.dead()
+        await studio.send_file("before", rows=15)
+        await running.until(LEASES.format("inference"))
+        with ExitStack() as frozen:
+            for name in mute:
+                frozen.enter_context(running.frozen(name))
+            await running.all_end()
+        await all_of_it_arrives(studio, requests=15, dead=dead)
 
 
 async def test_kafka_away_is_said_and_nothing_accepted_is_lost(running: Pipeline) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from shared.errors import Unavailable
-from shared.leases import MAX_FAILURES, Leased, Outcome, Worker
+from shared.leases import MAX_FAILURES, Fence, Leased, Outcome, Worker
 
 
 @dataclass(eq=False)
@@ -33,9 +33,9 @@ class Rehearsal(Worker):
         self.calls.append("renew")
         await super()._renew() if not self.held else None
 
-    async def _settle_once(self, group: Sequence[tuple[Leased, Outcome]]) -> set[uuid.UUID]:
+    async def _settle_once(self, group: Sequence[tuple[Leased, Outcome]]) -> set[Fence]:
         self.settled.extend(group)
-        return {lease.work_id for lease, _ in group}
+        return {lease.fence for lease, _ in group}
 
 
 def lease(**more: Any) -> Leased:

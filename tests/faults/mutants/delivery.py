@@ -205,4 +205,21 @@ def losses_counted_as_failures() -> None:
     ),
 )
 def heartbeat_missing() -> None:
-    function("shared.leases:Worker._heartbeat_forever", "while True:\n", "return\n    while True:\n")
+    # Not the heartbeat alone: who claims renews first where nobody has for half a lease.
+    function("shared.leases:Worker._renew", "if leases:", "if leases and not leases:")
+
+
+@mutant(
+    "Of two leases of one piece of work that end together, the lost one is recorded too",
+    caught_by="test",
+    scenario=Scenario(
+        test="tests/live/test_delivery.py::"
+        "test_a_lease_lost_and_taken_again_by_one_worker_counts_once_where_both_settle_together"
+    ),
+)
+def settled_by_id_alone() -> None:
+    function(
+        "shared.leases:Worker._settle_once",
+        "if lease.fence in settled]",
+        "if lease.work_id in {work_id for work_id, *_ in settled}]",
+    )
