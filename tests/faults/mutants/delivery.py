@@ -198,7 +198,6 @@ def losses_counted_as_failures() -> None:
     caught_by="I5",
     # Longer than a lease (4.5 s), and not as long as a call may take (6 s).
     scenario=Scenario(
-        strikes=["inference_has_company"],
         provider={"weights": {"slow": 1}, "slow_seconds": 5.3},
         requests=30,
         uncertain=False,

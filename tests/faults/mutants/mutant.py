@@ -24,7 +24,7 @@ class Scenario:
     replay: Sequence[str] = ()
     """Stages that read everything again at the end."""
     uncertain: bool = True
-    """Whether anything here may leave an outcome that nobody knows."""
+    """Whether anything here may make an outcome that nobody knows."""
     seed: int = 1
     test: str = ""
     """A live test to run instead of all this, for what no trial does."""

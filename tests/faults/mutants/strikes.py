@@ -115,12 +115,6 @@ async def inference_stands_still(trial: "Trial") -> None:
             os.killpg(pid, signal.SIGCONT)
 
 
-async def inference_has_company(trial: "Trial") -> None:
-    """Another process takes what a first one lets go."""
-    other = await trial.world.join("inference")
-    await other.ready()
-
-
 async def inference_dies_in_a_call(trial: "Trial") -> None:
     """The provider has billed it and has not answered yet; more than once, for one call may be of a cancelled job."""
     member = trial.world.members["inference"]
@@ -202,7 +196,6 @@ STRIKES: dict[str, Strike] = {
         store_takes_nothing,
         dead_letters_are_refused,
         inference_stands_still,
-        inference_has_company,
         inference_dies_in_a_call,
         cancelled_while_prompts_stand_still,
         decided_is_cancelled,

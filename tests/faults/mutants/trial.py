@@ -140,8 +140,9 @@ class Trial:
     async def _judged(self) -> list[Violation]:
         evidence = await gather(self.seen)
         found = judge(evidence)
-        if not self.scenario.uncertain and (many := uncertain(evidence)):
-            what = f"{many} outcomes are unknown, and nothing here made any so"
+        settled = sum(1 for _ in evidence.all_of("AttemptSettled"))  # unknown once, until somebody said what it was
+        if not self.scenario.uncertain and (many := uncertain(evidence) + settled):
+            what = f"{many} outcomes are or were unknown, and nothing here made any so"
             found.append(Violation(invariant="I5", subject="uncertain", what=what))
         found += [Violation(invariant="rest", subject="the trial", what=what) for what in self.broken]
         found += [Violation(invariant="rest", subject="the harness", what=what) for what in self.world.violations]
