@@ -7,7 +7,7 @@ are `name` (latest published at acceptance) or `name@version`.
 import hashlib
 from datetime import date
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import orjson
 from pydantic import (
@@ -29,7 +29,23 @@ Scalar = str | int | float | bool
 
 
 class Part(BaseModel):
+    """A piece of a document. `ADDED` names fields that came after the first release of its kind.
+
+    They are not written while they hold their defaults: a document that does not use them keeps its bytes, and so the
+    digest under which it is pinned everywhere.
+    """
+
+    ADDED: ClassVar[frozenset[str]] = frozenset()
+
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_serializer(mode="wrap")
+    def _without_unused_additions(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        written: dict[str, Any] = write(self)
+        for name in self.ADDED:
+            if getattr(self, name) == type(self).model_fields[name].get_default(call_default_factory=True):
+                written.pop(name, None)
+        return written
 
 
 class Document(Part):
@@ -224,13 +240,7 @@ class Backend(Part):
     url: str | None = None
     call: Call | None = Field(default=None, description="For the kinds that call a provider")
 
-    @model_serializer(mode="wrap")
-    def _without_an_absent_call(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """A table that calls nobody keeps the bytes, and the digest, that it had before `call` was known."""
-        written: dict[str, Any] = write(self)
-        if self.call is None:
-            written.pop("call", None)
-        return written
+    ADDED: ClassVar[frozenset[str]] = frozenset({"call"})
 
 
 class RouteRule(Part):

@@ -1,4 +1,5 @@
 import asyncio
+from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
@@ -7,7 +8,35 @@ from shared.blobs import FileBlobs, library_key
 from shared.errors import BlobMissing, Rejected
 from shared.library.documents import Brand, Template
 from shared.library.pinned import Library
+from shared.library.reading import read_folder
 from tests.prompt.library import brand, template
+
+
+SHIPPED = Path(__file__).resolve().parents[2] / "deploy/library"
+# As they have been pinned wherever the demo ran: a new field of a kind must not change what does not use it.
+DIGESTS = {
+    "brand salt-linden@1": "d30b2c9f12d4e48f",
+    "campaign salt-and-brine@1": "b17c2b60b3556666",
+    "policy house@1": "a74e68dd27cb3ab2",
+    "recipe web@1": "a1914fa97813c836",
+    "recipe web@2": "625174af5fedf4ad",
+    "recipe social@1": "f9e6130f5352236e",
+    "recipe email@1": "5e4cbf0ec78d6571",
+    "recipe ads@1": "87aeaff197e7bfc6",
+    "recipe marketplace@1": "5b9ac132753d8948",
+    "routes routes@1": "29498800abef8a77",
+    "rubric tile@1": "dca5000de1ccd49d",
+    "rubric tile@2": "a3f9aff9abe946ed",
+    "rubric lifestyle@1": "9a0ea70c3e0ea568",
+    "rubric lifestyle@2": "ba8d250792c1bce6",
+    "rubric hero@1": "14c5d5fae4ad7827",
+    "target showroom@1": "be590f7dffc5ef88",
+    "template email-hero@1": "c321361a567b57ed",
+    "template lifestyle@1": "608937691f5a7d35",
+    "template lifestyle@2": "a6497130f7907626",
+    "template product-tile@2": "74ba575efeb353ef",
+    "template product-tile@3": "18d503fec3b64eb3",
+}
 
 
 class Counted(FileBlobs):
@@ -58,3 +87,11 @@ async def test_a_document_of_another_kind_is_refused_first_and_from_memory(blobs
 
 def test_a_document_keeps_its_digest_through_the_store() -> None:
     assert Brand.model_validate_json(brand().canonical()).pin() == brand().pin()
+
+
+def test_documents_keep_the_digests_under_which_they_were_published() -> None:
+    found = {
+        f"{document.kind} {document.label}": document.pin().digest[:16]
+        for document, _ in read_folder(SHIPPED).documents
+    }
+    assert {label: found.get(label) for label in DIGESTS} == DIGESTS
