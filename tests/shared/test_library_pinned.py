@@ -11,7 +11,6 @@ from shared.library.pinned import Library
 from shared.library.reading import read_folder
 from tests.prompt.library import brand, template
 
-
 SHIPPED = Path(__file__).resolve().parents[2] / "deploy/library"
 # As they have been pinned wherever the demo ran: a new field of a kind must not change what does not use it.
 DIGESTS = {
