@@ -13,11 +13,11 @@ import secrets
 import socket
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 from uuid import UUID
 
 import aiosql
@@ -69,7 +69,10 @@ IN_ORDER = "; ".join(
 )
 
 
-class Heads:
+Queue = TypeVar("Queue", bound=Hashable)
+
+
+class Heads(Generic[Queue]):
     """Where queues begin, so that a claim does not walk over all that was claimed before it.
 
     Every row that moved on leaves an entry in the index until the next vacuum. So a claim starts at the oldest row of
@@ -78,10 +81,10 @@ class Heads:
     """
 
     def __init__(self) -> None:
-        self._places: dict[str, datetime] = {}
+        self._places: dict[Queue, datetime] = {}
         self._looked = 0.0
 
-    def places(self) -> dict[str, datetime]:
+    def places(self) -> dict[Queue, datetime]:
         """Queue → where to start; nothing of those to be looked at from the beginning."""
         if time.monotonic() - self._looked > LOOK_BACK_SECONDS:
             self._places = {}
@@ -89,7 +92,7 @@ class Heads:
             self._looked = time.monotonic()
         return dict(self._places)
 
-    def moved(self, claimed: Sequence[tuple[str, datetime | None]]) -> None:
+    def moved(self, claimed: Sequence[tuple[Queue, datetime | None]]) -> None:
         """Notes which queue each row came from and since when it was ready; none: there was nothing more."""
         if not claimed:
             self._places = {}
@@ -270,8 +273,9 @@ class Worker:
 
     Give either `run` (one piece, up to `concurrency` at once) or `run_many` (everything claimed together).
     `exhausted` says how work ends that failed or was lost too often, or whose deadline passed. `claim` takes the place
-    of the plain order (priority, then age) where a stage shares its workers out otherwise. `fenced` is told what came
-    too late to be settled: nothing of it counts, but it may be the only one who knows what something cost.
+    of the plain order (priority, then age) where a stage shares its workers out otherwise; `on_wake` hears of rows that
+    this process has queued. `fenced` is told what came too late to be settled: nothing of it counts, but it may be the
+    only one who knows what something cost.
     """
 
     stage: str
@@ -284,6 +288,7 @@ class Worker:
     record: RecordSettled | None = None
     fenced: RecordSettled | None = None
     claim: Claim | None = None
+    on_wake: Callable[[], None] | None = None
     concurrency: int = 4
     lease_seconds: float = 30.0
     holder: str = ""
@@ -293,7 +298,7 @@ class Worker:
 
     def __post_init__(self) -> None:
         self.holder = self.holder or holder_name(self.stage)
-        self._heads = Heads()
+        self._heads: Heads[str] = Heads()
         self._wake = asyncio.Event()
         self._stopping = False
         self._running: set[asyncio.Task[None]] = set()
@@ -340,6 +345,8 @@ class Worker:
     def wake(self) -> None:
         """Rows were committed that anybody may claim."""
         self.backlog = True
+        if self.on_wake is not None:
+            self.on_wake()
         self._wake.set()
 
     # -- life

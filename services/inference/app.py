@@ -100,6 +100,7 @@ def open_worker(service: Service, kind: str, maker: Maker, desk: Desk) -> Worker
         fenced=uncertain.record_late,
         exhausted=maker.exhausted,
         claim=claims.claim,
+        on_wake=claims.look_round,
         concurrency=2 * settings.max_records if at_once else concurrency(kind, settings),
         lease_seconds=settings.lease_seconds,
     )

@@ -6,7 +6,7 @@ from uuid import UUID
 from fastapi import Depends, FastAPI
 from pydantic import BaseModel, ConfigDict, Field
 
-from services.inference.queue import SHARES
+from services.inference.flows import SHARES
 from services.inference.routing import Ask, Decision
 from services.inference.tables import RoutingTables
 from shared import operating

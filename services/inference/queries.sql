@@ -31,34 +31,6 @@ where not exists (select from work w where w.work_id = new.id and w.asked_at = '
 on conflict (work_id, asked_at) do nothing
 returning work_id, outcome, created_at, parked is not null as parked;
 
--- name: claim(kinds, lanes, tags, strides, afters, many, holder, lease)
--- Start-time fair queueing over the lanes: the n-th row of a lane starts at tag + n × stride, the smallest starts first.
--- Within a lane: priority, then age. A row that still names a holder was lost by it; what is braked and not parked yet is
--- passed over, unless it is out of time. `afters`: what was ready before is left to a later look.
-with candidates as (
-    select l.lane, c.work_id, c.asked_at, c.ready_at,
-           l.tag + l.stride * (row_number() over (partition by l.lane order by c.priority desc, c.ready_at) - 1) as start
-    from unnest(:lanes::text[], :tags::float8[], :strides::float8[], :afters::timestamptz[]) as l(lane, tag, stride, after)
-    cross join unnest(:kinds::text[]) as k(kind)
-    cross join lateral (
-        select w.work_id, w.asked_at, w.priority, w.ready_at from work w
-        where w.kind = k.kind and w.lane = l.lane and w.ready_at >= coalesce(l.after, '-infinity')
-          and w.ready_at <= statement_timestamp() and w.parked is null
-          and (w.deadline < clock_timestamp() or not exists (
-              select from brakes b
-              where (b.kind, b.name) in (('lane', w.lane), ('backend', w.subject), ('workspace', w.workspace::text))
-                and (b.workspace is null or b.workspace = w.workspace) and b.released_at is null
-          ))
-        order by w.priority desc, w.ready_at limit :many for update skip locked
-    ) as c
-), due as (select work_id, asked_at, ready_at, start from candidates order by start limit :many)
-update work w set holder = :holder, epoch = w.epoch + 1, losses = w.losses + (w.holder is not null)::int,
-                  ready_at = clock_timestamp() + make_interval(secs => :lease)
-from due where w.work_id = due.work_id and w.asked_at = due.asked_at
-returning w.work_id, w.asked_at, due.ready_at, w.kind, w.workspace, w.request_id, w.job_id, w.run, w.lane, w.subject, w.priority, w.epoch, w.failures,
-          w.losses, w.deadline, w.traceparent, w.payload, w.created_at, due.start,
-          (w.deadline is not null and w.deadline < clock_timestamp()) as expired;
-
 -- name: begin_attempts(ids, workspaces, requests, jobs, runs, numbers, backends, currencies)!
 -- The intent, in the transaction of the claim: before any backend is called.
 insert into attempts (attempt_id, workspace, request_id, job_id, run, number, backend, currency)

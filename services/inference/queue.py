@@ -1,13 +1,12 @@
-"""The queue: lanes that each get their share of the workers, and the attempts that begin with a claim.
+"""The queue as one process sees it: what it claims, whose turn it is, and the attempts that begin with a claim.
 
 An attempt is written in the transaction that claims its work, before any backend is called: one whose worker died is
 known, and its cost is unknown, not 0.
 """
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -15,6 +14,7 @@ from uuid import UUID
 import aiosql
 
 from services.inference.domain import Job
+from services.inference.flows import SHARES, Line
 from shared import ids
 from shared.events import (
     Attempt,
@@ -25,41 +25,17 @@ from shared.events import (
     JobFailed,
     PromptAssembled,
 )
-from shared.leases import MAX_FAILURES, MAX_LOSSES, Heads, Leased, Worker, buried
+from shared.leases import MAX_FAILURES, MAX_LOSSES, Leased, Worker, buried
 from shared.postgres import Connection, Pool, transaction
 from shared.rounds import Rounds
 
 queries = aiosql.from_path(Path(__file__).parent / "queries.sql", "asyncpg")
 
-# Of ten workers that every lane wants, what each lane is guaranteed. Unused share goes to the others.
-SHARES: Mapping[str, int] = {"dedicated": 6, "standard": 3, "bulk": 1}
 LOOK_EVERY = 1.0  # seconds
 REMEMBERED = 2000
 AT_ONCE = frozenset({"null"})
 
 OfRun = PromptAssembled | ImageGenerated | JobFailed | JobCancelled
-
-
-class Shares:
-    """Start-time fair queueing (Goyal, Vin, Cheng 1996): a lane's next piece starts at its tag, the smallest first.
-
-    Time is virtual: the start of the last piece taken. A lane that was idle starts at that time, so it is served at
-    once and saves up nothing.
-    """
-
-    def __init__(self, weights: Mapping[str, int]) -> None:
-        self.strides = {lane: 1 / weight for lane, weight in weights.items()}
-        self._finish = dict.fromkeys(weights, 0.0)
-        self._now = 0.0
-
-    def tags(self) -> dict[str, float]:
-        return {lane: max(self._now, finish) for lane, finish in self._finish.items()}
-
-    def took(self, starts: Iterable[tuple[str, float]]) -> None:
-        """Notes what was claimed: lane and start of each piece."""
-        for lane, start in starts:
-            self._finish[lane] = max(self._finish[lane], start + self.strides[lane])
-            self._now = max(self._now, start)
 
 
 @dataclass(slots=True, eq=False)
@@ -165,38 +141,18 @@ class Claims:
     ) -> None:
         """`at_once`: the work takes no time, so there is no moment in which it could be cancelled or lost."""
         self._desk = desk
-        self._kinds = list(kinds)
+        self._line = Line(kinds, shares=shares)
         self._at_once = at_once
-        self._shares = Shares(shares)
-        self._heads = Heads()
+
+    def look_round(self) -> None:
+        self._line.look_round()
 
     async def claim(self, connection: Connection, many: int) -> list[Leased]:
-        heads = self._heads.places()
-        rows = await self._look(connection, many, heads)
-        if heads and len(rows) < many:
-            rows += await self._look(connection, many - len(rows), {})
-        self._heads.moved([(row["lane"], row["ready_at"]) for row in rows] if len(rows) == many else [])
+        rows = await self._line.take(connection, many, holder=self.worker.holder, lease=self.worker.lease_seconds)
         leases = [Leased(**row) for row in rows]
         if leases and not self._at_once:
             await self._begin(connection, leases)
         return leases
-
-    async def _look(self, connection: Connection, many: int, heads: Mapping[str, datetime]) -> list[dict[str, Any]]:
-        tags = self._shares.tags()
-        found = queries.claim(
-            connection,
-            kinds=self._kinds,
-            lanes=list(tags),
-            tags=list(tags.values()),
-            strides=[self._shares.strides[lane] for lane in tags],
-            afters=[heads.get(lane) for lane in tags],
-            many=many,
-            holder=self.worker.holder,
-            lease=self.worker.lease_seconds,
-        )
-        rows = [dict(row) async for row in found]
-        self._shares.took([(row["lane"], row.pop("start")) for row in rows])
-        return rows
 
     async def _begin(self, connection: Connection, leases: Sequence[Leased]) -> None:
         """Cancelled meanwhile, tried before, tried now: three statements for the whole claim."""

@@ -37,7 +37,6 @@ JOBS = [uuid5(NAMES, f"job {n}") for n in range(PIECES)]
 LANES = ["standard", "bulk"]  # of even and odd pieces; only bulk is braked
 PLACE = {work_id: n for n, work_id in enumerate(WORK)}
 
-Claim = Callable[[Any, str, int], Awaitable[list[Any]]]
 
 CLOCK = """
 create schema if not exists virtual;
@@ -83,10 +82,19 @@ class Row:
     failures: int = 0
     losses: int = 0
     outcome: str | None = None
+    number: int = 0  # how many were queued before it
 
     @property
     def seen(self) -> tuple[Any, ...]:
         return self.ready_at, self.holder, self.epoch, self.failures, self.losses, self.ready_at is None, self.outcome
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A way to claim: what takes up to so many for a worker, and the order in which it takes what is due."""
+
+    take: Callable[[Any, str, int], Awaitable[list[Any]]]
+    order: Callable[[Row, float], tuple[float, ...]]
 
 
 @dataclass
@@ -94,7 +102,7 @@ class Machine:
     """One run of one program, step by step; its first act sets the clock."""
 
     connection: Any
-    take: Claim
+    way: Claim
     now: float = 0
     braked: bool = False
     rows: dict[int, Row] = field(default_factory=dict)
@@ -122,6 +130,7 @@ class Machine:
             request_id=REQUESTS[piece],
             job_id=JOBS[piece],
             lane=LANES[piece % 2],
+            subject="somewhere",
             priority=priority,
             delay=delay,
             deadline=None if deadline is None else datetime.fromtimestamp(BASE + deadline, UTC),
@@ -131,15 +140,15 @@ class Machine:
         known = piece in self.rows
         self._same(f"enqueue {piece}", new == {WORK[piece]}, not known and (held or holder is None))
         if not known:
-            self.rows[piece] = Row(priority, deadline, self.now + (LEASE if held else delay))
+            self.rows[piece] = Row(priority, deadline, self.now + (LEASE if held else delay), number=len(self.rows))
             if held:
                 self.rows[piece].holder, self.rows[piece].epoch = worker, 1
                 self.memory[worker].append((piece, 1))
 
     async def claim_some(self, worker: str, many: int) -> list[Any]:
         due = [n for n, row in self.rows.items() if self._is_due(n, row)]
-        order = {n: (-row.priority, row.ready_at or 0.0) for n, row in self.rows.items()}
-        claimed = await self.take(self.connection, worker, many)
+        order = {n: self.way.order(row, self.now) for n, row in self.rows.items()}
+        claimed = await self.way.take(self.connection, worker, many)
         pieces = [PLACE[lease["work_id"]] for lease in claimed]
         self._same("claim takes no piece twice", len(pieces), len(set(pieces)))
         self._same("claim takes only what is due", set(pieces) - set(due), set())
@@ -301,16 +310,16 @@ class Programs(RuleBasedStateMachine):
 
     runner: asyncio.Runner
     connection: Any
-    take: Claim
+    way: Claim
     steps = 0  # of all programs
 
     @classmethod
-    def on(cls, runner: asyncio.Runner, connection: Any, take: Claim) -> "type[Programs]":
-        return type(cls.__name__, (cls,), {"runner": runner, "connection": connection, "take": staticmethod(take)})
+    def on(cls, runner: asyncio.Runner, connection: Any, way: Claim) -> "type[Programs]":
+        return type(cls.__name__, (cls,), {"runner": runner, "connection": connection, "way": way})
 
     def __init__(self) -> None:
         super().__init__()
-        self.machine = Machine(self.connection, self.take)
+        self.machine = Machine(self.connection, self.way)
         self.transaction = self.connection.transaction()
         self.place = 0
         self.went_well = True

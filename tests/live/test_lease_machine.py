@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from deploy.local.servers import EmbeddedServers
-from services.inference.queue import queries as fair
+from services.inference.flows import Line
 from shared import leases
-from tests.live.lease_machine import LEASE, Claim, Disagreement, Programs, on_virtual_time
+from tests.live.lease_machine import LEASE, Claim, Disagreement, Programs, Row, on_virtual_time
 from tests.live.stage import new_database
 
 STEPS = int(os.environ.get("CALOTYPE_LEASE_STEPS", "20000"))
@@ -22,25 +22,29 @@ LENGTH = 50
 TEXT = (Path(leases.__file__).parent / "sql/leases.sql").read_text()
 
 
-async def plain(connection: Any, worker: str, many: int) -> list[Any]:
+async def take_plainly(connection: Any, worker: str, many: int) -> list[Any]:
     rows = leases.queries.claim(connection, kinds=["make"], after=None, many=many, holder=worker, lease=LEASE)
     return [row async for row in rows]
 
 
-async def by_lanes(connection: Any, worker: str, many: int) -> list[Any]:
-    """As inference claims: every lane its share."""
-    rows = fair.claim(
-        connection,
-        kinds=["make"],
-        lanes=["standard", "bulk"],
-        tags=[0.0, 0.0],
-        strides=[0.3, 1.0],
-        afters=[None, None],
-        many=many,
-        holder=worker,
-        lease=LEASE,
-    )
-    return [row async for row in rows]
+async def take_in_turns(connection: Any, worker: str, many: int) -> list[Any]:
+    """As inference claims, without a memory: real time hardly passes between two steps."""
+    line = Line(["make"], shares={"standard": 3, "bulk": 1})
+    return await line.take(connection, many, holder=worker, lease=LEASE)
+
+
+def by_priority(row: Row, _: float) -> tuple[float, ...]:
+    return -row.priority, row.ready_at or 0.0
+
+
+def by_turns(row: Row, now: float) -> tuple[float, ...]:
+    """What is out of time first, by its deadline; all is queued within ten minutes, so priority goes before age."""
+    if row.deadline is not None and row.deadline < now:
+        return 0.0, row.deadline
+    return 1.0, -row.priority, row.number
+
+
+PLAINLY, IN_TURNS = Claim(take_plainly, by_priority), Claim(take_in_turns, by_turns)
 
 
 def tried(programs: int, **more: Any) -> settings:
@@ -57,11 +61,11 @@ def tried(programs: int, **more: Any) -> settings:
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("take", [plain, by_lanes])
-def test_any_steps_leave_every_lease_as_the_model_has_it(servers: EmbeddedServers, take: Claim) -> None:
+@pytest.mark.parametrize("way", [PLAINLY, IN_TURNS], ids=["plainly", "in turns"])
+def test_any_steps_leave_every_lease_as_the_model_has_it(servers: EmbeddedServers, way: Claim) -> None:
     half = STEPS // 2
     with on_virtual_time(asyncio.run(new_database(servers))) as (runner, connection):
-        programs = Programs.on(runner, connection, take)
+        programs = Programs.on(runner, connection, way)
         run_state_machine_as_test(seed(SEED)(programs), settings=tried(half // LENGTH))
     assert programs.steps >= 0.95 * half
 
@@ -103,7 +107,7 @@ def test_a_defect_of_the_leases_is_found(
     assert right in TEXT, "the SQL has changed: say the defect anew"
     monkeypatch.setattr(leases, "queries", aiosql.from_str(TEXT.replace(right, wrong), "asyncpg"))
     with on_virtual_time(database(servers)) as (runner, connection):
-        programs = seed(SEED)(Programs.on(runner, connection, plain))
+        programs = seed(SEED)(Programs.on(runner, connection, PLAINLY))
         with pytest.raises(Disagreement):
             run_state_machine_as_test(programs, settings=tried(200, phases=[Phase.generate]))
 

@@ -189,7 +189,7 @@ def fencing_removed() -> None:
 )
 def losses_counted_as_failures() -> None:
     failed = "failures = w.failures + (w.holder is not null)::int"
-    query("services.inference.queue:queries", "services/inference/queries.sql", "claim", LOST, failed)
+    query("services.inference.flows:queries", "services/inference/flows.sql", "claim", LOST, failed)
 
 
 @mutant(
