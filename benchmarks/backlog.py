@@ -45,8 +45,8 @@ select gen_random_uuid(), now() - random() * interval '35 days', 'k', $2, gen_ra
        now(), 'done', $3 from generate_series(1, $1)
 """
 WAITING = """
-insert into work (work_id, asked_at, kind, workspace, request_id, job_id, lane, ready_at, payload)
-select gen_random_uuid(), now(), 'k', $2, gen_random_uuid(), gen_random_uuid(), 'bulk',
+insert into work (work_id, asked_at, kind, workspace, request_id, job_id, lane, subject, ready_at, payload)
+select gen_random_uuid(), now(), 'k', $2, gen_random_uuid(), gen_random_uuid(), 'bulk', 'backend',
        now() + n * interval '1 microsecond', $3 from generate_series(1, $1) as n
 """
 FACTS = """
@@ -68,6 +68,7 @@ def pieces(many: int, *, lane: str = "bulk", workspace: UUID = ALPINE) -> list[N
             request_id=uuid4(),
             job_id=uuid4(),
             lane=lane,
+            subject="backend",
         )
         for _ in range(many)
     ]

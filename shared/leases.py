@@ -168,10 +168,18 @@ class Leased:
     created_at: datetime | None = None
     lost: bool = False
     good_until: float = float("inf")  # by this host's monotonic clock: before then nobody else can hold it
+    occupies: bool = True
+    _on_free: Callable[[], None] | None = None
 
     @property
     def fence(self) -> Fence:
         return self.work_id, self.asked_at, self.epoch
+
+    def free(self) -> None:
+        """What takes the slot is done, and only what comes of it is to be kept: the next may begin beside that."""
+        self.occupies = False
+        if self._on_free is not None:
+            self._on_free()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -312,7 +320,12 @@ class Worker:
         """How many rows a front may insert already claimed: none while anything older waits or the worker ends."""
         if self.backlog or self._stopping or not self._loops:
             return 0
-        return max(0, self._capacity() - len(self.held))
+        return max(0, self._free_slots())
+
+    def _free_slots(self) -> int:
+        """What is made and not kept yet takes no slot; more of it than there are slots would only fill the memory."""
+        occupied = sum(lease.occupies for lease in self.held.values())
+        return min(self._capacity() - occupied, 2 * self._capacity() - len(self.held))
 
     def offer(self, rows: Sequence[NewWork], *, since: float | None = None) -> None:
         """Takes rows that the front has just committed as claimed by this worker's `holder` (epoch 1).
@@ -410,7 +423,7 @@ class Worker:
     async def _claim_forever(self) -> None:
         backoff = Backoff()
         while not self._stopping:
-            room = self._capacity() - len(self.held)
+            room = self._free_slots()
             if room <= 0 or (self.run_many is not None and room < GROUP_ROWS):
                 await self._pause()
                 continue
@@ -491,6 +504,7 @@ class Worker:
 
     async def _run_alone(self, lease: Leased) -> None:
         assert self.run is not None
+        lease._on_free = self._wake.set  # noqa: SLF001  # the lease tells nobody else
         try:
             outcome = await self.run(lease)
         except asyncio.CancelledError as error:

@@ -112,8 +112,8 @@ def concurrency(kind: str, settings: InferenceSettings) -> int:
     """What is claimed of a billing kind is called at once: whoever died before its call would leave it uncertain."""
     if kind in BILLING:
         return settings.provider_calls
-    # One more than it can make: the next is claimed, and the last picture stored, while a process draws.
-    return 1 + (settings.proof_children if kind == "proof" and settings.proof_children else 1)
+    # As many as it makes at once. One claimed before its turn would stand before whoever asks meanwhile.
+    return settings.proof_children if kind == "proof" and settings.proof_children else 1
 
 
 class Closing:

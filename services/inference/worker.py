@@ -118,6 +118,7 @@ class Maker:
             crash_point("call.before")
             generated = await backend.generate(work, progress=on_step, cancelled=is_cancelled)
             crash_point("call.after")
+            lease.free()
         except GenerationCancelled as stopped:
             attempt = _attempt(piece, AttemptState.CANCELLED, cost=_cost(job, billed=stopped.billed))
             return Tried(attempt, Cancelled(by=piece.cancelled_by or ANOTHER_WORKER))

@@ -49,6 +49,7 @@ from tests.inference.prompts import NOW, WORKSPACE, assembled, routes
 
 HEARD = (IMAGES_GENERATED, JOBS_ENDED, JOBS_PROGRESSED)
 KEY = identity.new_key()
+SLOTS = 2  # of the scripted backend
 PNG = bytes.fromhex(
     "89504e470d0a1a0a0000000d4948445200000001000000010802000000907753de0000000c4944415408d763f8ffff3f0005fe02fea7359081"
     "0000000049454e44ae426082"
@@ -87,7 +88,7 @@ class Scripted:
         pass
 
     async def is_busy(self) -> bool:
-        return len(self.calls) >= 2
+        return len(self.calls) >= SLOTS
 
 
 class Stage:
@@ -102,13 +103,13 @@ class Stage:
         prefix = self.service.settings.topic_prefix
         assert not await self.service.producer.deliver([record_of(event, prefix=prefix) for event in events])
 
-    async def publish(self, table: Routes) -> None:
+    async def publish(self, table: Routes, *, workspace: UUID = WORKSPACE) -> None:
         await self.send(
             LibraryItemChanged.of(
                 cause_id=str(table.version),
                 occurred_at=NOW,
-                workspace=WORKSPACE,
-                item=f"{WORKSPACE}/routes/{table.name}",
+                workspace=workspace,
+                item=f"{workspace}/routes/{table.name}",
                 kind="routes",
                 name=table.name,
                 version=table.version,
@@ -117,7 +118,8 @@ class Stage:
                 document=table.model_dump(mode="json"),
             )
         )
-        await self.until(lambda: self.value("select count(*) from library_items where version = $1", table.version))
+        known = "select count(*) from library_items where workspace = $1 and version = $2"
+        await self.until(lambda: self.value(known, workspace, table.version))
 
     async def outcomes(self, count: int) -> dict[UUID, Any]:
         """The ends of so many jobs, by job; progress on the way is kept."""
@@ -206,14 +208,15 @@ async def running(
 @asynccontextmanager
 async def scripted(servers: EmbeddedServers, folder: Path, **settings: Any) -> AsyncIterator[tuple[Stage, Scripted]]:
     backend = Scripted()
+    settings = {"proof_children": SLOTS} | settings
     async with running(servers, folder, backends={"proof": backend}, table=routes("proof"), **settings) as stage:
         yield stage, backend
 
 
 async def occupy(stage: Stage, backend: Scripted) -> list[PromptAssembled]:
-    """Two jobs of one request that go on until they are let go or cancelled: all the worker has room for."""
+    """Jobs of one request that go on until they are let go or cancelled: all the worker has room for."""
     request = uuid4()
-    events = [assembled(request=request, variant=variant) for variant in (1, 2)]
+    events = [assembled(request=request, variant=number + 1) for number in range(SLOTS)]
     backend.held |= {event.job_id for event in events}
     await stage.send(*events)
     await stage.until(backend.is_busy)
@@ -486,6 +489,24 @@ async def test_waiting_lanes_are_served_by_their_shares(servers: EmbeddedServers
         await stage.outcomes(92)
         order = [jobs[call.job_id] for call in backend.calls if call.job_id in jobs]
         assert Counter(order[:20]) == {"dedicated": 12, "standard": 6, "bulk": 2}
+
+
+async def test_what_one_workspace_has_queued_keeps_another_for_one_job_a_slot_at_most(
+    servers: EmbeddedServers, tmp_path: Path
+) -> None:
+    async with scripted(servers, tmp_path) as (stage, backend):
+        beach = uuid4()
+        await stage.publish(routes("proof"), workspace=beach)
+        await occupy(stage, backend)
+        await stage.send(*(assembled() for _ in range(50)))
+        await stage.until(lambda: stage.value("select count(*) = 52 from work"))
+        single = assembled(workspace=beach)
+        await stage.send(single)
+        await stage.until(lambda: stage.value("select count(*) = 53 from work"))
+        backend.held.clear()
+        await stage.outcomes(53)
+        order = [call.job_id for call in backend.calls]
+        assert order.index(single.job_id) <= 2 * SLOTS, "each slot had one job under way, and made one more at most"
 
 
 @pytest.fixture(scope="module")

@@ -133,3 +133,20 @@ async def test_a_claim_of_work_this_process_still_runs_tells_the_older_run() -> 
         assert worker.settled[0][0] is first and first.lost
         assert worker.held == {again.work_id: again} and not again.lost
         again.lost = True
+
+
+async def test_what_is_made_and_still_to_be_kept_leaves_its_slot_to_the_next_and_is_bounded() -> None:
+    begun: list[Leased] = []
+    kept = asyncio.Event()
+
+    async def makes_and_keeps(lease: Leased) -> Outcome:
+        begun.append(lease)
+        lease.free()
+        await kept.wait()
+        return Outcome(name="done")
+
+    async with working(makes_and_keeps, *(lease() for _ in range(5)), concurrency=1) as worker:
+        await until(lambda: len(begun) == 2)
+        assert worker.room() == 0, "a second one that is made and not kept waits for the first"
+        kept.set()
+        await until(lambda: len(worker.settled) == 5)
