@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 
 from benchmarks.frame import Result, arguments, interleave, report, run, say
 from deploy.local.servers import EmbeddedServers
-from services.publisher.domain import Delivered, Delivery, Pace
+from services.publisher.domain import Delivered, Delivery
 from services.publisher.handler import KIND, apply_approvals, apply_targets
 from services.publisher.outages import Claims
 from services.publisher.settings import PublisherSettings
@@ -26,6 +26,7 @@ from shared.kafka import Producer
 from shared.leases import Worker
 from shared.library.documents import TargetDocument
 from shared.observability import configure_logs
+from shared.outages import Pace
 from shared.outbox import Outbox
 from shared.postgres import Pool, migrate_all, open_pool
 

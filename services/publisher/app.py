@@ -5,7 +5,6 @@ from uuid import UUID
 import httpx
 
 from services.publisher import handler, http, settling
-from services.publisher.domain import Pace
 from services.publisher.outages import Claims
 from services.publisher.settings import PublisherSettings
 from services.publisher.targets import Outside, Target, open_target
@@ -13,6 +12,7 @@ from services.publisher.worker import Publisher, exhausted
 from shared.current import wire_current
 from shared.leases import Worker
 from shared.library.documents import TargetDocument
+from shared.outages import Pace
 from shared.service import Service
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Self
 from uuid import UUID
 
@@ -36,10 +36,6 @@ TRANSITIONS: dict[PublicationState, frozenset[PublicationState]] = {
 RETRIABLE = frozenset(state for state, following in TRANSITIONS.items() if PublicationState.PENDING in following)
 # A model drew these, alone or with a person's photo. Everything else, and what a newer release may call it, is a proof.
 DRAWN_BY_A_MODEL = frozenset({SourceType.TRAINED, SourceType.COMPOSITE})
-
-
-# So many tries in a row that a target did not take are an outage of the target, not the publication's own trouble.
-OPENS_AFTER = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,55 +87,6 @@ class Delivered:
     location: str
     receipts: Sequence[Receipt]
     verified: Verified = Verified.READ_BACK
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Away:
-    """A target did not take a publication and may take it later: after `seconds`, where it said so itself."""
-
-    cause: str
-    seconds: float | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pace:
-    """Seconds until the first repeat, and at most; in between each wait is twice the one before."""
-
-    first: float = 1.0
-    ceiling: float = 300.0
-
-    def after(self, failures: int, *, draw: float) -> float:
-        """`draw` in 0..1 takes off up to a half, so that what failed together does not come back together."""
-        return min(self.ceiling, self.first * 2.0 ** min(failures, 30)) * (1 - draw / 2)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outage:
-    """How a target is doing that did not take something: nothing goes to it before `probe_at`, then one publication."""
-
-    failures: int
-    since: datetime
-    cause: str
-    probe_at: datetime | None = None
-
-
-def outage_after(before: Outage | None, tries: Sequence[Away], *, now: datetime, pace: Pace, draw: float) -> Outage:
-    """The outage after tries that failed; those that were under way when it began count as nothing more."""
-    failures = before.failures if before else 0
-    if before is None or before.probe_at is None:
-        failures = min(OPENS_AFTER, failures + len(tries))
-    elif before.probe_at <= now:
-        failures += 1
-    probe_at = before.probe_at if before else None
-    if failures >= OPENS_AFTER and (probe_at is None or probe_at <= now):
-        probe_at = now + timedelta(seconds=pace.after(failures - OPENS_AFTER, draw=draw))
-    asked = [now + timedelta(seconds=away.seconds) for away in tries if away.seconds is not None]
-    return Outage(
-        failures=failures,
-        since=before.since if before else now,
-        cause=tries[-1].cause,
-        probe_at=max([*asked, *([probe_at] if probe_at else [])], default=None),
-    )
 
 
 def delivery_of(asset: AssetApproved, *, target: str) -> Delivery:

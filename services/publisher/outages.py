@@ -16,8 +16,8 @@ from uuid import UUID
 import aiosql
 import structlog
 
-from services.publisher.domain import Away, Outage, Pace, outage_after
 from shared.leases import Leased, NewWork, Worker
+from shared.outages import Away, Outage, Pace, outage_after
 from shared.outbox import Transaction
 from shared.postgres import Connection
 

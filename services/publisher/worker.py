@@ -18,10 +18,8 @@ import structlog
 from opentelemetry.trace import SpanKind
 
 from services.publisher.domain import (
-    Away,
     Delivered,
     Delivery,
-    Pace,
     Refusal,
     delivery_of,
     difference,
@@ -40,6 +38,7 @@ from shared.events import Event, PublicationState, PublicFile
 from shared.leases import Leased, Outcome
 from shared.library.documents import TargetDocument
 from shared.observability import is_sampled, log_context, start_span, traceparent_of
+from shared.outages import Away, Pace
 from shared.postgres import Pool, unavailable_when_away
 
 log = structlog.get_logger()

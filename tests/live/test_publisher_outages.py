@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from deploy.local.servers import EmbeddedServers
-from services.publisher.domain import Delivered, Delivery, Pace
+from services.publisher.domain import Delivered, Delivery
 from services.publisher.handler import KIND, apply_approvals, apply_targets
 from services.publisher.outages import SHARES, Claims, take_at_once
 from services.publisher.targets import Read
@@ -17,6 +17,7 @@ from services.publisher.worker import Publisher, exhausted
 from shared.brakes import brake
 from shared.kafka import Producer
 from shared.leases import Leased, NewWork, Worker
+from shared.outages import Pace
 from shared.outbox import Outbox
 from shared.postgres import Pool, open_pool, transaction
 from tests.live.publishing import blobs_at, new_database, settings_at, target_changed, until

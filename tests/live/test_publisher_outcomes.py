@@ -9,7 +9,6 @@ import orjson
 import pytest
 
 from deploy.local.servers import EmbeddedServers
-from services.publisher.domain import Pace
 from services.publisher.handler import KIND, apply_approvals, apply_targets
 from services.publisher.outages import Claims
 from services.publisher.worker import Publisher, exhausted
@@ -17,6 +16,7 @@ from shared.events import AssetApproved, Confidentiality
 from shared.kafka import Producer
 from shared.leases import Worker
 from shared.library.documents import TargetDocument
+from shared.outages import Pace
 from shared.outbox import Outbox
 from shared.postgres import Pool, open_pool, transaction
 from tests.live.publishing import blobs_at, hold, new_database, settings_at, target_changed, until
