@@ -7,7 +7,7 @@ from uuid import UUID
 from services.inference import handler, http, uncertain
 from services.inference.backends import Backend
 from services.inference.backends.diffusion import DiffusionBackend, DiffusionOptions
-from services.inference.domain import BILLING
+from services.inference.domain import BILLING, kind_of
 from services.inference.handler import Front
 from services.inference.progress import Progress
 from services.inference.queue import AT_ONCE, Claims, Desk, Lookout, queries
@@ -86,7 +86,8 @@ def open_backends(settings: InferenceSettings) -> dict[str, Backend]:
 def open_worker(service: Service, kind: str, maker: Maker, desk: Desk) -> Worker:
     settings = service.settings
     assert isinstance(settings, InferenceSettings)
-    kinds = [f"{kind}/{pool}" for pool in settings.pools.split(",")]
+    accounts = list(settings.providers) if kind in BILLING else [None]
+    kinds = [kind_of(kind, pool, account=account) for pool in settings.pools.split(",") for account in accounts]
     at_once = kind in AT_ONCE
     claims = Claims(desk, kinds=kinds, at_once=at_once)
     worker = Worker(

@@ -146,8 +146,21 @@ def unroutable(decision: Unroutable) -> Failed:
 
 
 def work_kind(backend: Backend) -> str:
-    """What a worker claims: a kind of backend in one pool, so that a dedicated pool can have workers of its own."""
-    return f"{backend.kind}/{backend.pool}"
+    """What a worker claims: a kind of backend in one pool, so that a dedicated pool can have workers of its own.
+
+    Of a provider's, the account it is called with as well.
+    """
+    return kind_of(backend.kind, backend.pool, account=backend.call.provider if backend.call else None)
+
+
+def kind_of(kind: str, pool: str, *, account: str | None = None) -> str:
+    return "/".join([kind, pool, *([account] if account else [])])
+
+
+def account_of(work_kind: str) -> str | None:
+    """Whose account work of this kind calls with; None where nobody is called."""
+    _, _, *account = work_kind.split("/")
+    return account[0] if account else None
 
 
 def generation_of(

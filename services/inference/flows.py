@@ -7,8 +7,8 @@ first, where a level of priority is worth ten minutes of waiting.
 
 import heapq
 from collections import Counter
-from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -26,6 +26,8 @@ SHARES: Mapping[str, int] = {"dedicated": 6, "standard": 3, "bulk": 1}
 LEVEL = timedelta(minutes=10)  # of waiting: what a level of priority is worth
 MOST_SEEN = 4000  # rows that one look compares; of each flow at least one
 MOST_LOOKS = 8  # in one claim; what is left then is the next claim's
+
+NO_LIMIT: Mapping[str, int] = {}
 
 Who = TypeVar("Who", bound=Hashable)
 
@@ -82,31 +84,34 @@ class Scheduler:
         self._workspaces: dict[str, Turns[UUID]] = {lane: Turns() for lane in shares}
 
     def grant(
-        self, waiting: Mapping[Flow, Sequence[datetime]], many: int, *, longer: Collection[Flow] = ()
+        self,
+        waiting: Mapping[Flow, Sequence[datetime]],
+        many: int,
+        *,
+        longer: Collection[Flow] = (),
+        room: Mapping[str, int] = NO_LIMIT,
     ) -> Counter[Flow]:
         """How many of each flow go next, `many` at most; `waiting`: since when the first of each flow wait.
 
-        `longer`: flows of which more waits than is told here. With the last that is told of one of them it ends early,
-        for nobody else is to have what may be that one's turn.
+        `room`: how many of a kind of work, where that is limited. `longer`: flows of which more waits than is told
+        here; with the last that is told of one it ends early, for nobody else is to have what may be that one's turn.
         """
-        lines: dict[str, dict[UUID, list[tuple[datetime, Flow]]]] = {}
-        for flow, times in waiting.items():
-            line = lines.setdefault(flow.lane, {}).setdefault(flow.workspace, [])
-            line += [(since - flow.priority * LEVEL, flow) for since in times]
+        lines = _lines(waiting)
         turns: dict[str, list[tuple[float, UUID]]] = {}
         for lane, by_workspace in lines.items():
-            for line in by_workspace.values():
-                line.sort(reverse=True)  # the first in line at the end
             turns[lane] = [(self._workspaces[lane].tag(workspace), workspace) for workspace in by_workspace]
             heapq.heapify(turns[lane])
         granted: Counter[Flow] = Counter()
+        left = dict(room)
         while turns and granted.total() < many:
             lane = min(turns, key=lambda each: (self._lanes.tag(each), each))
             _, workspace = heapq.heappop(turns[lane])
             _, flow = lines[lane][workspace].pop()
-            granted[flow] += 1
-            self._lanes.took(lane)
-            self._workspaces[lane].took(workspace)
+            if left.get(flow.kind, 1):
+                granted[flow] += 1
+                self._lanes.took(lane)
+                self._workspaces[lane].took(workspace)
+                _use(left, flow.kind)
             if flow in longer and granted[flow] == len(waiting[flow]):
                 break
             if lines[lane][workspace]:
@@ -138,82 +143,111 @@ class Line:
         """Before the next claim: something was queued, and may have begun a flow."""
         self._is_news = True
 
-    async def take(self, connection: Connection, many: int, *, holder: str, lease: float) -> list[dict[str, Any]]:
-        """Up to `many` rows, now held by `holder` for `lease` seconds: what is out of time, then whose turn it is."""
+    async def take(
+        self, connection: Connection, many: int, *, holder: str, lease: float, room: Mapping[str, int] = NO_LIMIT
+    ) -> list[dict[str, Any]]:
+        """Up to `many` rows, now held by `holder` for `lease` seconds: what is out of time, then whose turn it is.
+
+        `room`: how many of a kind of work, where that is limited.
+        """
         late = queries.claim_late(connection, kinds=self._kinds, many=many, holder=holder, lease=lease)
         rows = [dict(row) async for row in late]
-        heads = self._heads.places()
-        if self._is_news or not heads:
+        by = _Claim(connection, holder, lease, many - len(rows), dict(room), self._heads.places())
+        if self._is_news or not by.heads:
             await self._look_round(connection)
-        taken = await self._take(connection, many - len(rows), heads, holder=holder, lease=lease)
-        if heads and len(rows) + len(taken) < many:
+        await self._take(by)
+        if by.heads and by.many > len(by.taken):
             await self._look_round(connection)
-            taken += await self._take(connection, many - len(rows) - len(taken), {}, holder=holder, lease=lease)
-        whole = len(rows) + len(taken) == many
-        self._heads.moved([(flow_of(row), row["created_at"]) for row in taken] if whole else [])
-        return rows + taken
+            by.heads = {}
+            await self._take(by)
+        whole = len(by.taken) == by.many
+        self._heads.moved([(flow_of(row), row["created_at"]) for row in by.taken] if whole else [])
+        return rows + by.taken
 
     async def _look_round(self, connection: Connection) -> None:
         self._is_news = False
         found = queries.flows(connection, kinds=self._kinds, lanes=self._lanes)
         self._flows = [Flow(**dict(row)) async for row in found]
 
-    async def _take(
-        self, connection: Connection, many: int, heads: Mapping[Flow, datetime], *, holder: str, lease: float
-    ) -> list[dict[str, Any]]:
-        taken: list[dict[str, Any]] = []
+    async def _take(self, by: "_Claim") -> None:
         flows = self._flows
         for _ in range(MOST_LOOKS):
-            left = many - len(taken)
+            left = by.many - len(by.taken)
+            flows = [flow for flow in flows if by.room.get(flow.kind, 1)]
             if not left or not flows:
                 break
             part = max(1, min(left, MOST_SEEN // len(flows)))
-            waiting = await self._waiting(connection, flows, heads, part)
+            waiting = await by.look(flows, part)
             longer = {flow for flow, times in waiting.items() if len(times) == part}
-            granted = self._scheduler.grant(waiting, left, longer=longer)
+            granted = self._scheduler.grant(waiting, left, longer=longer, room=by.room)
             if not granted:
                 break
-            found = await self._claim(connection, granted, heads, holder=holder, lease=lease)
+            found = await by.claim(granted)
             for flow, lost in (granted - Counter(map(flow_of, found))).items():
                 self._scheduler.gave_back(flow, lost)
-            taken += found
             flows = [flow for flow in waiting if flow in longer or granted[flow] < len(waiting[flow])]
-        return taken
 
-    async def _waiting(
-        self, connection: Connection, flows: Sequence[Flow], heads: Mapping[Flow, datetime], many: int
-    ) -> dict[Flow, list[datetime]]:
-        found = queries.heads(connection, **_columns(flows, heads), many=many)
+
+@dataclass(slots=True, eq=False)
+class _Claim:
+    """One claim under way: what it has taken, of how many, and what room is left."""
+
+    connection: Connection
+    holder: str
+    lease: float
+    many: int
+    room: dict[str, int]
+    heads: Mapping[Flow, datetime]
+    taken: list[dict[str, Any]] = field(default_factory=list)
+
+    async def look(self, flows: Sequence[Flow], many: int) -> dict[Flow, list[datetime]]:
+        """Since when the first of each of these flows wait."""
         waiting: dict[Flow, list[datetime]] = {}
-        async for row in found:
+        async for row in queries.heads(self.connection, **self._columns(flows), many=many):
             waiting.setdefault(flows[row["number"] - 1], []).append(row["created_at"])
         return waiting
 
-    async def _claim(
-        self,
-        connection: Connection,
-        granted: Mapping[Flow, int],
-        heads: Mapping[Flow, datetime],
-        *,
-        holder: str,
-        lease: float,
-    ) -> list[dict[str, Any]]:
-        columns = _columns(list(granted), heads)
-        found = queries.claim(connection, **columns, counts=list(granted.values()), holder=holder, lease=lease)
-        return [dict(row) async for row in found]
+    async def claim(self, granted: Mapping[Flow, int]) -> list[dict[str, Any]]:
+        found = queries.claim(
+            self.connection,
+            **self._columns(list(granted)),
+            counts=list(granted.values()),
+            holder=self.holder,
+            lease=self.lease,
+        )
+        rows = [dict(row) async for row in found]
+        for row in rows:
+            _use(self.room, row["kind"])
+        self.taken += rows
+        return rows
+
+    def _columns(self, flows: Sequence[Flow]) -> dict[str, list[Any]]:
+        return {
+            "kinds": [flow.kind for flow in flows],
+            "lanes": [flow.lane for flow in flows],
+            "workspaces": [flow.workspace for flow in flows],
+            "subjects": [flow.subject for flow in flows],
+            "priorities": [flow.priority for flow in flows],
+            "afters": [self.heads.get(flow) for flow in flows],
+        }
+
+
+def _lines(waiting: Mapping[Flow, Sequence[datetime]]) -> dict[str, dict[UUID, list[tuple[datetime, Flow]]]]:
+    """Lane and workspace → what waits there, the first in line at the end."""
+    lines: dict[str, dict[UUID, list[tuple[datetime, Flow]]]] = {}
+    for flow, times in waiting.items():
+        line = lines.setdefault(flow.lane, {}).setdefault(flow.workspace, [])
+        line += [(since - flow.priority * LEVEL, flow) for since in times]
+    for by_workspace in lines.values():
+        for line in by_workspace.values():
+            line.sort(reverse=True)
+    return lines
+
+
+def _use(room: dict[str, int], kind: str) -> None:
+    if kind in room:
+        room[kind] -= 1
 
 
 def flow_of(row: Mapping[str, Any]) -> Flow:
     return Flow(row["kind"], row["lane"], row["workspace"], row["subject"], row["priority"])
-
-
-def _columns(flows: Iterable[Flow], heads: Mapping[Flow, datetime]) -> dict[str, list[Any]]:
-    flows = list(flows)
-    return {
-        "kinds": [flow.kind for flow in flows],
-        "lanes": [flow.lane for flow in flows],
-        "workspaces": [flow.workspace for flow in flows],
-        "subjects": [flow.subject for flow in flows],
-        "priorities": [flow.priority for flow in flows],
-        "afters": [heads.get(flow) for flow in flows],
-    }

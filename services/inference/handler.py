@@ -12,6 +12,7 @@ from services.inference.domain import (
     Ending,
     Failed,
     Job,
+    account_of,
     ask_of,
     ended,
     forgotten,
@@ -156,11 +157,14 @@ class Front:
         return Arrival(work, Piece(job), ending)
 
     def _hold(self, arrivals: Sequence["Arrival"]) -> None:
-        """Gives each worker what it has room for; a worker beside which anything waits has none."""
+        """Gives each worker what it has room for; a worker beside which anything waits has none.
+
+        What calls a provider is claimed: its account may be away.
+        """
         room = {worker: worker.room() for worker in self._workers.values()}
         for arrival in arrivals:
             worker = self._workers.get(arrival.work.kind)
-            if arrival.ending is None and worker is not None and room[worker] > 0:
+            if arrival.ending is None and worker is not None and room[worker] > 0 and not account_of(arrival.work.kind):
                 room[worker] -= 1
                 arrival.worker = worker
 

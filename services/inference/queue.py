@@ -13,6 +13,7 @@ from uuid import UUID
 
 import aiosql
 
+from services.inference import accounts
 from services.inference.domain import Job
 from services.inference.flows import SHARES, Line
 from shared import ids
@@ -141,6 +142,7 @@ class Claims:
     ) -> None:
         """`at_once`: the work takes no time, so there is no moment in which it could be cancelled or lost."""
         self._desk = desk
+        self._kinds = list(kinds)
         self._line = Line(kinds, shares=shares)
         self._at_once = at_once
 
@@ -148,7 +150,10 @@ class Claims:
         self._line.look_round()
 
     async def claim(self, connection: Connection, many: int) -> list[Leased]:
-        rows = await self._line.take(connection, many, holder=self.worker.holder, lease=self.worker.lease_seconds)
+        room = await accounts.rooms(connection, self._kinds)
+        rows = await self._line.take(
+            connection, many, holder=self.worker.holder, lease=self.worker.lease_seconds, room=room
+        )
         leases = [Leased(**row) for row in rows]
         if leases and not self._at_once:
             await self._begin(connection, leases)

@@ -15,6 +15,7 @@ from uuid import UUID
 
 import structlog
 
+from services.inference.accounts import THEIRS, Word, hear
 from services.inference.backends import Backend, BackendFailure, Generated, GenerationCancelled
 from services.inference.backends.null import make_nothing
 from services.inference.domain import (
@@ -38,6 +39,7 @@ from shared.errors import Rejected, Unavailable
 from shared.events import Attempt, AttemptState, FailureReason, File, PromptAssembled, WaitingOn
 from shared.leases import MAX_FAILURES, Leased, Outcome, buried
 from shared.observability import is_sampled, start_span, traceparent_of
+from shared.outages import Away
 from shared.outbox import Transaction
 from shared.retry import Backoff
 
@@ -60,16 +62,22 @@ class Settled:
     attempt: Attempt | None
     ending: Ending | None
     traceparent: str | None = None
+    word: Word | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """How one attempt went; `again`: trying once more may help, not before `after` seconds."""
+    """How one attempt went; `again`: trying once more may help, not before `after` seconds.
+
+    `away`: the provider took no call, or asked for patience (`busy`), which is no failure of the job.
+    """
 
     attempt: Attempt
     ending: Ending
     again: bool = False
     after: float = 0.0
+    away: Away | None = None
+    busy: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,9 +102,10 @@ class Maker:
             attempt = tried.attempt.model_copy(update={"seconds": seconds})
             parent = _attempt_span(lease, piece, attempt, started)
             _log(piece, attempt, tried.ending)
-            if tried.again and lease.failures + 1 < MAX_FAILURES:
-                return self._again(lease, piece, attempt, tried)
-            return _over(Settled(piece, attempt, tried.ending, parent))
+            word = Word(lease=lease, away=tried.away, busy=tried.busy, first=piece.number == 1)
+            if tried.again and (tried.away is not None or lease.failures + 1 < MAX_FAILURES):
+                return self._again(lease, piece, tried, Settled(piece, attempt, None, word=word))
+            return _over(Settled(piece, attempt, tried.ending, parent, word))
 
     async def _try(self, lease: Leased, piece: Piece) -> Tried:
         def is_cancelled() -> bool:
@@ -168,13 +177,14 @@ class Maker:
             original=original, manifest=manifest, mask=mask, focal=generated.focal, live_area=generated.live_area
         )
 
-    def _again(self, lease: Leased, piece: Piece, attempt: Attempt, tried: Tried) -> Outcome:
+    def _again(self, lease: Leased, piece: Piece, tried: Tried, settled: Settled) -> Outcome:
         ending = tried.ending
         assert isinstance(ending, Failed)
         delay = max(2.0**lease.failures, tried.after)
         detail = f"{ending.detail}; attempt {piece.number + 1} in {delay:.0f} s"
-        self.progress.tell(State(piece, lease.traceparent, waiting_on=WaitingOn.RETRY, detail=detail))
-        return Outcome.again(ending.detail, delay=delay, failed=True, record=Settled(piece, attempt, None))
+        on = WaitingOn.RATE if tried.busy else WaitingOn.RETRY
+        self.progress.tell(State(piece, lease.traceparent, waiting_on=on, detail=detail))
+        return Outcome.again(ending.detail, delay=delay, failed=tried.away is None, record=settled)
 
     def exhausted(self, lease: Leased, why: str) -> Outcome:
         """Work that was lost too often, or whose deadline passed while it waited."""
@@ -196,6 +206,7 @@ class Maker:
 async def record(transaction: Transaction, settled: Sequence[tuple[Leased, Outcome]]) -> None:
     """Attempts and facts of a settlement, dated by its transaction. What was cancelled meanwhile ends so."""
     found = [outcome.record for _, outcome in settled if isinstance(outcome.record, Settled)]
+    await hear(transaction, [each.word for each in found if each.word])
     await _end_attempts(transaction, [(each.piece.job.event, each.attempt) for each in found if each.attempt])
     over = [(each, each.ending) for each in found if each.ending is not None]
     if not over:
@@ -250,7 +261,9 @@ def _tried(piece: Piece, failure: BackendFailure) -> Tried:
     # An uncertain attempt may have been billed: a person looks before anything is sent again.
     again = failure.retriable and not failure.uncertain
     ending = Failed(reason=failure.reason, detail=failure.detail, remedy=remedy)
-    return Tried(attempt, ending, again, failure.after or 0.0)
+    theirs = failure.busy or ((failure.retriable or failure.uncertain) and failure.reason in THEIRS)
+    away = Away(cause=failure.detail, seconds=failure.after) if theirs and piece.job.call is not None else None
+    return Tried(attempt, ending, again, failure.after or 0.0, away, failure.busy)
 
 
 def _cost(job: Job, *, billed: bool | None) -> Decimal | None:

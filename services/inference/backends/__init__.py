@@ -63,7 +63,7 @@ class BackendFailure(Exception):
     """The attempt failed; `uncertain` where the provider may have made and billed the image all the same.
 
     `billed`: whether the attempt costs its list price all the same, None where nobody knows. `after`: seconds that the
-    provider asked us to wait before the next try.
+    provider asked us to wait before the next try. `busy`: it was asked too often, which is no failure of the job.
     """
 
     def __init__(
@@ -75,6 +75,7 @@ class BackendFailure(Exception):
         uncertain: bool = False,
         billed: bool | None = None,
         after: float | None = None,
+        busy: bool = False,
         remedy: str | None = None,
         provider_request_id: str | None = None,
     ) -> None:
@@ -85,6 +86,7 @@ class BackendFailure(Exception):
         self.uncertain = uncertain
         self.billed = billed
         self.after = after
+        self.busy = busy
         self.remedy = remedy
         self.provider_request_id = provider_request_id
 

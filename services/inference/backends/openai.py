@@ -228,7 +228,7 @@ def refusal(response: httpx.Response, body: bytes, call: Call, request_id: str |
         return BackendFailure(FailureReason.CONTENT_FILTERED, words, retriable=False, **given)
     if status == 429 and "insufficient_quota" not in (code, kind):
         after = _retry_after(response)
-        return BackendFailure(FailureReason.BACKEND_UNAVAILABLE, words, retriable=True, after=after, **given)
+        return BackendFailure(FailureReason.BACKEND_UNAVAILABLE, words, retriable=True, after=after, busy=True, **given)
     if status in REMEDIES or response.is_redirect:
         remedy = REMEDIES.get(status, "an operator corrects the provider's address in CALOTYPE_PROVIDERS")
         return BackendFailure(FailureReason.BACKEND_UNAVAILABLE, words, retriable=False, remedy=remedy, **given)

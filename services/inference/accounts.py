@@ -1,0 +1,107 @@
+"""Accounts with providers: one that is away or asks for patience is left alone, and asked again with one call.
+
+Whatever waits for it waits in the queue, at no cost to the jobs: they have not failed, the provider is away. A call
+that fails while others of the same account succeed is the job's own failure.
+"""
+
+import random
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiosql
+import structlog
+
+from services.inference.domain import account_of
+from shared.events import FailureReason
+from shared.leases import Leased
+from shared.outages import Away, Outage, Pace, outage_after
+from shared.outbox import Transaction
+from shared.postgres import Connection
+
+log = structlog.get_logger()
+queries: Any = aiosql.from_path(Path(__file__).parent / "accounts.sql", "asyncpg")
+
+PACE = Pace(first=1.0, ceiling=60.0)  # of calls to a provider that takes none
+# What says of the provider rather than of the job that it failed.
+THEIRS = frozenset({FailureReason.BACKEND_UNAVAILABLE, FailureReason.MODEL_TIMEOUT})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Word:
+    """What one call said of its account: `away` None, it answered. `first`: the job had not been tried before."""
+
+    lease: Leased
+    away: Away | None = None
+    busy: bool = False
+    first: bool = True
+
+
+async def rooms(connection: Connection, kinds: Collection[str]) -> dict[str, int]:
+    """How many calls of which kind may go out, of those whose account is away: none, or one when it is time."""
+    by_account: dict[str, list[str]] = defaultdict(list)
+    for kind in kinds:
+        if (account := account_of(kind)) is not None:
+            by_account[account].append(kind)
+    if not by_account:
+        return {}
+    away = {row["account"]: row["due"] async for row in queries.away(connection, accounts=list(by_account))}
+    due = [kind for account, is_due in away.items() if is_due for kind in by_account[account]]
+    busy = {row["kind"] async for row in queries.under_way(connection, kinds=due)} if due else set()
+    asked = {account_of(kind) for kind in busy}
+    found = {kind: 0 for account in away for kind in by_account[account]}
+    # Of an account that is called in several kinds of work one kind asks; all of them go on when it answers.
+    found |= {by_account[account][0]: 1 for account, is_due in away.items() if is_due and account not in asked}
+    return found
+
+
+async def hear(transaction: Transaction, words: Iterable[Word]) -> None:
+    """What calls said of their accounts, in the transaction that settles them."""
+    said: dict[str, list[Word]] = defaultdict(list)
+    for word in words:
+        if (account := account_of(word.lease.kind)) is not None:
+            said[account].append(word)
+    counted: list[Leased] = []
+    # In one order everywhere, so that two workers' settlements cannot wait for each other.
+    for account, spoken in sorted(said.items()):
+        if any(word.away is None for word in spoken):
+            await _answers(transaction, account, {word.lease.kind for word in spoken})
+            counted += [word.lease for word in spoken if word.away is not None and not word.busy and not word.first]
+        else:
+            counted += await _is_away(transaction, account, spoken)
+    if counted:
+        await queries.count_failures(
+            transaction.connection,
+            ids=[lease.work_id for lease in counted],
+            asked=[lease.asked_at for lease in counted],
+        )
+
+
+async def _is_away(transaction: Transaction, account: str, spoken: Sequence[Word]) -> list[Leased]:
+    """Notes that calls failed and none did not; those of jobs that failed before while the account answered others."""
+    row = await queries.outage(transaction.connection, account=account)
+    is_new = row["failures"] == 0
+    before = Outage(failures=row["failures"], since=row["since"], cause=row["cause"], probe_at=row["probe_at"])
+    tries = [word.away for word in spoken if word.away is not None]
+    after = outage_after(before, tries, now=row["now"], pace=PACE, draw=random.random())  # noqa: S311
+    await queries.note_outage(
+        transaction.connection,
+        account=account,
+        failures=after.failures,
+        cause=after.cause,
+        busy=spoken[-1].busy,
+        probe_at=after.probe_at,
+    )
+    if before.probe_at is None and after.probe_at is not None:
+        log.warning("account.away", account=account, cause=after.cause, until=after.probe_at.isoformat())
+    return [word.lease for word in spoken if is_new and not word.busy and not word.first]
+
+
+async def _answers(transaction: Transaction, account: str, kinds: Collection[str]) -> None:
+    ended = [row async for row in queries.end_outages(transaction.connection, accounts=[account])]
+    for row in ended:
+        if row["probe_at"] is not None:
+            await queries.resume(transaction.connection, kinds=list(kinds))
+            log.info("account.back", account=account, since=row["since"].isoformat())
