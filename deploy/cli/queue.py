@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import typer
@@ -23,7 +24,7 @@ def queue(
     workspace: WorkspaceOption = None,
     as_json: AsJson = False,  # noqa: FBT002 a flag
 ) -> None:
-    """Show what waits and what runs, per stage, lane and kind, with ages, workers and brakes."""
+    """Show what waits and what runs, per stage, lane and kind, with ages, workers, brakes and absent providers."""
     with connected(data, workspace=workspace) as client:
         answers = of_stages(client, STAGES, "queue")
     found = [answer for answer in answers.values() if answer is not None]
@@ -48,7 +49,7 @@ def drawn(stages: Sequence[Mapping[str, Any]]) -> list[RenderableType]:
     for stage, line in lines:
         counts = [f"{line[name]:,}" if line[name] else "–" for name in ("running", "waiting", "delayed", "held")]
         table.add_row(stage, line["lane"], line["kind"], *counts, age(line["oldest_seconds"]))
-    return [table, *_workers(stages), *_brakes(stages)]
+    return [table, *_workers(stages), *_away(stages), *_brakes(stages)]
 
 
 def _workers(stages: Sequence[Mapping[str, Any]]) -> list[RenderableType]:
@@ -62,6 +63,20 @@ def _workers(stages: Sequence[Mapping[str, Any]]) -> list[RenderableType]:
         lost = Text(f"{worker['run_out']}", "bold red") if worker["run_out"] else Text("–")
         table.add_row(worker["worker"], f"{worker['leases']}", lost, age(worker["oldest_seconds"]))
     return [Text(), table]
+
+
+def _away(stages: Sequence[Mapping[str, Any]]) -> list[RenderableType]:
+    """Providers that take no calls: what waits for them is asked for again by itself."""
+    found: list[RenderableType] = []
+    for account in [each for stage in stages for each in stage.get("away", [])]:
+        why = "asked for patience" if account["busy"] else "takes no calls"
+        since, again = clock(account["since"]), clock(account["next_try_at"])
+        found.append(Text(f"{account['account']} {why} since {since}; it is asked again at {again}", "yellow"))
+    return [Text(), *found] if found else []
+
+
+def clock(moment: str) -> str:
+    return f"{datetime.fromisoformat(moment):%H:%M:%S} UTC"
 
 
 def _brakes(stages: Sequence[Mapping[str, Any]]) -> list[RenderableType]:

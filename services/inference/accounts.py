@@ -8,6 +8,7 @@ import random
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import structlog
 
 from services.inference.domain import account_of
 from shared.events import FailureReason
-from shared.leases import Leased
+from shared.leases import MAX_FAILURES, Leased
 from shared.outages import Away, Outage, Pace, outage_after
 from shared.outbox import Transaction
 from shared.postgres import Connection
@@ -25,6 +26,7 @@ log = structlog.get_logger()
 queries: Any = aiosql.from_path(Path(__file__).parent / "accounts.sql", "asyncpg")
 
 PACE = Pace(first=1.0, ceiling=60.0)  # of calls to a provider that takes none
+PATIENCE = timedelta(hours=24)  # a job is tried so long, and then ends with what the provider said last
 # What says of the provider rather than of the job that it failed.
 THEIRS = frozenset({FailureReason.BACKEND_UNAVAILABLE, FailureReason.MODEL_TIMEOUT})
 
@@ -39,22 +41,29 @@ class Word:
     first: bool = True
 
 
+def away_delay(number: int) -> float:
+    """Seconds until a job may go again whose `number`-th call failed: longer than until the account is asked next.
+
+    So the next call is another job's, where another waits: what fails for a reason of its own stands in nobody's way.
+    """
+    return 2 * min(PACE.ceiling, 2.0**number)
+
+
+def has_waited_long(lease: Leased) -> bool:
+    """By the database's clock as it claimed the work."""
+    return lease.claimed_at is not None and lease.claimed_at - (lease.created_at or lease.claimed_at) > PATIENCE
+
+
 async def rooms(connection: Connection, kinds: Collection[str]) -> dict[str, int]:
-    """How many calls of which kind may go out, of those whose account is away: none, or one when it is time."""
-    by_account: dict[str, list[str]] = defaultdict(list)
-    for kind in kinds:
-        if (account := account_of(kind)) is not None:
-            by_account[account].append(kind)
-    if not by_account:
+    """Accounts that are away → how many calls may go out now: none, or one when it is time."""
+    accounts = {account for kind in kinds if (account := account_of(kind)) is not None}
+    if not accounts:
         return {}
-    away = {row["account"]: row["due"] async for row in queries.away(connection, accounts=list(by_account))}
-    due = [kind for account, is_due in away.items() if is_due for kind in by_account[account]]
-    busy = {row["kind"] async for row in queries.under_way(connection, kinds=due)} if due else set()
-    asked = {account_of(kind) for kind in busy}
-    found = {kind: 0 for account in away for kind in by_account[account]}
-    # Of an account that is called in several kinds of work one kind asks; all of them go on when it answers.
-    found |= {by_account[account][0]: 1 for account, is_due in away.items() if is_due and account not in asked}
-    return found
+    away = {row["account"]: row["due"] async for row in queries.away(connection, accounts=list(accounts))}
+    if not any(away.values()):
+        return dict.fromkeys(away, 0)
+    asking = {account_of(row["kind"]) async for row in queries.under_way(connection, kinds=list(kinds))}
+    return {account: int(is_due and account not in asking) for account, is_due in away.items()}
 
 
 async def hear(transaction: Transaction, words: Iterable[Word]) -> None:
@@ -76,6 +85,7 @@ async def hear(transaction: Transaction, words: Iterable[Word]) -> None:
             transaction.connection,
             ids=[lease.work_id for lease in counted],
             asked=[lease.asked_at for lease in counted],
+            most=MAX_FAILURES,
         )
 
 

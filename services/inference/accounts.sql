@@ -20,9 +20,12 @@ update outages set failures = :failures, cause = :cause, busy = :busy, probe_at 
 -- name: end_outages(accounts)
 delete from outages where account = any(:accounts::text[]) returning account, since, probe_at;
 
--- name: count_failures(ids, asked)!
-update work w set failures = w.failures + 1 from unnest(:ids::uuid[], :asked::timestamptz[]) as t(work_id, asked_at)
-where w.work_id = t.work_id and w.asked_at = t.asked_at;
+-- name: count_failures(ids, asked, most)!
+-- They go again as a job's own failures do, or are ended at once.
+update work w set failures = w.failures + 1,
+    ready_at = clock_timestamp() + make_interval(secs => case when w.failures + 1 < :most then power(2, w.failures) else 0 end)
+from unnest(:ids::uuid[], :asked::timestamptz[]) as t(work_id, asked_at)
+where w.work_id = t.work_id and w.asked_at = t.asked_at and w.ready_at is not null;
 
 -- name: resume(kinds)!
 -- What was tried meanwhile waits for a time of its own no longer.

@@ -16,6 +16,7 @@ from uuid import UUID
 
 import aiosql
 
+from services.inference.domain import account_of
 from shared.leases import Heads
 from shared.postgres import Connection
 
@@ -93,7 +94,7 @@ class Scheduler:
     ) -> Counter[Flow]:
         """How many of each flow go next, `many` at most; `waiting`: since when the first of each flow wait.
 
-        `room`: how many of a kind of work, where that is limited. `longer`: flows of which more waits than is told
+        `room`: how many calls of an account, where that is limited. `longer`: flows of which more waits than is told
         here; with the last that is told of one it ends early, for nobody else is to have what may be that one's turn.
         """
         lines = _lines(waiting)
@@ -107,11 +108,11 @@ class Scheduler:
             lane = min(turns, key=lambda each: (self._lanes.tag(each), each))
             _, workspace = heapq.heappop(turns[lane])
             _, flow = lines[lane][workspace].pop()
-            if left.get(flow.kind, 1):
+            if _room(left, flow):
                 granted[flow] += 1
                 self._lanes.took(lane)
                 self._workspaces[lane].took(workspace)
-                _use(left, flow.kind)
+                _use(left, flow)
             if flow in longer and granted[flow] == len(waiting[flow]):
                 break
             if lines[lane][workspace]:
@@ -148,7 +149,7 @@ class Line:
     ) -> list[dict[str, Any]]:
         """Up to `many` rows, now held by `holder` for `lease` seconds: what is out of time, then whose turn it is.
 
-        `room`: how many of a kind of work, where that is limited.
+        `room`: how many calls of an account, where that is limited.
         """
         late = queries.claim_late(connection, kinds=self._kinds, many=many, holder=holder, lease=lease)
         rows = [dict(row) async for row in late]
@@ -173,7 +174,7 @@ class Line:
         flows = self._flows
         for _ in range(MOST_LOOKS):
             left = by.many - len(by.taken)
-            flows = [flow for flow in flows if by.room.get(flow.kind, 1)]
+            flows = [flow for flow in flows if _room(by.room, flow)]
             if not left or not flows:
                 break
             part = max(1, min(left, MOST_SEEN // len(flows)))
@@ -217,7 +218,7 @@ class _Claim:
         )
         rows = [dict(row) async for row in found]
         for row in rows:
-            _use(self.room, row["kind"])
+            _use(self.room, flow_of(row))
         self.taken += rows
         return rows
 
@@ -244,9 +245,14 @@ def _lines(waiting: Mapping[Flow, Sequence[datetime]]) -> dict[str, dict[UUID, l
     return lines
 
 
-def _use(room: dict[str, int], kind: str) -> None:
-    if kind in room:
-        room[kind] -= 1
+def _room(room: Mapping[str, int], flow: Flow) -> int:
+    return room.get(account_of(flow.kind) or "", 1)
+
+
+def _use(room: dict[str, int], flow: Flow) -> None:
+    account = account_of(flow.kind)
+    if account in room:
+        room[account] -= 1
 
 
 def flow_of(row: Mapping[str, Any]) -> Flow:

@@ -1,11 +1,15 @@
 """The caller's own queue, and where a job would go: read only."""
 
+from collections.abc import Collection
+from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
 from fastapi import Depends, FastAPI
 from pydantic import BaseModel, ConfigDict, Field
 
+from services.inference.accounts import queries as account_queries
+from services.inference.domain import account_of
 from services.inference.flows import SHARES
 from services.inference.routing import Ask, Decision
 from services.inference.tables import RoutingTables
@@ -13,13 +17,23 @@ from shared import operating
 from shared.events import Confidentiality, Lane, Pin, Priority
 from shared.http import Gate, HttpProblem
 from shared.identity import Caller, May
-from shared.postgres import Pool, workspace_transaction
+from shared.postgres import Pool, transaction, workspace_transaction
 
 
 class Queue(operating.Queue):
     """The caller's work that is not over. `shares`: what part of the workers each lane is guaranteed."""
 
     shares: dict[str, float]
+    away: list["AwayAccount"] = Field(description="Providers that the caller's work waits for")
+
+
+class AwayAccount(BaseModel):
+    """A provider that takes no calls, or asked for patience (`busy`): it is asked again at `next_try_at`."""
+
+    account: str
+    since: datetime
+    busy: bool
+    next_try_at: datetime
 
 
 class RouteQuestion(BaseModel):
@@ -59,11 +73,23 @@ def wire(app: FastAPI, *, pool: Pool, gate: Gate, tables: RoutingTables) -> None
     async def queue(caller: Annotated[Caller, reader]) -> Queue:
         found = await operating.queue_of(pool, "inference", caller.workspace)
         whole = sum(SHARES.values())
-        return Queue(**found.model_dump(), shares={lane: share / whole for lane, share in SHARES.items()})
+        shares = {lane: share / whole for lane, share in SHARES.items()}
+        away = await _away(pool, {account_of(line.kind) for line in found.lines})
+        return Queue(**found.model_dump(), shares=shares, away=away)
 
     @app.post("/v1/explain-route")
     async def explain_route(question: RouteQuestion, caller: Annotated[Caller, reader]) -> RouteAnswer:
         return await explain(question, workspace=caller.workspace, pool=pool, tables=tables)
+
+
+async def _away(pool: Pool, accounts: Collection[str | None]) -> list[AwayAccount]:
+    async with transaction(pool) as connection:
+        rows = [dict(row) async for row in account_queries.outages(connection)]
+    return [
+        AwayAccount(account=row["account"], since=row["since"], busy=row["busy"], next_try_at=row["probe_at"])
+        for row in rows
+        if row["account"] in accounts
+    ]
 
 
 async def explain(question: RouteQuestion, *, workspace: UUID, pool: Pool, tables: RoutingTables) -> RouteAnswer:

@@ -15,7 +15,7 @@ from uuid import UUID
 
 import structlog
 
-from services.inference.accounts import THEIRS, Word, hear
+from services.inference.accounts import THEIRS, Word, away_delay, has_waited_long, hear
 from services.inference.backends import Backend, BackendFailure, Generated, GenerationCancelled
 from services.inference.backends.null import make_nothing
 from services.inference.domain import (
@@ -103,7 +103,8 @@ class Maker:
             parent = _attempt_span(lease, piece, attempt, started)
             _log(piece, attempt, tried.ending)
             word = Word(lease=lease, away=tried.away, busy=tried.busy, first=piece.number == 1)
-            if tried.again and (tried.away is not None or lease.failures + 1 < MAX_FAILURES):
+            has_time = lease.failures + 1 < MAX_FAILURES if tried.away is None else not has_waited_long(lease)
+            if tried.again and has_time:
                 return self._again(lease, piece, tried, Settled(piece, attempt, None, word=word))
             return _over(Settled(piece, attempt, tried.ending, parent, word))
 
@@ -180,7 +181,10 @@ class Maker:
     def _again(self, lease: Leased, piece: Piece, tried: Tried, settled: Settled) -> Outcome:
         ending = tried.ending
         assert isinstance(ending, Failed)
-        delay = max(2.0**lease.failures, tried.after)
+        if tried.away is None:
+            delay = max(2.0**lease.failures, tried.after)
+        else:
+            delay = tried.after or away_delay(piece.number)
         detail = f"{ending.detail}; attempt {piece.number + 1} in {delay:.0f} s"
         on = WaitingOn.RATE if tried.busy else WaitingOn.RETRY
         self.progress.tell(State(piece, lease.traceparent, waiting_on=on, detail=detail))
@@ -191,11 +195,10 @@ class Maker:
         piece = self.desk.take(lease)
         if piece.is_doubtful:
             return _over(Settled(piece, None, DOUBTFUL, lease.traceparent))
-        expired = why == "expired"
-        failed = Failed(
-            reason=FailureReason.EXPIRED if expired else FailureReason.INTERNAL,
-            detail="its deadline passed while it waited" if expired else why,
-        )
+        last = next((attempt.reason for attempt in reversed(piece.earlier) if attempt.reason), FailureReason.INTERNAL)
+        failed = Failed(reason=last if lease.failures >= MAX_FAILURES else FailureReason.INTERNAL, detail=why)
+        if why == "expired":
+            failed = Failed(reason=FailureReason.EXPIRED, detail="its deadline passed while it waited")
         return _over(Settled(piece, None, failed, lease.traceparent))
 
     async def make_nothing(self, leases: Sequence[Leased]) -> list[Outcome]:

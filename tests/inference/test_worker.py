@@ -239,10 +239,16 @@ async def test_a_billed_image_of_a_route_without_a_price_has_no_known_cost(store
     assert (await maker(store, FakeBackend(failure)).run(lease(unpriced))).record.attempt.cost is None
 
 
-async def test_a_provider_s_pause_is_kept_and_a_shorter_one_than_ours_is_not(store: Moody) -> None:
-    for after, delay in ((30.0, 30.0), (0.5, 2.0)):
-        busy = BackendFailure(FailureReason.BACKEND_UNAVAILABLE, "429", retriable=True, billed=False, after=after)
-        assert (await maker(store, FakeBackend(busy)).run(lease(BILLED, failures=1))).delay == delay
+@pytest.mark.parametrize(("after", "delay"), [(30.0, 30.0), (0.5, 0.5), (None, 4.0)])
+async def test_a_provider_s_pause_is_kept_and_does_not_count_against_the_job(
+    store: Moody, after: float | None, delay: float
+) -> None:
+    busy = BackendFailure(
+        FailureReason.BACKEND_UNAVAILABLE, "429", retriable=True, billed=False, after=after, busy=True
+    )
+    outcome = await maker(store, FakeBackend(busy)).run(lease(BILLED, failures=2))
+    assert (outcome.delay, outcome.failed) == (delay, False)
+    assert outcome.record.word.busy
 
 
 async def test_nothing_is_sent_on_a_lease_that_may_be_another_s(store: Moody) -> None:

@@ -7,6 +7,7 @@ of kind `openai` with `"call": {"provider": "acme"}` in the routing table.
 `POST /v1/images/generations` obeys the script, which `GET /script` shows and `PUT /script` changes, field by field:
 - `weights`: choice → weight. What the n-th call gets follows from the seed and n alone; n goes on after a restart.
 - `next`: choices for the very next calls, in order, before the weights count again.
+- `by_prompt`: prompt → what every call with it gets, before anything else.
 - `retry_after` (seconds, 1), `slow_seconds` (0.5), `hang_seconds` (3600), `takes_seed` (false: refused, as by OpenAI).
 
 Charged choices: `ok`, `url` (an address instead of base64), `slow`, `charge_then_hang`, `charge_then_reset`,
@@ -78,6 +79,7 @@ class Script:
 
     weights: dict[str, float] = field(default_factory=lambda: {"ok": 1.0})
     next: list[str] = field(default_factory=list)
+    by_prompt: dict[str, str] = field(default_factory=dict)
     retry_after: float = 1
     slow_seconds: float = 0.5
     hang_seconds: float = 3600
@@ -147,11 +149,11 @@ class Provider:
     def serve(self) -> None:
         self._server.serve_forever(poll_interval=0.05)
 
-    def choose(self, *, attempt_id: str, model: str, width: int, height: int) -> Call:
+    def choose(self, *, attempt_id: str, model: str, width: int, height: int, prompt: str = "") -> Call:
         """The next call; it stands in the ledgers before anything is answered."""
         with self._lock:
             self._number += 1
-            choice = self.script.next.pop(0) if self.script.next else self._draw(self._number)
+            choice = self.script.by_prompt.get(prompt) or self._next()
             call = Call(self._number, choice, attempt_id, model, width, height)
             now = time.time()
             if call.charge_id is not None:
@@ -176,6 +178,9 @@ class Provider:
 
     def file(self, path: str) -> bytes | None:
         return self._files.get(path)
+
+    def _next(self) -> str:
+        return self.script.next.pop(0) if self.script.next else self._draw(self._number)
 
     def _draw(self, number: int) -> str:
         choices, weights = zip(*sorted(self.script.weights.items()), strict=True)
@@ -225,7 +230,8 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             width, height = (int(part) for part in asked["size"].split("x"))
             attempt = self.headers.get("x-client-request-id", "")
-            call = self.provider.choose(attempt_id=attempt, model=asked["model"], width=width, height=height)
+            given = {"attempt_id": attempt, "model": asked["model"], "prompt": asked["prompt"]}
+            call = self.provider.choose(**given, width=width, height=height)
             self._obey(call)
 
     def _understood(self, body: bytes) -> dict[str, Any] | str:

@@ -1,0 +1,93 @@
+"""A provider that takes no calls: left alone, asked again with one, and its jobs wait and do not fail."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deploy.local.servers import EmbeddedServers
+from shared.events import ImageGenerated, JobFailed
+from tests.inference.prompts import assembled
+from tests.live.calling import Scene, open_scene
+from tests.live.stage import eventually
+
+OPEN = "select count(*) from outages where probe_at is not null"
+
+
+@pytest.fixture
+async def scene(servers: EmbeddedServers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Scene]:
+    async with open_scene(servers, tmp_path, monkeypatch) as opened:
+        yield opened
+
+
+async def all_made(scene: Scene, many: int) -> list[ImageGenerated]:
+    async def made() -> list[Any]:
+        found = await scene.said(ImageGenerated)
+        return found if len(found) == many else []
+
+    found: list[ImageGenerated] = await eventually(made)
+    return found
+
+
+async def test_jobs_of_a_provider_that_is_away_wait_for_it_and_none_fails(scene: Scene) -> None:
+    """Longer than three tries of each would take."""
+    scene.provider.script.change({"weights": {"503": 1}})
+    async with scene.service("inference") as inference:
+        await scene.begin(inference)
+        events = [assembled() for _ in range(12)]
+        await scene.send(inference, *events)
+        await eventually(lambda: inference.database.fetchval(OPEN))
+        during = len(scene.provider.calls())
+        await eventually(lambda: inference.database.fetchval("select count(*) from outages where failures >= 5"))
+        assert len(scene.provider.calls()) - during <= 3, "one call at a time asks how it is doing"
+        assert await inference.database.fetchval("select max(failures) from work") == 0
+        async with scene.client(inference, scene.reader) as rita:
+            (away,) = (await rita.get("/v1/queue")).json()["away"]
+        assert (away["account"], away["busy"]) == ("acme", False)
+        scene.provider.script.change({"weights": {"ok": 1}})
+        made = await all_made(scene, len(events))
+        assert {each.job_id for each in made} == {event.job_id for event in events}
+        assert not await inference.database.fetchval("select count(*) from outages")
+    assert Counter(each.attempts[-1].state for each in made) == {"succeeded": len(events)}
+
+
+async def test_a_provider_that_asks_for_patience_is_given_it_by_everybody(scene: Scene) -> None:
+    scene.provider.script.change({"next": ["429_retry_after"], "retry_after": 3})
+    async with scene.service("inference") as inference:
+        await scene.begin(inference)
+        await scene.send(inference, assembled())
+        await eventually(lambda: inference.database.fetchval(OPEN))
+        events = [assembled() for _ in range(4)]
+        await scene.send(inference, *events)
+        await eventually(lambda: inference.database.fetchval("select count(*) = 5 from work"))
+        until = await inference.database.fetchval("select probe_at - clock_timestamp() from outages")
+        assert len(scene.provider.calls()) == 1
+        await all_made(scene, 5)
+        first, second, *_ = [call["at"] for call in scene.provider.calls()]
+        assert second - first >= 2.9 and until.total_seconds() > 0
+
+
+async def test_a_job_that_fails_while_others_of_the_account_are_made_ends(scene: Scene) -> None:
+    """Its own trouble, however much it looks like the provider's."""
+    bad = assembled(prompt="always 500")
+    scene.provider.script.change({"by_prompt": {"always 500": "500"}})
+    async with scene.service("inference") as inference:
+        await scene.begin(inference)
+        await scene.send(inference, bad)
+
+        async def trickle() -> None:
+            while True:
+                await scene.send(inference, assembled())
+                await asyncio.sleep(0.3)  # as in a workspace that works
+
+        others = asyncio.create_task(trickle())
+        try:
+            (failed,) = await scene.said(JobFailed)
+        finally:
+            others.cancel()
+        assert (failed.job_id, failed.reason) == (bad.job_id, "backend_unavailable")
+        assert len(failed.attempts) == 4, "the first try says nothing of the job, the next three do"
+        assert await scene.said(ImageGenerated)
