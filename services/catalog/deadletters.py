@@ -57,11 +57,15 @@ class DeadLetter(NamedTuple):
 
 
 def read_dead_letter(record: Any, topic: Topic) -> DeadLetter:
-    """Reads anything: a dead letter that could not be read would have nowhere left to go."""
+    """Reads anything: a dead letter that could not be read would have nowhere left to go.
+
+    What it is about stands in its headers; in the body too, where whoever wrote it left them out.
+    """
     said = {name: _text(value) for name, value in record.headers}
     group = said.get("calotype-group", "unknown")
     origin = said.get("calotype-origin", f"{record.topic}/{record.partition}/{record.offset}")
-    request_id = _uuid(said.get("ce_requestid"))
+    body = _body(record.value) if "ce_jobid" not in said else {}
+    request_id = _uuid(said.get("ce_requestid")) or _uuid(body.get("request_id"))
     return DeadLetter(
         dead_letter_id=ids.derive("dead-letter", origin, group),
         workspace=_uuid(said.get("ce_workspace")),
@@ -70,7 +74,7 @@ def read_dead_letter(record: Any, topic: Topic) -> DeadLetter:
         reason=said.get("calotype-reason", "unknown"),
         detail=said.get("calotype-detail", ""),
         origin=origin,
-        about=_uuid(said.get("ce_jobid")) or request_id,
+        about=_uuid(said.get("ce_jobid")) or _uuid(body.get("job_id")) or request_id,
         request_id=request_id,
         key=record.key,
         value=record.value,
@@ -228,8 +232,16 @@ def _unbase64(value: str) -> bytes:
     return base64.b64decode(value)
 
 
-def _uuid(text: str | None) -> UUID | None:
+def _body(value: bytes | None) -> dict[str, Any]:
     try:
-        return UUID(text) if text else None
+        body = orjson.loads(value or b"")
+    except orjson.JSONDecodeError:
+        return {}
+    return body if isinstance(body, dict) else {}
+
+
+def _uuid(text: object) -> UUID | None:
+    try:
+        return UUID(text) if isinstance(text, str) else None
     except ValueError:
         return None

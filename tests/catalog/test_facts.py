@@ -148,6 +148,17 @@ def test_the_catalog_hears_what_the_table_of_topics_says() -> None:
     assert {topic.name for topic in DEAD} == {topic.dead_letters for topic in TOPICS}
 
 
+def test_a_dead_letter_without_our_headers_is_about_what_its_body_names() -> None:
+    """Or a job that waits for it would wait for ever: the drop ends what the letter is about."""
+    job, request = str(UUID(int=1)), str(UUID(int=2))
+    body = orjson.dumps({"job_id": job, "request_id": request, "seed": "no number"})
+    record = Kept(body, [("ce_type", b"calotype.PromptAssembled")], topic="prompts-assembled.v1.dlq", key=None)
+    letter = read_dead_letter(record, DEAD[0])
+    assert (letter.about, letter.request_id) == (UUID(job), UUID(request))
+    whole = Kept(body, [("ce_jobid", str(UUID(int=3)).encode())], topic="prompts-assembled.v1.dlq", key=None)
+    assert read_dead_letter(whole, DEAD[0]).about == UUID(int=3), "where both speak, the header is what we wrote"
+
+
 def test_any_bytes_at_all_make_a_dead_letter() -> None:
     """It has nowhere left to go, so nothing about it may be refused."""
     record = Kept(
