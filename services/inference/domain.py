@@ -1,7 +1,7 @@
 """The rules of making one image: what a job's work is, how it may end, and what each end says."""
 
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -22,6 +22,7 @@ from shared.events import (
     JobCancelled,
     JobFailed,
     JobRetried,
+    Pin,
     Priority,
     PromptAssembled,
     Route,
@@ -88,9 +89,14 @@ class Made:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failed:
+    """`rule`, `refused`, `table`: of a job that no backend may take."""
+
     reason: FailureReason
     detail: str
     remedy: str | None = None
+    rule: str | None = None
+    refused: Mapping[str, str] = field(default_factory=dict)
+    table: Pin | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +123,13 @@ def ask_of(event: PromptAssembled) -> Ask:
         width=event.parameters.width,
         height=event.parameters.height,
         model=event.parameters.model,
+        capabilities=capabilities_of(event),
     )
+
+
+def capabilities_of(event: PromptAssembled) -> frozenset[str]:
+    """What a backend must be able to do to make what was asked: one that cannot is refused, nothing is left out."""
+    return frozenset({"image-to-image" if event.references else "text-to-image"})
 
 
 def job_of(
@@ -135,14 +147,21 @@ def job_of(
         route=decision.route,
         kind=backend.kind,
         model=decision.model,
-        price=backend.price,
+        price=decision.price,
         currency=backend.currency,
         call=backend.call,
     )
 
 
 def unroutable(decision: Unroutable) -> Failed:
-    return Failed(reason=FailureReason.UNROUTABLE, detail=decision.missing, remedy=decision.remedy)
+    return Failed(
+        reason=FailureReason.UNROUTABLE,
+        detail=decision.missing,
+        remedy=decision.remedy,
+        rule=decision.rule,
+        refused=decision.refused,
+        table=decision.table,
+    )
 
 
 def work_kind(backend: Backend) -> str:
@@ -202,7 +221,7 @@ def manifest_of(job: Job, generated: Generated, *, sha256: str) -> bytes:
         "parameters": asked.model_dump() | {"model": job.model},
         "scene": event.scene,
         "references": event.references,
-        "route": {"backend": job.backend, "kind": job.kind},
+        "route": {"backend": job.backend, "kind": job.kind, "version": job.route.version if job.route else None},
         "made_by": generated.manifest,
         "output": {
             "sha256": sha256,
@@ -255,6 +274,9 @@ def ended(
         reason=ending.reason,
         detail=ending.detail,
         remedy=ending.remedy or REMEDIES.get(ending.reason),
+        rule=ending.rule,
+        refused=dict(ending.refused),
+        table=ending.table,
         **common,
     )
 

@@ -132,7 +132,7 @@ class Front:
     def _arrival(
         self, work_id: UUID, event: PromptAssembled, cause: UUID, at: datetime, cancelled: Mapping[UUID, str]
     ) -> "Arrival":
-        decision = self._tables.decide(event.workspace, ask_of(event))
+        decision = self._tables.decide(event.workspace, ask_of(event), job=event.job_id)
         job = job_of(event, decision, cause_id=cause, asset_id=work_id)
         ending: Ending | None = None
         if event.job_id in cancelled:

@@ -117,8 +117,8 @@ async def explain(question: RouteQuestion, *, workspace: UUID, pool: Pool, table
         rule=route.rule,
         reason=route.reason,
         model=decision.model or None,
-        price=None if backend.price is None else str(backend.price),
-        currency=None if backend.price is None else backend.currency,
+        price=None if decision.price is None else str(decision.price),
+        currency=None if decision.price is None else backend.currency,
         refused=route.refused,
         table=route.table,
     )

@@ -119,6 +119,10 @@ returning work_id, created_at;
 -- Facts are dated by the database, never by a worker's host.
 select clock_timestamp();
 
+-- name: today()$
+-- Which day it is for whatever begins or ends with a day (UTC), by the database's clock.
+select (clock_timestamp() at time zone 'utc')::date;
+
 -- name: tell_attempts(ids, workspaces, requests, jobs, runs, numbers, backends, states, costs, currencies, seconds, provider_ids, reasons)!
 -- After a restore: how attempts ended that are under way here, or not known any more. What is settled stays so.
 insert into attempts as a (attempt_id, workspace, request_id, job_id, run, number, backend, state, cost, currency, seconds,

@@ -151,7 +151,7 @@ def _billing(document: str) -> list[str]:
     """Backends of a routing table that send bills; of one that nobody can read nothing is routed anyway."""
     with contextlib.suppress(ValidationError):
         table = Routes.model_validate_json(document)
-        return [backend.name for backend in table.backends if backend.kind in BILLING and backend.price != 0]
+        return [backend.name for backend in table.backends if backend.kind in BILLING and not backend.is_free]
     return []
 
 

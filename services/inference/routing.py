@@ -2,14 +2,17 @@
 
 The first rule of the table that matches names the candidates in order of preference; the first one that may and can
 take the job is chosen. Nothing else is tried: what no rule permits is `unroutable`, and says what is missing. Above the
-table stands one law that no table can relax: confidential work is made on private backends only.
+table stands one law that no table can relax, and no fallback: confidential work is made on private backends only.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
+from decimal import Decimal
+from types import MappingProxyType
+from uuid import UUID
 
-from shared.events import Confidentiality, Lane, Priority, Route
+from shared.events import Confidentiality, Lane, Pin, Priority, Route
 from shared.library.documents import Backend, RouteRule, Routes
 
 # The kinds of backend this release can run; a table may already name others, switched off or for an estimate.
@@ -19,6 +22,8 @@ CALLING = frozenset({"openai"})
 # Kinds that draw without a model: a template that locks one still gets its comp.
 WITHOUT_MODEL = frozenset({"proof", "null"})
 LANES = frozenset({Lane.DEDICATED, Lane.STANDARD, Lane.BULK})
+LEVELS = (Confidentiality.PUBLIC, Confidentiality.INTERNAL, Confidentiality.CONFIDENTIAL)
+NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,81 +41,119 @@ class Ask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """One backend, the lane to wait in, and why; `route` is the same for the record."""
+    """One backend, the lane to wait in, and why; `route` is the same for the record. `price` None: nobody knows it."""
 
     backend: Backend
     model: str
+    price: Decimal | None
     route: Route
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unroutable:
-    """No backend may take the job: what is missing, what to do, and why not each backend."""
+    """No backend may take the job: what is missing, what to do, and why not each backend of the table."""
 
     missing: str
     remedy: str
     rule: str | None = None
     refused: dict[str, str] = field(default_factory=dict)
+    table: Pin | None = None
 
 
 def decide(
-    ask: Ask, *, table: Routes | None, today: date, runnable: Iterable[str] = RUNNABLE, providers: Iterable[str] = ()
+    ask: Ask,
+    *,
+    table: Routes | None,
+    today: date,
+    runnable: Iterable[str] = RUNNABLE,
+    providers: Iterable[str] = (),
+    bucket: int | None = None,
+    avoid: Mapping[str, str] = NOTHING,
 ) -> Decision | Unroutable:
-    """The route of one job. `today` decides a backend's end of life; `providers` are those this deployment can call."""
+    """The route of one job.
+
+    `today` decides a backend's life; `providers` are those this deployment can call; `bucket` says which canaries have
+    the job (none where it is None); `avoid` names backends that are not to be taken now, and why.
+    """
     if table is None:
         return Unroutable(
             missing="the workspace has no routing table", remedy="publish one: calotype library publish DIR"
         )
-    backends = {backend.name: backend for backend in table.backends}
     refused = {
-        name: why for name, backend in backends.items() if (why := _unfit(backend, ask, today, runnable, providers))
+        backend.name: why
+        for backend in table.backends
+        if (why := _unfit(backend, ask.confidentiality, today, runnable, providers, avoid) or _incapable(backend, ask))
     }
     rule = next((rule for rule in table.rules if _matches(rule, ask)), None)
-    if rule is None:
-        return Unroutable(
-            missing=f"no rule of {table.label} takes {_described(ask)}",
-            remedy="add a rule that names these, or ask for what a rule takes",
-            refused=refused,
-        )
-    if rule.lane not in LANES:
-        return Unroutable(
-            missing=f"rule {rule.id!r} of {table.label} names no known lane",
-            remedy="write dedicated, standard or bulk",
-            rule=rule.id,
-            refused=refused,
-        )
-    refused |= _refused_by(rule, ask, backends, refused)
-    chosen = next((name for name in rule.backends if name not in refused), None)
+    if rule is None or rule.lane not in LANES:
+        return _without_a_lane(rule, ask, table, refused)
+    backends = {backend.name: backend for backend in table.backends}
+    canary = rule.canary if rule.canary and bucket is not None and bucket < rule.canary.percent else None
+    wanted = rule.candidates if canary else list(dict.fromkeys(rule.backends))
+    for name in rule.candidates:
+        if name not in refused and (why := _against(rule, backends[name], ask.confidentiality)):
+            refused[name] = why
+    chosen = next((name for name in wanted if name not in refused), None)
+    for name in backends:
+        if name != chosen:
+            refused.setdefault(name, _passed_over(rule, name, chosen))
     if chosen is None:
-        reasons = "; ".join(f"{name}: {refused[name]}" for name in dict.fromkeys(rule.backends))
+        reasons = "; ".join(f"{name}: {refused[name]}" for name in wanted)
         return Unroutable(
             missing=f"rule {rule.id!r} permits none of its backends ({reasons})",
             remedy=f"give rule {rule.id!r} a backend that may take {_described(ask)}",
             rule=rule.id,
             refused=refused,
+            table=table.pin(),
         )
-    for name in backends:
-        if name != chosen and name not in refused:
-            refused[name] = (
-                f"rule {rule.id!r} prefers {chosen}" if name in rule.backends else f"rule {rule.id!r} does not name it"
-            )
+    backend, is_canary = backends[chosen], canary is not None and chosen == canary.backend
     return Decision(
-        backend=backends[chosen],
-        model=ask.model or backends[chosen].model or "",
+        backend=backend,
+        model=ask.model or backend.model or "",
+        price=backend.price_of(ask.width, ask.height),
         route=Route(
             backend=chosen,
             lane=rule.lane,
             rule=rule.id,
-            reason=_reason(rule, ask, backends[chosen]),
+            reason=_reason(rule, ask, backend, is_canary=is_canary),
             refused=refused,
             table=table.pin(),
+            canary=is_canary,
+            version=backend.version,
         ),
     )
+
+
+def bucket_of(job: UUID) -> int:
+    """Which hundredth of all jobs it belongs to: a job is on the same side of a canary whenever it is asked for."""
+    return job.int % 100
 
 
 def is_bound_to_private(confidentiality: Confidentiality) -> bool:
     """A level this release does not know counts as the highest."""
     return confidentiality.rank >= Confidentiality.CONFIDENTIAL.rank
+
+
+def unserved(
+    rule: RouteRule, *, table: Routes, today: date, runnable: Iterable[str] = RUNNABLE, providers: Iterable[str] = ()
+) -> dict[str, str]:
+    """Why each backend of the rule can take nothing that it is for, of whatever size; empty where one of them can.
+
+    Of the levels that a rule names each must be served, of a rule for any one of them.
+    """
+    backends = {backend.name: backend for backend in table.backends}
+    stuck = []
+    for level in rule.confidentiality or LEVELS:
+        why = {
+            name: _unfit(backends[name], level, today, runnable, providers, NOTHING)
+            or _against(rule, backends[name], level)
+            for name in rule.candidates
+        }
+        if all(why.values()):
+            stuck.append({name: f"{level.value} work: {said}" for name, said in why.items()})
+    if not stuck or (not rule.confidentiality and len(stuck) < len(LEVELS)):
+        return {}
+    return stuck[0]
 
 
 def _matches(rule: RouteRule, ask: Ask) -> bool:
@@ -121,17 +164,61 @@ def _matches(rule: RouteRule, ask: Ask) -> bool:
     )
 
 
-def _unfit(backend: Backend, ask: Ask, today: date, runnable: Iterable[str], providers: Iterable[str]) -> str | None:
-    """Why this backend cannot take the job under any rule."""
-    if is_bound_to_private(ask.confidentiality) and backend.visibility != "private":
-        return f"it is not private, and {ask.confidentiality.value} work never leaves private backends"
+def _without_a_lane(rule: RouteRule | None, ask: Ask, table: Routes, refused: dict[str, str]) -> Unroutable:
+    """Nothing in the table takes the job, or what does says not where it waits."""
+    refused = {backend.name: refused.get(backend.name, "no rule names it for this work") for backend in table.backends}
+    if rule is None:
+        return Unroutable(
+            missing=f"no rule of {table.label} takes {_described(ask)}",
+            remedy="add a rule that names these, or ask for what a rule takes",
+            refused=refused,
+            table=table.pin(),
+        )
+    return Unroutable(
+        missing=f"rule {rule.id!r} of {table.label} names no known lane",
+        remedy="write dedicated, standard or bulk",
+        rule=rule.id,
+        refused=refused,
+        table=table.pin(),
+    )
+
+
+def _unfit(
+    backend: Backend,
+    confidentiality: Confidentiality,
+    today: date,
+    runnable: Iterable[str],
+    providers: Iterable[str],
+    avoid: Mapping[str, str],
+) -> str | None:
+    """Why this backend can take no such work under any rule. The law comes first, whatever else is wrong with it."""
+    if above := _above(backend, confidentiality):
+        return above
+    if backend.name in avoid:
+        return avoid[backend.name]
     if not backend.enabled:
         return "it is switched off"
     if backend.kind not in runnable:
         return f"no worker runs backends of kind {backend.kind!r}"
+    return _not_alive(backend, today) or _uncallable(backend, providers)
+
+
+def _above(backend: Backend, confidentiality: Confidentiality) -> str | None:
+    if is_bound_to_private(confidentiality) and backend.visibility != "private":
+        return f"it is not private, and {confidentiality.value} work never leaves private backends"
+    if backend.ceiling is Confidentiality.UNKNOWN:
+        return "its ceiling is no level that is known here"
+    if backend.ceiling is not None and confidentiality.rank > backend.ceiling.rank:
+        return f"it takes nothing above {backend.ceiling.value} work"
+    return None
+
+
+def _not_alive(backend: Backend, today: date) -> str | None:
+    if backend.available_from is not None and today < backend.available_from:
+        return f"it is there from {backend.available_from.isoformat()} on"
     if backend.end_of_life is not None and today > backend.end_of_life:
         return f"its life ended on {backend.end_of_life.isoformat()}"
-    return _uncallable(backend, providers) or _incapable(backend, ask)
+    return None
 
 
 def _uncallable(backend: Backend, providers: Iterable[str]) -> str | None:
@@ -164,37 +251,42 @@ def _wrong_model(backend: Backend, ask: Ask) -> str | None:
     return None
 
 
-def _refused_by(rule: RouteRule, ask: Ask, backends: dict[str, Backend], refused: dict[str, str]) -> dict[str, str]:
-    """Why this rule keeps the job from backends that could take it under another."""
-    found = {}
-    for name in rule.backends:
-        if name in refused:
-            continue
-        if backends[name].pool == "dedicated" and rule.lane is not Lane.DEDICATED:
-            found[name] = f"its pool is kept for the dedicated lane, and this is {rule.lane.value} work"
-        elif _leaves_unasked(rule, ask, backends[name]):
-            found[name] = f"it is not private, and rule {rule.id!r} does not name {ask.confidentiality.value} work"
-    return found
-
-
-def _leaves_unasked(rule: RouteRule, ask: Ask, backend: Backend) -> bool:
-    """A rule for any confidentiality lets only public work out; anything above must be named to leave."""
-    return (
+def _against(rule: RouteRule, backend: Backend, confidentiality: Confidentiality) -> str | None:
+    """Why this rule keeps such work from a backend that could take it under another."""
+    if backend.pool == "dedicated" and rule.lane is not Lane.DEDICATED:
+        return f"its pool is kept for the dedicated lane, and this is {rule.lane.value} work"
+    if (
+        # A rule for any confidentiality lets only public work out; anything above must be named to leave.
         backend.visibility != "private"
-        and ask.confidentiality is not Confidentiality.PUBLIC
-        and ask.confidentiality not in rule.confidentiality
-    )
+        and confidentiality is not Confidentiality.PUBLIC
+        and confidentiality not in rule.confidentiality
+    ):
+        return f"it is not private, and rule {rule.id!r} does not name {confidentiality.value} work"
+    if rule.regions and backend.region not in rule.regions:
+        where = f"it stands in {backend.region}" if backend.region else "it does not say where it stands"
+        return f"{where}, and rule {rule.id!r} demands {' or '.join(rule.regions)}"
+    return None
+
+
+def _passed_over(rule: RouteRule, name: str, chosen: str | None) -> str:
+    """Why a backend that could have taken the job did not."""
+    if name in rule.backends:
+        return f"rule {rule.id!r} prefers {chosen}"
+    if rule.canary and rule.canary.backend == name:
+        return f"rule {rule.id!r} gives it {rule.canary.percent} % of its jobs, and this is none of them"
+    return f"rule {rule.id!r} does not name it"
 
 
 def _described(ask: Ask) -> str:
     return f"{ask.confidentiality.value} work of {ask.priority.value} priority{' in bulk' if ask.bulk else ''}"
 
 
-def _reason(rule: RouteRule, ask: Ask, backend: Backend) -> str:
+def _reason(rule: RouteRule, ask: Ask, backend: Backend, *, is_canary: bool) -> str:
     place = f"{backend.visibility} backend {backend.name}" + (
         " (dedicated pool)" if backend.pool == "dedicated" else ""
     )
-    return f"{_described(ask)} → {place}, {rule.lane.value} lane, by rule {rule.id!r}"
+    share = f", whose canary it is for {rule.canary.percent} % of its jobs" if is_canary and rule.canary else ""
+    return f"{_described(ask)} → {place}, {rule.lane.value} lane, by rule {rule.id!r}{share}"
 
 
 def current_table(published: Iterable[Routes]) -> Routes | Unroutable | None:

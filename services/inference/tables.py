@@ -4,19 +4,20 @@ import asyncio
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import date
 from uuid import UUID
 
 from pydantic import ValidationError
 
-from services.inference.routing import Ask, Decision, Unroutable, current_table, decide
+from services.inference.queue import queries
+from services.inference.routing import Ask, Decision, Unroutable, bucket_of, current_table, decide
 from shared.current import newest_documents
 from shared.library.documents import Routes
 from shared.postgres import Connection
 
 FRESH_SECONDS = 2.0  # a table travels over a topic of its own; two seconds more are part of that
 # A workspace's first table and its first job travel on different topics: the job may be the faster one.
-GRACE_SECONDS = 1.0
+GRACE_SECONDS = 0.5  # what no backend may take is said within a second
 GRACE_EVERY = 60.0  # a workspace that simply has no table holds its neighbours up once a minute, not always
 REMEMBERED = 10_000
 
@@ -27,7 +28,11 @@ class Table:
 
     routes: Routes | Unroutable | None
     read_at: float
-    decisions: dict[tuple[Ask, date], Decision | Unroutable] = field(default_factory=dict)
+    decisions: dict[tuple[Ask, int | None, date], Decision | Unroutable] = field(default_factory=dict)
+
+    @property
+    def has_canary(self) -> bool:
+        return isinstance(self.routes, Routes) and any(rule.canary for rule in self.routes.rules)
 
 
 class RoutingTables:
@@ -35,7 +40,8 @@ class RoutingTables:
 
     def __init__(self, *, kinds: Iterable[str], providers: Iterable[str] = ()) -> None:
         self.kinds = frozenset(kinds)
-        self._providers = frozenset(providers)
+        self.providers = frozenset(providers)
+        self.today = date.min
         self._tables: dict[UUID, Table] = {}
         self._waited: dict[UUID, float] = {}
 
@@ -43,6 +49,9 @@ class RoutingTables:
         """Makes `decide` ready for these workspaces; waits a moment, now and then, for one that has no table yet."""
         now = time.monotonic()
         stale = {w for w in workspaces if w not in self._tables or now - self._tables[w].read_at > FRESH_SECONDS}
+        if stale:
+            # Hosts disagree about the day: what decides is the database's.
+            self.today = await queries.today(connection)
         absent = await self._read(connection, stale)
         patient = {w for w in absent if now - self._waited.get(w, -GRACE_EVERY) >= GRACE_EVERY}
         while absent & patient and time.monotonic() - now < GRACE_SECONDS:
@@ -50,18 +59,31 @@ class RoutingTables:
             absent = await self._read(connection, absent)
         self._waited |= dict.fromkeys(patient, now)
 
-    def decide(self, workspace: UUID, ask: Ask) -> Decision | Unroutable:
+    def decide(self, workspace: UUID, ask: Ask, *, job: UUID | None = None) -> Decision | Unroutable:
+        """`job` says on which side of a canary; without one, on the side of most."""
         table = self._tables[workspace]
         if isinstance(table.routes, Unroutable):
             return table.routes
-        today = datetime.now(UTC).date()
-        decision = table.decisions.get((ask, today))
+        bucket = bucket_of(job) if job is not None and table.has_canary else None
+        key = (ask, bucket, self.today)
+        decision = table.decisions.get(key)
         if decision is None:
             if len(table.decisions) >= REMEMBERED:
                 table.decisions.clear()
-            decision = decide(ask, table=table.routes, today=today, runnable=self.kinds, providers=self._providers)
-            table.decisions[ask, today] = decision
+            decision = decide(
+                ask,
+                table=table.routes,
+                today=self.today,
+                runnable=self.kinds,
+                providers=self.providers,
+                bucket=bucket,
+            )
+            table.decisions[key] = decision
         return decision
+
+    def table_of(self, workspace: UUID) -> Routes | Unroutable | None:
+        """As it was read last."""
+        return self._tables[workspace].routes
 
     async def _read(self, connection: Connection, workspaces: set[UUID]) -> set[UUID]:
         """Reads these; says which have none."""

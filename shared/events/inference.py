@@ -19,6 +19,8 @@ class Route(Body):
     reason: str
     refused: dict[str, str] = Field(default_factory=dict)
     table: Pin | None = None
+    canary: bool = Field(default=False, description="The job is of the share that goes to another backend first")
+    version: str | None = Field(default=None, description="What the provider calls this version of the model")
 
 
 class ImageGenerated(Event):

@@ -6,7 +6,7 @@ from uuid import UUID
 from pydantic import Field
 
 from shared.events.envelope import Event
-from shared.events.words import Attempt, Confidentiality, FailureReason, JobStatus, Run, Stage, WaitingOn
+from shared.events.words import Attempt, Confidentiality, FailureReason, JobStatus, Pin, Run, Stage, WaitingOn
 
 
 class JobProgressed(Event):
@@ -27,7 +27,10 @@ class JobProgressed(Event):
 
 
 class JobFailed(Event):
-    """The job ended without an image; `remedy` says what a person can do."""
+    """The job ended without an image; `remedy` says what a person can do.
+
+    Of one that no backend may take: the rule that would have, why not each backend, and by which table.
+    """
 
     SOURCE: ClassVar[str] = "/calotype/workers"
 
@@ -40,6 +43,9 @@ class JobFailed(Event):
     remedy: str | None = None
     attempts: list[Attempt] = Field(default_factory=list)
     confidentiality: Confidentiality = Confidentiality.UNKNOWN
+    rule: str | None = None
+    refused: dict[str, str] = Field(default_factory=dict)
+    table: Pin | None = None
 
 
 class JobCancelled(Event):

@@ -218,6 +218,18 @@ class Call(Part):
     takes: list[Literal["seed", "negative_prompt", "steps", "guidance"]] = Field(
         default_factory=list, description="Parameters it takes beyond OpenAI's: vLLM-Omni and SGLang take all four"
     )
+    quality: Name | None = Field(default=None, description="What it is asked for, and priced by; none: its own choice")
+
+    ADDED: ClassVar[frozenset[str]] = frozenset({"quality"})
+
+
+class Price(Part):
+    """One line of a backend's price list: what an image of this size and quality costs; a blank matches any."""
+
+    width: int | None = Field(default=None, ge=1, le=65536)
+    height: int | None = Field(default=None, ge=1, le=65536)
+    quality: Name | None = None
+    price: Decimal = Field(ge=0)
 
 
 class Backend(Part):
@@ -239,8 +251,36 @@ class Backend(Part):
     end_of_life: date | None = None
     url: str | None = None
     call: Call | None = Field(default=None, description="For the kinds that call a provider")
+    ceiling: Confidentiality | None = Field(default=None, description="The most confidential work it may be given")
+    prices: list[Price] = Field(
+        default_factory=list, description="By size and quality, the first that matches; none does: `price`"
+    )
+    available_from: date | None = Field(default=None, description="Its first day, as `end_of_life` is its last (UTC)")
+    version: str | None = Field(
+        default=None, min_length=1, max_length=120, description="What the provider calls this version of the model"
+    )
 
-    ADDED: ClassVar[frozenset[str]] = frozenset({"call"})
+    ADDED: ClassVar[frozenset[str]] = frozenset({"call", "ceiling", "prices", "available_from", "version"})
+
+    def price_of(self, width: int, height: int) -> Decimal | None:
+        """List price of one image of that size in pixels; None where nobody knows it, which is not 0."""
+        quality = self.call.quality if self.call else None
+        for line in self.prices:
+            if line.width in (None, width) and line.height in (None, height) and line.quality in (None, quality):
+                return line.price
+        return self.price
+
+    @property
+    def is_free(self) -> bool:
+        """An operator's word that no image of it costs anything. An unknown price is no such word."""
+        return all(price == 0 for price in (self.price, *(line.price for line in self.prices)))
+
+
+class Canary(Part):
+    """A share of a rule's jobs that goes to another backend first; a job stays on its side, whoever asks again."""
+
+    backend: Name
+    percent: int = Field(ge=1, le=100)
 
 
 class RouteRule(Part):
@@ -252,6 +292,16 @@ class RouteRule(Part):
     bulk: bool | None = Field(default=None, description="True matches only jobs of a batch")
     lane: Lane
     backends: list[Name] = Field(min_length=1)
+    regions: list[str] = Field(default_factory=list, description="Where its backends must stand; empty: anywhere")
+    canary: Canary | None = None
+
+    ADDED: ClassVar[frozenset[str]] = frozenset({"regions", "canary"})
+
+    @property
+    def candidates(self) -> list[str]:
+        """Every backend that it may send a job to, in order of preference."""
+        first = [self.canary.backend] if self.canary else []
+        return list(dict.fromkeys([*first, *self.backends]))
 
 
 class Routes(Document):
@@ -265,7 +315,7 @@ class Routes(Document):
     def _rules_name_backends_of_the_table(self) -> "Routes":
         known = {backend.name for backend in self.backends}
         for rule in self.rules:
-            if missing := set(rule.backends) - known:
+            if missing := set(rule.candidates) - known:
                 raise ValueError(f"rule {rule.id!r} names unknown backends: {', '.join(sorted(missing))}")
         return self
 

@@ -20,9 +20,10 @@ from services.inference.domain import (
     job_of,
     manifest_of,
     succeeded,
+    unroutable,
     work_kind,
 )
-from services.inference.routing import Ask, decide
+from services.inference.routing import Ask, Unroutable, decide
 from shared import ids
 from shared.events import (
     Confidentiality,
@@ -31,6 +32,7 @@ from shared.events import (
     ImageGenerated,
     JobCancelled,
     JobFailed,
+    Parameters,
     Priority,
     PromptAssembled,
     SourceType,
@@ -45,7 +47,9 @@ IMAGE = Generated(image=b"png", width=64, height=64, manifest={"backend": "diffu
 def job(event: PromptAssembled | None = None, *, kind: str = "diffusion", **backend: Any) -> Job:
     event = event or assembled()
     table = routes(kind, **{"model": "tiny"} | backend)
-    return job_of(event, decide(ask_of(event), table=table, today=date(2026, 11, 22)), cause_id=event.event_id)
+    return job_of(
+        event, decide(ask_of(event), table=table, today=date(2026, 11, 22), providers=["acme"]), cause_id=event.event_id
+    )
 
 
 def test_bulk_is_what_came_with_a_batch() -> None:
@@ -144,3 +148,22 @@ def test_a_picture_no_model_made_says_so(kind: str, source: SourceType) -> None:
     event = ended(job(kind=kind), MADE, attempts=[], at=NOW)
     assert isinstance(event, ImageGenerated)
     assert event.source_type is source
+
+
+def test_a_job_nobody_may_make_ends_with_every_reason() -> None:
+    event = assembled(confidentiality=Confidentiality.CONFIDENTIAL)
+    table = routes("proof", visibility="cloud")
+    decision = decide(ask_of(event), table=table, today=date(2026, 11, 22))
+    assert isinstance(decision, Unroutable)
+    asked = job_of(event, decision, cause_id=event.event_id)
+    fact = ended(asked, unroutable(decision), attempts=[], at=NOW)
+    assert isinstance(fact, JobFailed)
+    assert (fact.reason, fact.rule, fact.table) == (FailureReason.UNROUTABLE, "confidential", table.pin())
+    assert fact.refused == {"local": "it is not private, and confidential work never leaves private backends"}
+
+
+def test_the_price_of_a_job_is_that_of_its_size() -> None:
+    prices = [{"width": 64, "height": 64, "price": "0.02"}, {"price": "0.09"}]
+    assert job(kind="openai", call={"provider": "acme"}, prices=prices, price="0.5").price == Decimal("0.02")
+    wide = assembled(parameters=Parameters(width=128, height=64))
+    assert job(wide, kind="openai", call={"provider": "acme"}, prices=prices).price == Decimal("0.09")

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from services.inference.backends import BackendFailure, Generated, Generation, GenerationCancelled
-from services.inference.backends.openai import OpenAIBackend, Provider
+from services.inference.backends.openai import OpenAIBackend, Provider, request_of
 from services.inference.backends.picture import NotAPicture, inspect
 from shared.events import FailureReason
 from shared.library.documents import Call
@@ -53,6 +53,13 @@ async def failure_of(backend: OpenAIBackend, asked: Generation | None = None) ->
     assert KEY not in caught.value.detail
     assert WORK.prompt not in caught.value.detail
     return caught.value
+
+
+def test_the_quality_that_is_priced_is_the_one_that_is_asked_for() -> None:
+    asked = work(quality="high")
+    assert asked.call is not None
+    assert request_of(asked, asked.call)["quality"] == "high"
+    assert "quality" not in request_of(work(), Call(provider="acme"))
 
 
 @pytest.mark.parametrize("choice", ["ok", "url", "slow"])

@@ -3,21 +3,27 @@
 from datetime import date
 from decimal import Decimal
 from typing import Any
+from uuid import NAMESPACE_OID, UUID, uuid5
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.inference.routing import Ask, Decision, Unroutable, current_table, decide, is_bound_to_private
-from shared.events import Confidentiality, Lane, Priority
-from shared.library.documents import Backend, Call, RouteRule, Routes
+from services.inference.routing import (
+    Ask,
+    Decision,
+    Unroutable,
+    bucket_of,
+    current_table,
+    decide,
+    is_bound_to_private,
+    unserved,
+)
+from shared.events import Confidentiality, Lane, Priority, Route
+from shared.library.documents import Backend, Call, Canary, Price, RouteRule, Routes
+from tests.inference.tables import TODAY, asks, backend, table, tables
 
-TODAY = date(2026, 11, 22)
 PUBLIC, INTERNAL, CONFIDENTIAL = Confidentiality.PUBLIC, Confidentiality.INTERNAL, Confidentiality.CONFIDENTIAL
-
-
-def backend(name: str, **fields: Any) -> Backend:
-    return Backend(**{"name": name, "kind": "proof", "visibility": "private"} | fields)
 
 
 CLOUD = backend("cloud", visibility="cloud", price=Decimal("0.04"))
@@ -31,16 +37,12 @@ FOUR_RULES = [
 ]
 
 
-def table(*backends: Backend, rules: list[RouteRule] | None = None, **fields: Any) -> Routes:
-    return Routes(
-        **{"name": "routes", "version": 3, "owner": "platform"} | fields,
-        backends=list(backends or (CLOUD, PRIVATE, DEDICATED)),
-        rules=FOUR_RULES if rules is None else rules,
-    )
+def four(**fields: Any) -> Routes:
+    return table(CLOUD, PRIVATE, DEDICATED, rules=FOUR_RULES, **fields)
 
 
 def chosen(ask: Ask, routes: Routes | None = None) -> Decision:
-    decision = decide(ask, table=routes or table(), today=TODAY)
+    decision = decide(ask, table=routes or four(), today=TODAY)
     assert isinstance(decision, Decision)
     return decision
 
@@ -76,7 +78,7 @@ def test_a_decision_gives_a_reason_for_the_chosen_and_for_every_other_backend() 
         "cloud": "it is not private, and confidential work never leaves private backends",
         "dedicated": "rule 'confidential' does not name it",
     }
-    assert route.table == table().pin()
+    assert route.table == four().pin()
     assert chosen(Ask(confidentiality=PUBLIC)).route.refused["private"] == "rule 'public' prefers cloud"
 
 
@@ -85,7 +87,7 @@ def test_a_workspace_without_a_table_is_told_to_publish_one() -> None:
 
 
 def test_work_no_rule_takes_is_unroutable_and_named() -> None:
-    unroutable = refused(Ask(confidentiality=INTERNAL), table())
+    unroutable = refused(Ask(confidentiality=INTERNAL), four())
     assert unroutable.missing == "no rule of routes@3 takes internal work of normal priority"
 
 
@@ -109,6 +111,10 @@ def test_the_first_matching_rule_decides_even_where_a_later_one_would_serve() ->
         ({"enabled": False}, {}, "it is switched off"),
         ({"kind": "replicate"}, {}, "no worker runs backends of kind 'replicate'"),
         ({"end_of_life": date(2026, 11, 21)}, {}, "its life ended on 2026-11-21"),
+        ({"available_from": date(2026, 11, 23)}, {}, "it is there from 2026-11-23 on"),
+        ({"ceiling": PUBLIC}, {"confidentiality": INTERNAL}, "it takes nothing above public work"),
+        ({"ceiling": INTERNAL}, {"confidentiality": Confidentiality.UNKNOWN}, "it takes nothing above internal work"),
+        ({"ceiling": "secret"}, {}, "its ceiling is no level that is known here"),
         ({"capabilities": ["upscale"]}, {}, "it cannot do text-to-image"),
         ({"max_width": 512}, {}, "1024 × 1024 px is more than its 512 × 4096"),
         ({"kind": "diffusion"}, {}, "neither it nor the template names a model"),
@@ -149,50 +155,16 @@ def test_a_misspelt_lane_is_unroutable_and_not_a_guess() -> None:
 
 
 def test_the_newest_version_of_the_only_table_is_current() -> None:
-    assert current_table([table(version=2), table(version=11), table(version=3)]) == table(version=11)
+    assert current_table([four(version=2), four(version=11), four(version=3)]) == four(version=11)
     assert current_table([]) is None
 
 
 def test_of_several_tables_the_one_named_default_is_current() -> None:
-    default = table(name="default")
-    assert current_table([table(), default]) == default
-    ambiguous = current_table([table(), table(name="other")])
+    default = four(name="default")
+    assert current_table([four(), default]) == default
+    ambiguous = current_table([four(), four(name="other")])
     assert isinstance(ambiguous, Unroutable)
     assert "(other, routes)" in ambiguous.missing
-
-
-names = st.sampled_from(["a", "b", "c", "d"])
-backends = st.builds(
-    backend,
-    names,
-    kind=st.sampled_from(["proof", "diffusion", "openai", "null"]),
-    visibility=st.sampled_from(["private", "cloud"]),
-    pool=st.sampled_from(["dedicated", "standard"]),
-    enabled=st.booleans(),
-    model=st.sampled_from([None, "sd15"]),
-)
-asks = st.builds(
-    Ask,
-    confidentiality=st.sampled_from(list(Confidentiality)),
-    priority=st.sampled_from(list(Priority)),
-    bulk=st.booleans(),
-    model=st.sampled_from([None, "sd15", "sdxl"]),
-)
-
-
-@st.composite
-def tables(draw: st.DrawFn) -> Routes:
-    known = draw(st.lists(backends, min_size=1, max_size=4, unique_by=lambda made: made.name))
-    rule = st.builds(
-        RouteRule,
-        id=names,
-        confidentiality=st.lists(st.sampled_from(list(Confidentiality)), max_size=3),
-        priority=st.lists(st.sampled_from(["low", "normal", "high"]), max_size=2),
-        bulk=st.sampled_from([None, True, False]),
-        lane=st.sampled_from(list(Lane)),
-        backends=st.lists(st.sampled_from([made.name for made in known]), min_size=1, max_size=4),
-    )
-    return table(*known, rules=draw(st.lists(rule, max_size=4)))
 
 
 @given(ask=asks, routes=tables())
@@ -202,17 +174,165 @@ def test_confidential_work_never_goes_to_a_backend_that_is_not_private(ask: Ask,
         assert decision.backend.visibility == "private"
 
 
-@given(ask=asks, routes=tables())
-def test_every_backend_is_either_chosen_or_refused_with_a_reason(ask: Ask, routes: Routes) -> None:
-    decision = decide(ask, table=routes, today=TODAY)
+@given(ask=asks, routes=tables(), bucket=st.sampled_from([None, 0, 49, 99]))
+def test_every_backend_is_either_chosen_or_refused_with_a_reason(ask: Ask, routes: Routes, bucket: int | None) -> None:
+    decision = decide(ask, table=routes, today=TODAY, bucket=bucket)
+    known = {made.name for made in routes.backends}
     if isinstance(decision, Decision):
-        assert {decision.route.backend} ^ set(decision.route.refused) == {made.name for made in routes.backends}
+        assert {decision.route.backend} ^ set(decision.route.refused) == known
+        assert all(decision.route.refused.values())
         assert decision.backend.enabled
         assert decision.route.lane is not Lane.UNKNOWN
     else:
         assert decision.missing
         assert decision.remedy
-    assert decide(ask, table=routes, today=TODAY) == decision
+        assert set(decision.refused) == known
+        assert all(decision.refused.values())
+        assert decision.table == routes.pin()
+    assert decide(ask, table=routes, today=TODAY, bucket=bucket) == decision
+
+
+@given(ask=asks, routes=tables(), bucket=st.sampled_from([None, 0, 99]))
+def test_nothing_goes_to_a_backend_out_of_its_life_its_ceiling_or_the_rule_s_regions(
+    ask: Ask, routes: Routes, bucket: int | None
+) -> None:
+    decision = decide(ask, table=routes, today=TODAY, bucket=bucket)
+    if isinstance(decision, Decision):
+        made = decision.backend
+        rule = next(rule for rule in routes.rules if rule.id == decision.route.rule)
+        assert made.end_of_life is None or made.end_of_life >= TODAY
+        assert made.available_from is None or made.available_from <= TODAY
+        assert made.ceiling is None or made.ceiling.rank >= ask.confidentiality.rank
+        assert made.ceiling is not Confidentiality.UNKNOWN
+        assert not rule.regions or made.region in rule.regions
+        assert ask.capabilities <= set(made.capabilities)
+
+
+@given(ask=asks, routes=tables())
+def test_a_rule_that_nobody_can_serve_routes_nothing(ask: Ask, routes: Routes) -> None:
+    decision = decide(ask, table=routes, today=TODAY, bucket=0)
+    if isinstance(decision, Decision):
+        rule = next(rule for rule in routes.rules if rule.id == decision.route.rule)
+        why = unserved(rule, table=routes, today=TODAY)
+        # A rule that names several levels is told of when one of them is not served.
+        assert not why or len(set(rule.confidentiality)) > 1
+
+
+def test_an_image_to_image_job_goes_past_backends_that_do_not_declare_it() -> None:
+    routes = table(
+        backend("words"), backend("both", capabilities=["text-to-image", "image-to-image"]),
+        rules=[RouteRule(id="any", lane=Lane.STANDARD, backends=["words", "both"])],
+    )  # fmt: skip
+    ask = Ask(confidentiality=PUBLIC, capabilities=frozenset({"image-to-image"}))
+    route = chosen(ask, routes).route
+    assert (route.backend, route.refused) == ("both", {"words": "it cannot do image-to-image"})
+
+
+def test_a_rule_s_regions_are_demanded_of_every_backend() -> None:
+    rule = RouteRule(id="eu", lane=Lane.STANDARD, backends=["us", "nowhere", "eu"], regions=["eu-west-1", "on-site"])
+    routes = table(backend("us", region="us-east-1"), backend("nowhere"), backend("eu", region="on-site"), rules=[rule])
+    route = chosen(Ask(confidentiality=PUBLIC), routes).route
+    assert route.backend == "eu"
+    assert route.refused == {
+        "us": "it stands in us-east-1, and rule 'eu' demands eu-west-1 or on-site",
+        "nowhere": "it does not say where it stands, and rule 'eu' demands eu-west-1 or on-site",
+    }
+
+
+def canary_of(percent: int, **fields: Any) -> Routes:
+    rule = RouteRule(id="any", lane=Lane.STANDARD, backends=["old"], canary=Canary(backend="new", percent=percent))
+    return table(backend("old"), backend("new", **fields), rules=[rule])
+
+
+def test_a_canary_gets_its_share_and_a_job_stays_on_its_side() -> None:
+    jobs = [uuid5(NAMESPACE_OID, str(number)) for number in range(2000)]
+    ask, routes = Ask(confidentiality=PUBLIC), canary_of(10)
+
+    def side(job: UUID) -> Route:
+        decision = decide(ask, table=routes, today=TODAY, bucket=bucket_of(job))
+        assert isinstance(decision, Decision)
+        return decision.route
+
+    sent = [side(job) for job in jobs]
+    share = sum(route.backend == "new" for route in sent) / len(jobs)
+    assert 0.07 < share < 0.13  # four standard deviations
+    assert sent == [side(job) for job in jobs]
+    assert all(route.canary == (route.backend == "new") for route in sent)
+    old, new = (next(r for r in sent if r.backend == name) for name in ("old", "new"))
+    assert old.refused == {"new": "rule 'any' gives it 10 % of its jobs, and this is none of them"}
+    assert new.refused == {"old": "rule 'any' prefers new"}
+    assert "whose canary it is for 10 %" in new.reason
+
+
+def test_a_canary_that_cannot_take_a_job_leaves_it_to_the_others() -> None:
+    decision = decide(Ask(confidentiality=PUBLIC), table=canary_of(100, enabled=False), today=TODAY, bucket=5)
+    assert isinstance(decision, Decision)
+    assert decision.route.backend == "old"
+    assert not decision.route.canary
+    assert decision.route.refused == {"new": "it is switched off"}
+
+
+def test_a_canary_of_the_cloud_gets_no_confidential_work() -> None:
+    decision = decide(
+        Ask(confidentiality=CONFIDENTIAL), table=canary_of(100, visibility="cloud"), today=TODAY, bucket=0
+    )
+    assert isinstance(decision, Decision)
+    assert decision.route.backend == "old"
+
+
+def test_the_first_price_that_matches_size_and_quality_counts_and_an_unknown_one_is_not_0() -> None:
+    prices = [
+        Price(width=1024, height=1024, quality="high", price=Decimal("0.17")),
+        Price(width=1024, height=1024, price=Decimal("0.04")),
+        Price(width=1536, price=Decimal("0.06")),
+    ]
+    plain = backend("c", prices=prices)
+    high = backend("c", prices=prices, price=Decimal("0.01"), call=Call(provider="acme", quality="high"))
+    assert plain.price_of(1024, 1024) == Decimal("0.04")
+    assert high.price_of(1024, 1024) == Decimal("0.17")
+    assert plain.price_of(1536, 1024) == Decimal("0.06")
+    assert plain.price_of(512, 512) is None
+    assert high.price_of(512, 512) == Decimal("0.01")
+    rules = [RouteRule(id="any", lane=Lane.STANDARD, backends=["c"])]
+    decision = decide(
+        Ask(confidentiality=PUBLIC, width=1536, height=1024), table=table(plain, rules=rules), today=TODAY
+    )
+    assert isinstance(decision, Decision)
+    assert decision.price == Decimal("0.06")
+
+
+def test_only_a_price_of_0_for_everything_is_free() -> None:
+    nothing = Decimal(0)
+    assert backend("c", price=nothing).is_free
+    assert not backend("c").is_free
+    assert not backend("c", prices=[Price(width=512, price=nothing)]).is_free
+    assert not backend("c", price=nothing, prices=[Price(width=512, price=Decimal("0.1"))]).is_free
+
+
+def test_the_provider_s_version_is_on_the_route() -> None:
+    rules = [RouteRule(id="any", lane=Lane.STANDARD, backends=["c"])]
+    routes = table(backend("c", version="gpt-image-1-2025-04-23"), rules=rules)
+    assert chosen(Ask(confidentiality=PUBLIC), routes).route.version == "gpt-image-1-2025-04-23"
+
+
+@pytest.mark.parametrize(
+    ("fields", "names", "why"),
+    [
+        ({}, [], None),
+        ({"end_of_life": date(2026, 11, 21)}, [], "public work: its life ended on 2026-11-21"),
+        ({"visibility": "cloud"}, [PUBLIC], None),
+        ({"visibility": "cloud"}, [], None),
+        ({"visibility": "cloud"}, [PUBLIC, CONFIDENTIAL], "confidential work: it is not private, and confidential"),
+        ({"max_width": 64}, [], None),
+    ],
+)
+def test_a_rule_that_no_backend_can_serve_is_found_without_any_job(
+    fields: dict[str, Any], names: list[Confidentiality], why: str | None
+) -> None:
+    rule = RouteRule(id="any", confidentiality=names, lane=Lane.STANDARD, backends=["only"])
+    found = unserved(rule, table=table(backend("only", **fields), rules=[rule]), today=TODAY)
+    assert found.keys() == ({"only"} if why else set())
+    assert found.get("only", "").startswith(why or "")
 
 
 def test_a_provider_is_called_only_where_the_deployment_knows_it() -> None:
@@ -233,6 +353,6 @@ def test_a_provider_is_called_only_where_the_deployment_knows_it() -> None:
 
 
 def test_a_table_that_calls_nobody_is_written_as_before_calls_were_known() -> None:
-    assert "call" not in table().model_dump(mode="json")["backends"][0]
+    assert "call" not in four().model_dump(mode="json")["backends"][0]
     called = backend("c", kind="openai", visibility="cloud", call=Call(provider="acme"))
     assert Routes.model_validate_json(table(called, rules=[]).model_dump_json()).backends[0].call == called.call

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from shared.library.documents import AnyDocument, AssetType, BrandProduct, LockedParameters, Rule, Variable
+from shared.library.documents import AnyDocument, AssetType, BrandProduct, LockedParameters, Routes, Rule, Variable
 from shared.library.lint import lint
 from shared.library.shelf import Shelf
 from tests.prompt.library import brand, campaign, documents, policy, recipe, rubric, shelf, template
@@ -114,3 +114,64 @@ def test_a_name_means_the_latest_version_and_a_version_that_one() -> None:
     assert found is not None and found.version == 4
     assert old is not None and old.version == 3
     assert both.find(type(template()), "product-tile@9") is None
+
+
+def routes_with(backend: dict[str, Any] | None = None, rule: dict[str, Any] | None = None) -> Routes:
+    named = {"name": "here", "kind": "openai", "visibility": "private"} | (backend or {})
+    return Routes.model_validate(
+        {
+            "name": "routes", "version": 1, "owner": "platform",
+            "backends": [named, {"name": "there", "kind": "openai", "visibility": "cloud"}],
+            "rules": [{"id": "any", "lane": "standard", "backends": ["here"]} | (rule or {})],
+        }
+    )  # fmt: skip
+
+
+SQUARE = {"width": 1024, "height": 1024, "price": "0.04"}
+
+
+@pytest.mark.parametrize(
+    ("backend", "rule", "code", "where", "error"),
+    [
+        ({"ceiling": "secret"}, {}, "unknown_value", "backends[0].ceiling", True),
+        ({"available_from": "2026-12-01", "end_of_life": "2026-11-30"}, {}, "out_of_range",
+         "backends[0].available_from", True),
+        ({"prices": [SQUARE, SQUARE | {"quality": "high"}], "call": {"provider": "p", "quality": "high"}}, {},
+         "never_matches", "backends[0].prices[1]", False),
+        ({"prices": [SQUARE | {"quality": "high"}]}, {}, "never_matches", "backends[0].prices[0]", False),
+        ({"prices": [SQUARE], "call": {"provider": "p", "sizes": ["1024x1024", "512x512"]}}, {},
+         "no_price", "backends[0].prices", False),
+        ({}, {"lane": "dedicatd"}, "unknown_value", "rules[0].lane", True),
+        ({}, {"confidentiality": ["secret"]}, "unknown_value", "rules[0].confidentiality", True),
+        ({}, {"regions": ["eu"]}, "unserved", "rules[0].regions", False),
+        ({}, {"canary": {"backend": "here", "percent": 5}}, "never_matches", "rules[0].canary", False),
+        ({}, {"confidentiality": ["confidential"], "backends": ["there"]}, "unserved", "rules[0].backends", False),
+        ({"ceiling": "public"}, {"confidentiality": ["internal"]}, "unserved", "rules[0].backends", False),
+    ],
+)  # fmt: skip
+def test_a_routing_table_at_fault_is_named_with_the_place(
+    backend: dict[str, Any], rule: dict[str, Any], code: str, where: str, *, error: bool
+) -> None:
+    (fault,) = lint([routes_with(backend, rule)], published=Shelf())
+    assert (fault.problem.code, fault.problem.where, fault.error) == (code, where, error)
+
+
+def test_a_routing_table_that_uses_everything_is_sound() -> None:
+    backend = {
+        "ceiling": "internal", "region": "eu", "version": "2025-04-23", "available_from": "2026-01-01",
+        "end_of_life": "2027-01-01", "call": {"provider": "p", "quality": "high", "sizes": ["1024x1024", "512x512"]},
+        "prices": [SQUARE | {"quality": "high"}, SQUARE], "price": "0.01",
+    }  # fmt: skip
+    rule = {"confidentiality": ["public", "internal"], "regions": ["eu"], "canary": {"backend": "there", "percent": 5}}
+    assert lint([routes_with(backend, rule)], published=Shelf()) == []
+
+
+def test_a_canary_names_a_backend_of_the_table() -> None:
+    with pytest.raises(ValueError, match="names unknown backends: nowhere"):
+        routes_with(rule={"canary": {"backend": "nowhere", "percent": 5}})
+
+
+def test_a_routing_table_that_uses_nothing_new_keeps_its_bytes() -> None:
+    written = routes_with().canonical()
+    for name in (b"ceiling", b"prices", b"available_from", b'version":null', b"regions", b"canary"):
+        assert name not in written

@@ -112,6 +112,8 @@ class OpenAIBackend:
 def request_of(work: Generation, call: Call) -> dict[str, Any]:
     """The body: what every such server takes, and of the rest what this one is said to take."""
     asked = {"model": work.model, "prompt": work.prompt, "n": 1, "size": f"{work.width}x{work.height}"}
+    if call.quality:
+        asked["quality"] = call.quality
     return asked | dict(EXTRAS[name](work) for name in call.takes)
 
 
