@@ -8,8 +8,13 @@ from shared.crash import POINTS
 # How often a running service comes to a point, very roughly, in a second of load. An armed start should live for some
 # seconds before it dies, or nothing would ever get done.
 FREQUENT = {"commit.before", "commit.after", "settle.before", "settle.after", "outbox.before_send", "outbox.after_send",
-            "outbox.after_delete", "claim.after", "offsets.before", "offsets.after"}  # fmt: skip
+            "claim.after", "offsets.before", "offsets.after"}  # fmt: skip
+# What a service seldom comes to: whoever comes to one of them dies there.
+SELDOM = {"dead_letter.before", "dead_letter.after", "sweep.before_send", "sweep.after_send", "replay.before",
+          "replay.after"}  # fmt: skip
+SELDOM_IN = {"intake": {"claim.after", "settle.before", "settle.after", "blob.before", "blob.after"}}
 ARMED = 0.75  # share of starts
+ARMED_WITH_ALL = 0.5  # share of these that are armed with all that is seldom; the others get past it
 CRASHED = "process.crashed"  # what an end at a crash point is called among the kinds of faults
 
 
@@ -25,7 +30,7 @@ class Arms:
         self._drawn: Counter[tuple[str, str]] = Counter()
 
     def next(self, member: str, *, stage: str, start: int) -> str:
-        """`stage.point:n`, or nothing for a start that is left alone; a stage's first start always is."""
+        """`stage.point:n[,…]`, or nothing for a start that is left alone; a stage's first start always is."""
         random = Random(f"{self._seed}/{member}/{start}")
         if start <= 1 or random.random() > ARMED:
             return ""
@@ -34,4 +39,7 @@ class Arms:
         point = random.choice([point for point in points if self._drawn[stage, point] == fewest])
         self._drawn[stage, point] += 1
         hits = 1 + int(random.expovariate(1 / (10 if point in FREQUENT else 2)))
-        return f"{stage}.{point}:{hits}"
+        armed = {point: hits}
+        if random.random() < ARMED_WITH_ALL:
+            armed |= dict.fromkeys((SELDOM | SELDOM_IN.get(stage, set())).intersection(points), 1)
+        return ",".join(f"{stage}.{point}:{hits}" for point, hits in sorted(armed.items()))
