@@ -71,16 +71,43 @@ def open_backends(settings: InferenceSettings) -> dict[str, Backend]:
             silence=settings.diffusion_silence_seconds,
         )
         backends["diffusion"] = DiffusionBackend(options)
-    if settings.providers:
-        from services.inference.backends.openai import OpenAIBackend, Provider  # noqa: PLC0415  # only where it calls
-
-        backends["openai"] = OpenAIBackend(
-            {
-                name: Provider(url=given.url, key=given.key.get_secret_value(), proxy=given.proxy)
-                for name, given in settings.providers.items()
-            }
-        )
+    for kind in sorted({provider.kind for provider in settings.providers.values()}):
+        backends[kind] = open_providers(kind, settings)
     return backends
+
+
+def open_providers(kind: str, settings: InferenceSettings) -> Backend:
+    """The backend that calls the providers of one kind, and has no other's key."""
+    # Only where it calls: each brings what only its provider needs.
+    from services.inference.backends.exchange import Provider  # noqa: PLC0415
+
+    providers = {
+        name: Provider(
+            url=given.url,
+            key=given.key.get_secret_value(),
+            key_id=given.key_id,
+            session=given.session.get_secret_value(),
+            region=given.region,
+            proxy=given.proxy,
+        )
+        for name, given in settings.providers.items()
+        if given.kind == kind
+    }
+    if kind == "stability":
+        from services.inference.backends.stability import StabilityBackend  # noqa: PLC0415
+
+        return StabilityBackend(providers)
+    if kind == "replicate":
+        from services.inference.backends.replicate import ReplicateBackend  # noqa: PLC0415
+
+        return ReplicateBackend(providers)
+    if kind == "bedrock":
+        from services.inference.backends.bedrock import BedrockBackend  # noqa: PLC0415
+
+        return BedrockBackend(providers)
+    from services.inference.backends.openai import OpenAIBackend  # noqa: PLC0415
+
+    return OpenAIBackend(providers)
 
 
 def open_worker(service: Service, kind: str, maker: Maker, desk: Desk) -> Worker:

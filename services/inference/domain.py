@@ -37,6 +37,8 @@ MANIFEST_FORMAT = "calotype.manifest/1"
 PRIORITY = {Priority.LOW: -1, Priority.HIGH: 1}
 # Kinds that call somebody who sends a bill. What one of them may have made is never made again by itself.
 BILLING = frozenset({"openai", "stability", "replicate", "bedrock"})
+# Of those, whose provider can be asked again for what it was told to make: a lost worker's call is taken up.
+RESUMABLE = frozenset({"replicate"})
 # Kinds that compute a picture from a scene; every other kind is a trained model.
 ALGORITHMIC = frozenset({"proof", "null"})
 REMEDIES = {
@@ -69,6 +71,11 @@ class Job(Body):
     @property
     def backend(self) -> str:
         return self.route.backend if self.route else ""
+
+    @property
+    def price_list(self) -> str | None:
+        """The routing table whose price this is."""
+        return self.route.table.label if self.route and self.route.table and self.price is not None else None
 
     @property
     def bills(self) -> bool:
@@ -235,15 +242,18 @@ def manifest_of(job: Job, generated: Generated, *, sha256: str) -> bytes:
 
 
 def succeeded(job: Job, generated: Generated, *, attempt_id: UUID, number: int) -> Attempt:
-    """The backend's own cost, else the table's list price; where neither is known the cost is not."""
+    """The backend's own cost, else the table's list price, as often as it was charged; else the cost is not known."""
     known = generated.cost is not None
+    listed = None if job.price is None else job.price * generated.charges
     return Attempt(
         attempt_id=attempt_id,
         number=number,
         backend=job.backend,
         state=AttemptState.SUCCEEDED,
-        cost=generated.cost if known else job.price,
+        cost=generated.cost if known else listed,
         currency=generated.currency if known else job.currency,
+        price_list=None if known else job.price_list,
+        latency_seconds=generated.latency_seconds,
         provider_request_id=generated.provider_request_id,
     )
 

@@ -42,28 +42,33 @@ on conflict (attempt_id) do nothing;
 -- As soon as the provider has named it: whoever asks them what became of the call needs it most when nothing else is known.
 update attempts set provider_request_id = :provider_id where attempt_id = :attempt and state = 'started';
 
--- name: end_attempts(ids, workspaces, requests, jobs, runs, numbers, backends, states, costs, currencies, seconds, provider_ids, reasons)!
+-- name: end_attempts(ids, workspaces, requests, jobs, runs, numbers, backends, states, costs, currencies, seconds, provider_ids, reasons, price_lists, latencies)!
 -- Work that is over at once has no intent: there its only row begins and ends here.
 insert into attempts as a (attempt_id, workspace, request_id, job_id, run, number, backend, state, cost, currency, seconds,
-                           provider_request_id, reason, ended_at)
+                           provider_request_id, reason, price_list, latency_seconds, ended_at)
 select *, clock_timestamp()
 from unnest(:ids::uuid[], :workspaces::uuid[], :requests::uuid[], :jobs::uuid[], :runs::int[], :numbers::int[], :backends::text[],
-            :states::text[], :costs::numeric[], :currencies::text[], :seconds::float8[], :provider_ids::text[], :reasons::text[])
+            :states::text[], :costs::numeric[], :currencies::text[], :seconds::float8[], :provider_ids::text[], :reasons::text[],
+            :price_lists::text[], :latencies::float8[])
 on conflict (attempt_id) do update set
     state = excluded.state, cost = excluded.cost, currency = excluded.currency, seconds = excluded.seconds,
     provider_request_id = coalesce(excluded.provider_request_id, a.provider_request_id), reason = excluded.reason,
-    ended_at = excluded.ended_at;
+    price_list = excluded.price_list, latency_seconds = excluded.latency_seconds, ended_at = excluded.ended_at;
 
--- name: earlier_attempts(ids, billing)
+-- name: earlier_attempts(ids, billing, resumable)
 -- What was tried before. An attempt without an end was lost with its worker: what it cost is not known, and where somebody
--- sends a bill neither is whether there was anything to bill.
+-- sends a bill neither is whether there was anything to bill. One that can be asked about by the provider's id stays open.
 update attempts a set
-    state = case when a.state <> 'started' then a.state when t.bills then 'uncertain' else 'failed' end,
-    reason = case when a.state <> 'started' then a.reason when t.bills then 'backend_unavailable' else 'internal' end,
-    ended_at = coalesce(a.ended_at, clock_timestamp())
-from unnest(:ids::uuid[], :billing::bool[]) as t(id, bills)
+    state = case when a.state <> 'started' or t.resumable and a.provider_request_id is not null then a.state
+                 when t.bills then 'uncertain' else 'failed' end,
+    reason = case when a.state <> 'started' or t.resumable and a.provider_request_id is not null then a.reason
+                  when t.bills then 'backend_unavailable' else 'internal' end,
+    ended_at = case when a.state <> 'started' or t.resumable and a.provider_request_id is not null then a.ended_at
+                    else clock_timestamp() end
+from unnest(:ids::uuid[], :billing::bool[], :resumable::bool[]) as t(id, bills, resumable)
 where a.attempt_id = t.id
-returning a.attempt_id, a.number, a.backend, a.state, a.cost, a.currency, a.seconds, a.provider_request_id, a.reason;
+returning a.attempt_id, a.number, a.backend, a.state, a.cost, a.currency, a.seconds, a.provider_request_id, a.reason,
+          a.price_list, a.latency_seconds;
 
 -- name: uncertain_attempts(backend, older, after, many)
 -- Oldest first, and of one caller, as row-level security shows them.
@@ -79,18 +84,20 @@ order by started_at, attempt_id limit :many;
 -- name: count_uncertain()
 select backend, count(*) as attempts from attempts where state = 'uncertain' group by backend;
 
--- name: settle_uncertain(ids, states, costs, currencies, provider_ids, by, note)
+-- name: settle_uncertain(ids, states, costs, currencies, provider_ids, price_lists, latencies, by, note)
 -- Only what is uncertain comes back: an attempt is settled once, whoever finds out.
 update attempts a set
     state = t.state, cost = t.cost, currency = coalesce(t.currency, a.currency),
-    provider_request_id = coalesce(t.provider_id, a.provider_request_id),
+    provider_request_id = coalesce(t.provider_id, a.provider_request_id), price_list = t.price_list,
+    latency_seconds = coalesce(t.latency, a.latency_seconds),
     reason = case when t.state = 'succeeded' then null else a.reason end,
     settled_by = :by, settled_at = clock_timestamp(), note = :note
-from unnest(:ids::uuid[], :states::text[], :costs::numeric[], :currencies::text[], :provider_ids::text[])
-     as t(id, state, cost, currency, provider_id)
+from unnest(:ids::uuid[], :states::text[], :costs::numeric[], :currencies::text[], :provider_ids::text[],
+            :price_lists::text[], :latencies::float8[])
+     as t(id, state, cost, currency, provider_id, price_list, latency)
 where a.attempt_id = t.id and a.state = 'uncertain'
 returning a.attempt_id, a.workspace, a.request_id, a.job_id, a.run, a.number, a.backend, a.state, a.cost, a.currency,
-          a.seconds, a.provider_request_id, a.reason, a.settled_at;
+          a.seconds, a.provider_request_id, a.reason, a.price_list, a.latency_seconds, a.settled_at;
 
 -- name: settled_attempts(ids)
 -- Of one caller, as row-level security shows them.
@@ -123,18 +130,19 @@ select clock_timestamp();
 -- Which day it is for whatever begins or ends with a day (UTC), by the database's clock.
 select (clock_timestamp() at time zone 'utc')::date;
 
--- name: tell_attempts(ids, workspaces, requests, jobs, runs, numbers, backends, states, costs, currencies, seconds, provider_ids, reasons)!
+-- name: tell_attempts(ids, workspaces, requests, jobs, runs, numbers, backends, states, costs, currencies, seconds, provider_ids, reasons, price_lists, latencies)!
 -- After a restore: how attempts ended that are under way here, or not known any more. What is settled stays so.
 insert into attempts as a (attempt_id, workspace, request_id, job_id, run, number, backend, state, cost, currency, seconds,
-                           provider_request_id, reason, ended_at)
+                           provider_request_id, reason, price_list, latency_seconds, ended_at)
 select distinct on (id) *, clock_timestamp()
 from unnest(:ids::uuid[], :workspaces::uuid[], :requests::uuid[], :jobs::uuid[], :runs::int[], :numbers::int[], :backends::text[],
-            :states::text[], :costs::numeric[], :currencies::text[], :seconds::float8[], :provider_ids::text[], :reasons::text[])
-     as t(id, workspace, request, job, run, number, backend, state, cost, currency, seconds, provider_id, reason)
+            :states::text[], :costs::numeric[], :currencies::text[], :seconds::float8[], :provider_ids::text[], :reasons::text[],
+            :price_lists::text[], :latencies::float8[])
+     as t(id, workspace, request, job, run, number, backend, state, cost, currency, seconds, provider_id, reason, price_list, latency)
 on conflict (attempt_id) do update set
     state = excluded.state, cost = excluded.cost, currency = excluded.currency, seconds = excluded.seconds,
     provider_request_id = coalesce(excluded.provider_request_id, a.provider_request_id), reason = excluded.reason,
-    ended_at = excluded.ended_at
+    price_list = excluded.price_list, latency_seconds = excluded.latency_seconds, ended_at = excluded.ended_at
 where a.state = 'started';
 
 -- name: remember_payloads(ids, payloads)!

@@ -5,7 +5,7 @@ known, and its cost is unknown, not 0.
 """
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from uuid import UUID
 import aiosql
 
 from services.inference import accounts
-from services.inference.domain import Job
+from services.inference.domain import RESUMABLE, Job
 from services.inference.flows import SHARES, Line
 from shared import ids
 from shared.events import (
@@ -41,12 +41,16 @@ OfRun = PromptAssembled | ImageGenerated | JobFailed | JobCancelled
 
 @dataclass(slots=True, eq=False)
 class Piece:
-    """One attempt in this process: the `number`-th of its job, after `earlier` ones."""
+    """One attempt in this process: the `number`-th of its job, after `earlier` ones.
+
+    `resumes` is the provider's id of what another worker ordered in this same attempt.
+    """
 
     job: Job
     number: int = 1
     earlier: list[Attempt] = field(default_factory=list)
     cancelled_by: str | None = None
+    resumes: str | None = None
     attempt_id: UUID = field(init=False)
 
     @property
@@ -56,6 +60,11 @@ class Piece:
 
     def __post_init__(self) -> None:
         self.attempt_id = ids.attempt_id(self.job.event.job_id, self.job.event.run, self.number)
+
+    def resume(self, number: int, provider_request_id: str) -> None:
+        """Goes on with an attempt that is still under way at the provider: this is no other one."""
+        self.number, self.resumes = number, provider_request_id
+        self.__post_init__()
 
 
 class Desk:
@@ -163,11 +172,13 @@ class Claims:
         """Cancelled meanwhile, tried before, tried now: three statements for the whole claim."""
         pieces = {lease.work_id: Piece(self._desk.job(lease), number=lease.epoch) for lease in leases}
         by = await buried(connection, leases)
-        earlier = await earlier_attempts(connection, pieces)
+        runs = {lease.work_id for lease in leases if _will_run(lease)}
+        resumable = {work_id for work_id in runs if pieces[work_id].job.kind in RESUMABLE}
+        earlier = await earlier_attempts(connection, pieces, resumable=resumable)
         for work_id, piece in pieces.items():
             piece.cancelled_by = by.get(piece.job.event.job_id)
             piece.earlier = earlier.get(work_id, [])
-        running = [pieces[lease.work_id] for lease in leases if _will_run(lease)]
+        running = [pieces[lease.work_id] for lease in leases if lease.work_id in runs]
         await begin_attempts(connection, [piece for piece in running if not piece.is_doubtful])
         self._desk.put(pieces)
 
@@ -203,13 +214,18 @@ def attempt_columns(attempts: Sequence[tuple[OfRun, Attempt]]) -> dict[str, list
         "seconds": [attempt.seconds for _, attempt in attempts],
         "provider_ids": [attempt.provider_request_id for _, attempt in attempts],
         "reasons": [attempt.reason for _, attempt in attempts],
+        "price_lists": [attempt.price_list for _, attempt in attempts],
+        "latencies": [attempt.latency_seconds for _, attempt in attempts],
     }
 
 
-async def earlier_attempts(connection: Connection, pieces: Mapping[UUID, Piece]) -> dict[UUID, list[Attempt]]:
+async def earlier_attempts(
+    connection: Connection, pieces: Mapping[UUID, Piece], *, resumable: Collection[UUID] = ()
+) -> dict[UUID, list[Attempt]]:
     """Work id → the attempts before its piece, oldest first; one that was lost with its worker is closed here.
 
-    Closed as failed where it cost nobody anything, as uncertain where somebody may send a bill.
+    Closed as failed where it cost nobody anything, as uncertain where somebody may send a bill. Of `resumable` work one
+    stays open whose provider has named its id: its piece goes on with it.
     """
     wanted = {
         ids.attempt_id(piece.job.event.job_id, piece.job.event.run, number): work_id
@@ -219,8 +235,13 @@ async def earlier_attempts(connection: Connection, pieces: Mapping[UUID, Piece])
     found: dict[UUID, list[Attempt]] = {}
     if wanted:
         billing = [pieces[work_id].job.bills for work_id in wanted.values()]
-        async for row in queries.earlier_attempts(connection, ids=list(wanted), billing=billing):
-            found.setdefault(wanted[row["attempt_id"]], []).append(Attempt(**dict(row)))
+        open_ = [work_id in resumable for work_id in wanted.values()]
+        async for row in queries.earlier_attempts(connection, ids=list(wanted), billing=billing, resumable=open_):
+            work_id = wanted[row["attempt_id"]]
+            if row["state"] == "started":
+                pieces[work_id].resume(row["number"], row["provider_request_id"])
+            else:
+                found.setdefault(work_id, []).append(Attempt(**dict(row)))
     return {work_id: sorted(attempts, key=lambda attempt: attempt.number) for work_id, attempts in found.items()}
 
 

@@ -92,6 +92,8 @@ async def settle_attempts(transaction: Transaction, facts: Sequence[AttemptSettl
         costs=[fact.attempt.cost for fact in facts],
         currencies=[fact.attempt.currency for fact in facts],
         provider_ids=[fact.attempt.provider_request_id for fact in facts],
+        price_lists=[fact.attempt.price_list for fact in facts],
+        latencies=[fact.attempt.latency_seconds for fact in facts],
         by=RESTORED,
         note=None,
     )

@@ -16,9 +16,9 @@ from shared.events import Confidentiality, Lane, Pin, Priority, Route
 from shared.library.documents import Backend, RouteRule, Routes
 
 # The kinds of backend this release can run; a table may already name others, switched off or for an estimate.
-RUNNABLE = frozenset({"proof", "diffusion", "null", "openai"})
+RUNNABLE = frozenset({"proof", "diffusion", "null", "openai", "stability", "replicate", "bedrock"})
 # Kinds that call a provider by the route's `call`.
-CALLING = frozenset({"openai"})
+CALLING = frozenset({"openai", "stability", "replicate", "bedrock"})
 # Kinds that draw without a model: a template that locks one still gets its comp.
 WITHOUT_MODEL = frozenset({"proof", "null"})
 LANES = frozenset({Lane.DEDICATED, Lane.STANDARD, Lane.BULK})

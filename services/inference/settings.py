@@ -14,12 +14,19 @@ from shared.settings import Settings
 
 
 class ProviderSettings(BaseModel):
-    """Somebody we call for images: where, with which key, and through which proxy if any."""
+    """Somebody we call for images: whose API it speaks, where, with which key, and through which proxy if any.
+
+    `key_id`, `session` and `region`: for `bedrock`, whose requests are signed; `key` is the secret access key there.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
+    kind: Literal["openai", "stability", "replicate", "bedrock"] = "openai"
     url: str = Field(pattern=r"^https?://[^\s/]")
     key: SecretStr = SecretStr("")
+    key_id: str | None = None
+    session: SecretStr = SecretStr("")
+    region: str | None = None
     proxy: str | None = None
 
 

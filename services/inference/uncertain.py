@@ -103,6 +103,8 @@ class Truth:
     cost: Decimal | None
     currency: str | None = None
     provider_request_id: str | None = None
+    price_list: str | None = None
+    latency_seconds: float | None = None
 
 
 def wire(app: FastAPI, *, outbox: Outbox, pool: Pool, gate: Gate) -> None:
@@ -168,6 +170,8 @@ async def record_late(transaction: Transaction, fenced: Sequence[tuple[Leased, O
             cost=attempt.cost,
             currency=attempt.currency,
             provider_request_id=attempt.provider_request_id,
+            price_list=attempt.price_list,
+            latency_seconds=attempt.latency_seconds,
         )
         for attempt in attempts
         if attempt.state is not AttemptState.UNCERTAIN and attempt.cost is not None
@@ -191,6 +195,8 @@ async def settle(
         costs=[truth.cost for truth in truths],
         currencies=[truth.currency for truth in truths],
         provider_ids=[truth.provider_request_id for truth in truths],
+        price_lists=[truth.price_list for truth in truths],
+        latencies=[truth.latency_seconds for truth in truths],
         by=by,
         note=note,
     )

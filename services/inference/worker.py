@@ -16,7 +16,7 @@ from uuid import UUID
 import structlog
 
 from services.inference.accounts import THEIRS, Word, away_delay, has_waited_long, hear
-from services.inference.backends import Backend, BackendFailure, Generated, GenerationCancelled
+from services.inference.backends import Backend, BackendFailure, Generated, GenerationCancelled, Resumable
 from services.inference.backends.null import make_nothing
 from services.inference.domain import (
     DOUBTFUL,
@@ -116,7 +116,7 @@ class Maker:
             self.progress.tell(State(piece, lease.traceparent, step, steps))
 
         job = piece.job
-        if job.bills and time.monotonic() >= lease.good_until:
+        if job.bills and piece.resumes is None and time.monotonic() >= lease.good_until:
             # This process stood still: another one may hold the job by now, and say that it was called.
             late = "its lease ran out before the call; nothing was sent"
             failure = BackendFailure(FailureReason.BACKEND_UNAVAILABLE, late, retriable=True, billed=False)
@@ -126,7 +126,11 @@ class Maker:
             keep_id = functools.partial(self.keep_id, piece.attempt_id)
             work = generation_of(job, attempt_id=piece.attempt_id, keep_id=keep_id)
             crash_point("call.before")
-            generated = await backend.generate(work, progress=on_step, cancelled=is_cancelled)
+            if piece.resumes is not None:
+                assert isinstance(backend, Resumable), "what is resumed is never called anew"
+                generated = await backend.resume(work, piece.resumes, progress=on_step)
+            else:
+                generated = await backend.generate(work, progress=on_step, cancelled=is_cancelled)
             crash_point("call.after")
             lease.free()
         except GenerationCancelled as stopped:
@@ -253,12 +257,18 @@ def _nothing(piece: Piece, traceparent: str | None) -> Settled:
 
 
 def _tried(piece: Piece, failure: BackendFailure) -> Tried:
+    billed = None if failure.uncertain else failure.billed
     attempt = _attempt(
         piece,
         AttemptState.UNCERTAIN if failure.uncertain else AttemptState.FAILED,
         failure.reason,
-        cost=_cost(piece.job, billed=None if failure.uncertain else failure.billed),
-        provider_request_id=failure.provider_request_id,
+        cost=_cost(piece.job, billed=billed),
+        provider_request_id=failure.provider_request_id or piece.resumes,
+    ).model_copy(
+        update={
+            "price_list": piece.job.price_list if billed else None,
+            "latency_seconds": failure.latency_seconds,
+        }
     )
     remedy = UNCERTAIN_REMEDY if failure.uncertain else failure.remedy
     # An uncertain attempt may have been billed: a person looks before anything is sent again.

@@ -151,7 +151,11 @@ class File(Body):
 
 
 class Attempt(Body):
-    """One execution on one backend. `cost` is None where it is not known: unknown is never 0."""
+    """One execution on one backend. `cost` is None where it is not known: unknown is never 0.
+
+    `price_list` names the routing table that the cost is from ("default@3"); it is absent where somebody else said it.
+    `latency_seconds` is how long the provider's call took, `seconds` the whole attempt.
+    """
 
     attempt_id: UUID
     number: int = 1
@@ -162,6 +166,8 @@ class Attempt(Body):
     seconds: float | None = None
     provider_request_id: str | None = None
     reason: FailureReason | None = None
+    price_list: str | None = None
+    latency_seconds: float | None = None
 
 
 class Verdict(Body):

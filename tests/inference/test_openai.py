@@ -14,9 +14,9 @@ import pytest
 from PIL import Image
 
 from services.inference.backends import BackendFailure, Generated, Generation, GenerationCancelled
-from services.inference.backends.openai import OpenAIBackend, Provider, request_of
+from services.inference.backends.exchange import Provider
+from services.inference.backends.openai import OpenAIBackend
 from services.inference.backends.picture import NotAPicture, inspect
-from shared.events import FailureReason
 from shared.library.documents import Call
 from tests.inference.generations import WORK
 from tests.servers.provider import Provider as Server
@@ -55,35 +55,20 @@ async def failure_of(backend: OpenAIBackend, asked: Generation | None = None) ->
     return caught.value
 
 
-def test_the_quality_that_is_priced_is_the_one_that_is_asked_for() -> None:
-    asked = work(quality="high")
-    assert asked.call is not None
-    assert request_of(asked, asked.call)["quality"] == "high"
-    assert "quality" not in request_of(work(), Call(provider="acme"))
+def test_the_quality_that_is_priced_is_the_one_that_is_asked_for(backend: OpenAIBackend) -> None:
+    assert json.loads(backend.request_of(work(quality="high")).content)["quality"] == "high"
+    assert "quality" not in json.loads(backend.request_of(work()).content)
 
 
-@pytest.mark.parametrize("choice", ["ok", "url", "slow"])
-async def test_a_picture_is_kept_as_it_came_with_the_provider_s_id(
-    server: Server, backend: OpenAIBackend, choice: str
-) -> None:
-    server.script.change({"next": [choice], "slow_seconds": 0.01})
-    kept: list[str] = []
-
-    async def keep(provider_id: str) -> None:
-        kept.append(provider_id)
-
-    made = await generate(backend, replace(work(), keep_id=keep))
-    assert made.image == png(64, 64, seed="0/charge-000001")
-    assert (made.width, made.height, made.media_type) == (64, 64, "image/png")
-    assert made.cost is None, "the routes know the price"
-    assert kept == [made.provider_request_id] and kept[0].startswith("req_")
-    assert [call["attempt_id"] for call in server.calls()] == [str(UUID(int=2))]
+async def test_a_picture_at_an_address_is_fetched_as_it_is(server: Server, backend: OpenAIBackend) -> None:
+    server.script.change({"next": ["url"]})
+    assert (await generate(backend)).image == png(64, 64, seed="0/charge-000001")
 
 
 async def test_a_database_that_hangs_costs_an_answer_nothing(
     server: Server, backend: OpenAIBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("services.inference.backends.openai.KEEP_SECONDS", 0.01)
+    monkeypatch.setattr("services.inference.backends.exchange.KEEP_SECONDS", 0.01)
 
     async def hang(_: str) -> None:
         await asyncio.Event().wait()
@@ -103,56 +88,6 @@ async def test_only_what_the_server_takes_is_sent_and_the_manifest_says_what_is_
     assert seeded["request"]["seed"] == WORK.seed
     assert seeded["seed_is_reproducible"] is True
     assert "people" not in json.dumps(seeded)
-
-
-# reason, tried again, uncertain, billed
-SHAPES = {
-    "429": (FailureReason.BACKEND_UNAVAILABLE, True, False, False),
-    "429_retry_after": (FailureReason.BACKEND_UNAVAILABLE, True, False, False),
-    "quota": (FailureReason.BACKEND_UNAVAILABLE, False, False, False),
-    "500": (FailureReason.BACKEND_UNAVAILABLE, True, False, False),
-    "503": (FailureReason.BACKEND_UNAVAILABLE, True, False, False),
-    "moderation": (FailureReason.CONTENT_FILTERED, False, False, False),
-    "content_policy": (FailureReason.CONTENT_FILTERED, False, False, False),
-    "400": (FailureReason.INVALID_REQUEST, False, False, False),
-    "401": (FailureReason.BACKEND_UNAVAILABLE, False, False, False),
-    "403": (FailureReason.BACKEND_UNAVAILABLE, False, False, False),
-    "reset": (FailureReason.BACKEND_UNAVAILABLE, False, True, None),
-    "charge_then_reset": (FailureReason.BACKEND_UNAVAILABLE, False, True, None),
-    "charge_then_502": (FailureReason.BACKEND_UNAVAILABLE, False, True, None),
-    "malformed": (FailureReason.CORRUPT_OUTPUT, False, False, True),
-    "empty": (FailureReason.CORRUPT_OUTPUT, False, False, True),
-    "no_images": (FailureReason.CORRUPT_OUTPUT, False, False, True),
-    "wrong_image": (FailureReason.CORRUPT_OUTPUT, False, False, True),
-    "not_an_image": (FailureReason.CORRUPT_OUTPUT, False, False, True),
-    "cut_image": (FailureReason.CORRUPT_OUTPUT, False, False, True),
-    "cut_body": (FailureReason.CORRUPT_OUTPUT, False, False, True),
-}
-
-
-@pytest.mark.parametrize("choice", SHAPES)
-async def test_each_failure_is_one_call_with_its_reason_and_its_money(
-    server: Server, backend: OpenAIBackend, choice: str
-) -> None:
-    server.script.change({"next": [choice], "retry_after": 7})
-    failure = await failure_of(backend)
-    assert (failure.reason, failure.retriable, failure.uncertain, failure.billed) == SHAPES[choice]
-    assert failure.after == (7 if choice == "429_retry_after" else None)
-    assert len(server.calls()) == 1, "only the queue repeats a call"
-    if failure.billed is not None:
-        assert failure.billed == bool(server.charges())
-    assert (failure.remedy is not None) == (choice in {"401", "403", "quota"})
-    if choice not in {"reset", "charge_then_reset"}:
-        assert (failure.provider_request_id or "").startswith("req_")
-
-
-@pytest.mark.parametrize("choice", ["hang", "charge_then_hang"])
-async def test_silence_is_uncertain_when_the_call_s_time_is_over(
-    server: Server, backend: OpenAIBackend, choice: str
-) -> None:
-    server.script.change({"next": [choice]})
-    failure = await failure_of(backend, work(timeout_seconds=1))
-    assert (failure.reason, failure.uncertain) == (FailureReason.MODEL_TIMEOUT, True)
 
 
 async def test_a_server_that_is_not_there_was_sent_nothing() -> None:

@@ -13,7 +13,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from tests.servers.provider import CHARGED, CHOICES, Provider
+from tests.servers.provider import Provider
 
 WEIGHTS = {"ok": 5.0, "429": 2.0, "500": 2.0, "empty": 1.0}
 
@@ -45,15 +45,16 @@ def test_a_picture_is_real_of_the_asked_size_and_never_the_same_twice(provider: 
     assert answers[0].headers["x-request-id"] != answers[1].headers["x-request-id"]
 
 
-@pytest.mark.parametrize("choice", CHOICES)
+@pytest.mark.parametrize("choice", Provider.choices())
 def test_every_choice_is_a_call_and_only_charged_ones_are_charges(provider: Provider, choice: str) -> None:
     provider.script.change({"next": [choice], "slow_seconds": 0})
     try:
         ask(provider, attempt=choice)
     except httpx.TransportError:
         assert choice in {"hang", "charge_then_hang", "reset", "charge_then_reset", "cut_body"}
+    charges = (choice in Provider.charged) + (choice == "two_images")
     assert [call["choice"] for call in provider.calls()] == [choice]
-    assert [charge["attempt_id"] for charge in provider.charges()] == [choice] * (choice in CHARGED)
+    assert [charge["attempt_id"] for charge in provider.charges()] == [choice] * charges
     assert ask(provider).status_code == 200, "the script's weights count again"
 
 

@@ -109,7 +109,7 @@ def test_the_first_matching_rule_decides_even_where_a_later_one_would_serve() ->
     ("fields", "ask", "why"),
     [
         ({"enabled": False}, {}, "it is switched off"),
-        ({"kind": "replicate"}, {}, "no worker runs backends of kind 'replicate'"),
+        ({"kind": "replicate"}, {}, "it names no provider to call"),
         ({"end_of_life": date(2026, 11, 21)}, {}, "its life ended on 2026-11-21"),
         ({"available_from": date(2026, 11, 23)}, {}, "it is there from 2026-11-23 on"),
         ({"ceiling": PUBLIC}, {"confidentiality": INTERNAL}, "it takes nothing above public work"),

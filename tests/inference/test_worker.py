@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from typing import Any, cast
@@ -10,7 +11,7 @@ from typing import Any, cast
 import pytest
 
 from services.inference.backends import BackendFailure, Generated, Generation, GenerationCancelled
-from services.inference.domain import Cancelled, Ending, Failed, Made, ask_of, job_of
+from services.inference.domain import Cancelled, Ending, Failed, Made, ask_of, job_of, succeeded
 from services.inference.progress import Progress, State
 from services.inference.queue import Desk, Piece
 from services.inference.routing import decide
@@ -249,6 +250,80 @@ async def test_a_provider_s_pause_is_kept_and_does_not_count_against_the_job(
     outcome = await maker(store, FakeBackend(busy)).run(lease(BILLED, failures=2))
     assert (outcome.delay, outcome.failed) == (delay, False)
     assert outcome.record.word.busy
+
+
+class Ordered(FakeBackend):
+    """A backend whose provider goes on by itself: it is asked by the id of what was ordered."""
+
+    def __init__(self, answer: Exception | None = None) -> None:
+        super().__init__(AssertionError("ordered again"))
+        self.asked: list[str] = []
+        self._then = answer
+
+    async def resume(
+        self, work: Generation, provider_request_id: str, *, progress: Callable[[int, int], None]
+    ) -> Generated:
+        self.asked.append(provider_request_id)
+        if self._then is not None:
+            raise self._then
+        made = Generated(image=PICTURE, width=work.width, height=work.height, manifest={})
+        return replace(made, provider_request_id=provider_request_id)
+
+
+def ordered_before(held: Leased) -> Desk:
+    """A desk on which the job lies with what its first worker ordered."""
+    piece = Piece(Desk().job(held), number=2)
+    piece.resume(1, "p1")
+    desk = Desk()
+    desk.put({held.work_id: piece})
+    return desk
+
+
+async def test_what_another_worker_ordered_is_asked_for_and_stays_one_attempt(store: Moody) -> None:
+    held, backend = lease(BILLED, epoch=2, good_until=time.monotonic()), Ordered()
+    outcome = await maker(store, backend, ordered_before(held)).run(held)
+    assert isinstance(ending_of(outcome), Made)
+    attempt = outcome.record.attempt
+    assert backend.asked == ["p1"]
+    assert attempt.attempt_id == ids.attempt_id(Desk().job(held).event.job_id, 1, 1)
+    assert (attempt.number, attempt.cost, attempt.provider_request_id) == (1, Decimal("0.04"), "p1")
+
+
+@pytest.mark.parametrize("backend", [FakeBackend(AssertionError("called")), Ordered(RuntimeError("a bug"))])
+async def test_what_was_ordered_is_never_free_and_never_ordered_again(store: Moody, backend: FakeBackend) -> None:
+    held = lease(BILLED, epoch=2)
+    outcome = await maker(store, backend, ordered_before(held)).run(held)
+    assert outcome.delay is None
+    assert (outcome.record.attempt.state, outcome.record.attempt.provider_request_id) == ("uncertain", "p1")
+
+
+@pytest.mark.parametrize(
+    ("billed", "price_list"), [(True, "routes@1"), (False, None), (None, None)], ids=["listed", "free", "unknown"]
+)
+async def test_an_attempt_names_the_price_list_its_cost_is_from(
+    store: Moody, *, billed: bool | None, price_list: str | None
+) -> None:
+    failure = BackendFailure(FailureReason.CORRUPT_OUTPUT, "grey", retriable=False, billed=billed)
+    failure.latency_seconds = 1.5
+    attempt = (await maker(store, FakeBackend(failure)).run(lease(BILLED))).record.attempt
+    assert (attempt.price_list, attempt.latency_seconds) == (price_list, 1.5)
+
+
+@pytest.mark.parametrize(
+    ("fields", "cost", "price_list"),
+    [
+        ({}, Decimal("0.04"), "routes@1"),
+        ({"charges": 2}, Decimal("0.08"), "routes@1"),
+        ({"cost": Decimal("0.01")}, Decimal("0.01"), None),
+    ],
+)
+def test_an_image_costs_what_its_provider_says_or_the_list(
+    fields: dict[str, Any], cost: Decimal, price_list: str | None
+) -> None:
+    held = lease(BILLED)
+    made = Generated(image=PICTURE, width=64, height=64, manifest={}, latency_seconds=2.5, **fields)
+    attempt = succeeded(Desk().job(held), made, attempt_id=held.work_id, number=1)
+    assert (attempt.cost, attempt.price_list, attempt.latency_seconds) == (cost, price_list, 2.5)
 
 
 async def test_nothing_is_sent_on_a_lease_that_may_be_another_s(store: Moody) -> None:

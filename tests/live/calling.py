@@ -32,6 +32,7 @@ from shared.events import (
 )
 from shared.events.envelope import event_type
 from shared.kafka import create_topics, record_of
+from shared.library.documents import Routes
 from shared.service import Service, open_service
 from shared.topics import TOPIC_OF, Topic
 from tests.inference.prompts import NOW, WORKSPACE, routes
@@ -68,13 +69,13 @@ class Scene:
         finally:
             await opened.stop()
 
-    async def begin(self, service: Service) -> None:
+    async def begin(self, service: Service, made_by: Routes = TABLE) -> None:
         """Who may act, and where images are made."""
         keys = [(self.operator, "otto", "operator"), (self.reader, "rita", "reader")]
         people = [ApiKey(key_id=k.key_id, sha256=k.sha256, principal=who, roles=[role]) for k, who, role in keys]
         table: dict[str, Any] = {
-            "item": f"{WORKSPACE}/routes/{TABLE.name}", "kind": "routes", "name": TABLE.name, "version": 1,
-            "digest": TABLE.pin().digest, "state": "published", "document": TABLE.model_dump(mode="json"),
+            "item": f"{WORKSPACE}/routes/{made_by.name}", "kind": "routes", "name": made_by.name, "version": 1,
+            "digest": made_by.pin().digest, "state": "published", "document": made_by.model_dump(mode="json"),
         }  # fmt: skip
         given: dict[str, Any] = {"cause_id": "1", "occurred_at": NOW, "workspace": WORKSPACE}
         await self.send(

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 from uuid import UUID
 
 from shared.events import FailureReason
@@ -15,10 +15,25 @@ async def keep_nothing(provider_request_id: str) -> None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """A picture to start from: one file as intake stored it, PNG, width and height in pixels.
+
+    `role`: `reference`, or `mask`, which is as large as the reference: what is white is made anew, what is black stays.
+    """
+
+    role: str
+    data: bytes
+    media_type: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Generation:
     """One attempt at one image; width and height in pixels, `label` names the template ("product-tile@3").
 
     `keep_id`: to be awaited as soon as the provider has named its id of the call, long before its outcome is known.
+    `strength`: how far the image may leave its reference, from 0 (not at all) to 1 (as if there were none).
     """
 
     job_id: UUID
@@ -37,13 +52,16 @@ class Generation:
     label: str
     call: Call | None = None
     keep_id: Callable[[str], Awaitable[None]] = keep_nothing
+    sources: tuple[Source, ...] = ()
+    strength: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Generated:
     """An image, how it was made, and what it cost; `focal` is x, y and `live_area` left, top, right, bottom, 0..1.
 
-    `cost` is None where the backend does not know it: the worker then prices the attempt from the routes, never as 0.
+    `cost` is None where the backend does not know it: the worker then prices the attempt from the routes, never as 0,
+    and `charges` times where the provider made more pictures than one. `latency_seconds`: how long the call took.
     """
 
     image: bytes
@@ -56,7 +74,9 @@ class Generated:
     live_area: tuple[float, float, float, float] | None = None
     cost: Decimal | None = None
     currency: str = "USD"
+    charges: int = 1
     provider_request_id: str | None = None
+    latency_seconds: float | None = None
 
 
 class BackendFailure(Exception):
@@ -89,6 +109,7 @@ class BackendFailure(Exception):
         self.busy = busy
         self.remedy = remedy
         self.provider_request_id = provider_request_id
+        self.latency_seconds: float | None = None
 
 
 class GenerationCancelled(Exception):
@@ -111,3 +132,14 @@ class Backend(Protocol):
         ...
 
     async def close(self) -> None: ...
+
+
+@runtime_checkable
+class Resumable(Protocol):
+    """A backend whose provider can be asked again for what it was told to make."""
+
+    async def resume(
+        self, work: Generation, provider_request_id: str, *, progress: Callable[[int, int], None]
+    ) -> Generated:
+        """The image of a call that another worker made; asks for what is under way there and orders nothing."""
+        ...

@@ -1,0 +1,123 @@
+"""Backend `stability`: Stability AI's REST API, v2beta. What an answer means is said in `exchange.py`.
+
+The route's model is `core`, `ultra`, or one of the sd3 family by its name (`sd3.5-large`). It makes shapes, not sizes:
+the route's `call.sizes` says which sizes those are, and a picture of another one is not taken.
+
+Shapes: platform.stability.ai/docs/api-reference, as mirrored in api-evangelist/stability-ai and in the typings that
+tadasant/mcp-server-stability-ai generated from the official document (2025-06). Always a form. With `Accept:
+application/json` a success is {image, finish_reason, seed}; CONTENT_FILTERED is "a successful generation" that was
+blurred, so it is billed. A refusal is {id, name, errors}; 403 with `content_moderation` is one by the moderation and
+not billed. More than 150 requests in 10 seconds are refused for a minute.
+"""
+
+import math
+from typing import Any
+
+from services.inference.backends import Generation, Source
+from services.inference.backends.exchange import (
+    Answer,
+    Exchange,
+    FormPart,
+    Picture,
+    ProviderBackend,
+    Refusal,
+    Request,
+    cannot,
+    file_part,
+    part,
+    told,
+)
+
+RATIOS = ("16:9", "1:1", "21:9", "2:3", "3:2", "4:5", "5:4", "9:16", "9:21")
+SAME = 0.04  # sizes are multiples of 64 px, so that 896 × 1088 px is what "4:5" makes
+SEEDS = 2**32 - 1  # 0 … 4294967294
+STRENGTH = 0.8  # where nobody says: diffusers' own
+BUSY_SECONDS = 60.0
+
+
+class StabilityBackend(ProviderBackend):
+    name = "stability"
+
+    def request_of(self, work: Generation) -> Request:
+        place, asked = _asked(work)
+        asked |= {"prompt": work.prompt, "seed": seed_of(work), "output_format": "png"}
+        if work.negative_prompt and not work.model.endswith("turbo"):
+            asked["negative_prompt"] = work.negative_prompt
+        files = pictures_of(work)
+        form: list[FormPart] = [part(name, value) for name, value in asked.items()]
+        form += [file_part(name, source.data, source.media_type) for name, source in files.items()]
+        return Request(
+            path=f"/v2beta/stable-image/{place}",
+            form=form,
+            headers={"Accept": "application/json"},
+            told={"place": place, **told(asked)},
+            not_sent=frozenset({"steps", "guidance"}),
+            is_seeded=True,
+        )
+
+    async def picture_of(self, exchange: Exchange, answer: Answer) -> Picture:
+        said = exchange.read(answer)
+        if said.get("finish_reason") == "CONTENT_FILTERED":
+            raise exchange.filtered("its moderation blurred the picture", billed=True)
+        if not isinstance(image := said.get("image"), str):
+            raise exchange.spoiled("the answer holds no picture")
+        return Picture(data=exchange.decoded(image), said={"seed_used": said.get("seed")})
+
+    def refusal_of(self, answer: Answer) -> Refusal:
+        name = (answer.document or {}).get("name")
+        return Refusal(
+            own=isinstance(name, str),
+            codes=(name,),
+            filtered=answer.status == 403 and name == "content_moderation",
+            pause=BUSY_SECONDS,
+        )
+
+
+def _asked(work: Generation) -> tuple[str, dict[str, Any]]:
+    """Where to ask and with what, beside the words."""
+    roles = {source.role for source in work.sources}
+    if "mask" in roles:
+        return "edit/inpaint", {}
+    strength = STRENGTH if work.strength is None else work.strength
+    if work.model == "core":
+        if roles:
+            raise cannot("stability", "start `core` from a picture")
+        return "generate/core", {"aspect_ratio": ratio_of(work)}
+    if work.model == "ultra":
+        return "generate/ultra", {"strength": strength} if roles else {"aspect_ratio": ratio_of(work)}
+    if roles:
+        return "generate/sd3", {"model": work.model, "mode": "image-to-image", "strength": strength}
+    return "generate/sd3", {"model": work.model, "mode": "text-to-image", "aspect_ratio": ratio_of(work)}
+
+
+def pictures_of(work: Generation) -> dict[str, Source]:
+    """The one picture to start from and its mask, by the names that Stability's models give them; both of our size."""
+    found: dict[str, Source] = {}
+    for source in work.sources:
+        name = {"reference": "image", "mask": "mask"}.get(source.role, "")
+        if not name or name in found:
+            raise cannot("stability", f"take a second {source.role}")
+        if (source.width, source.height) != (work.width, work.height):
+            raise cannot("stability", f"make another size of a {source.width} × {source.height} px {source.role}")
+        found[name] = source
+    if "mask" in found and "image" not in found:
+        raise cannot("stability", "fill a mask without a picture")
+    return found
+
+
+def ratio_of(work: Generation) -> str:
+    """The nearest shape that there is a word for. Raises BackendFailure where none is near."""
+
+    def distance(ratio: str) -> float:
+        width, height = ratio.split(":")
+        return abs(math.log(work.width * int(height) / (work.height * int(width))))
+
+    nearest = min(RATIOS, key=distance)
+    if distance(nearest) > SAME:
+        raise cannot("stability", f"make {work.width} × {work.height} px: it knows the shapes {', '.join(RATIOS)}")
+    return nearest
+
+
+def seed_of(work: Generation) -> int:
+    """0 asks for one by chance."""
+    return work.seed % SEEDS or 1
