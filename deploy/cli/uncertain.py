@@ -159,9 +159,14 @@ def _calls(attempts: list[Mapping[str, Any]]) -> Table:
             attempt["backend"],
             attempt["job_id"],
             attempt["provider_request_id"] or "none came",
-            attempt["reason"] or "",
+            _why(attempt),
         )
     return table
+
+
+def _why(attempt: Mapping[str, Any]) -> str:
+    called_for = attempt.get("latency_seconds")  # absent from an older release
+    return (attempt["reason"] or "") + (f" after {called_for:.1f} s" if called_for is not None else "")
 
 
 def _places(publications: list[Mapping[str, Any]]) -> Table:

@@ -135,7 +135,9 @@ where (:batch::uuid is null or r.batch_id = :batch)
 group by 1, 2 order by 1, 2;
 
 -- name: attempts(jobs)
-select job_id, attempt_id, run, number, backend, state, cost, currency, seconds from attempts
+select job_id, attempt_id, run, number, backend, state, cost, currency, seconds, provider_request_id, latency_seconds,
+       price_list
+from attempts
 where job_id = any(:jobs::uuid[]) order by job_id, run, number;
 
 -- name: failures_of(jobs)

@@ -72,7 +72,7 @@ returning a.attempt_id, a.number, a.backend, a.state, a.cost, a.currency, a.seco
 
 -- name: uncertain_attempts(backend, older, after, many)
 -- Oldest first, and of one caller, as row-level security shows them.
-select attempt_id, request_id, job_id, run, number, backend, currency, provider_request_id, reason, started_at,
+select attempt_id, request_id, job_id, run, number, backend, currency, provider_request_id, reason, latency_seconds, started_at,
        extract(epoch from clock_timestamp() - started_at)::float8 as age_seconds
 from attempts
 where state = 'uncertain' and (:backend::text is null or backend = :backend)

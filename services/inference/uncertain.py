@@ -54,6 +54,7 @@ class UncertainAttempt(BaseModel):
     currency: str
     provider_request_id: str | None
     reason: str | None
+    latency_seconds: float | None
     started_at: datetime
     age_seconds: float
 

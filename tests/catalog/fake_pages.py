@@ -377,7 +377,16 @@ def life(piece: Piece) -> view.AssetLife:
             view.AttemptLine(
                 number=1, backend="proof", state="failed", seconds=0.3, cost=Money(amount=None), words="out of memory"
             ),
-            view.AttemptLine(number=2, backend="proof", state="succeeded", seconds=0.8, cost=FREE),
+            view.AttemptLine(
+                number=2,
+                backend="proof",
+                state="succeeded",
+                seconds=0.8,
+                cost=FREE,
+                call="req_7",
+                called_for=0.5,
+                price_list="routes@3",
+            ),
         ),
         cost=FREE,
         files=files(piece),

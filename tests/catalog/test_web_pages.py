@@ -282,7 +282,8 @@ async def test_the_life_of_an_asset_is_told_from_the_request_to_the_publication(
     piece = fake.pieces[0]
     async with browse(fake) as browser:
         said = shown((await browser.get(f"/assets/{piece.asset_id}")).text)
-    parts = ["row 1 of winter-home.csv", "Worded", "Made", "seed 4211", "out of memory", "Cut and checked"]
+    parts = ["row 1 of winter-home.csv", "Worded", "Made", "seed 4211", "out of memory", "the call 0.5 s"]
+    parts += ["by routes@3", "The provider calls attempt 2 req_7", "Cut and checked"]
     parts += ["94 kB", "Decided", "approved by Mara Lind", "Published", "delivered demo-folder", "Every fact"]
     places = [said.find(part) for part in parts]
     assert -1 not in places and places == sorted(places)

@@ -20,6 +20,7 @@ CALL: dict[str, Any] = {
     "job_id": "j-1",
     "provider_request_id": None,
     "reason": "model_timeout",
+    "latency_seconds": 60.0,
 }
 PLACE = {"publication_id": "p-1", "target": "dam", "job_id": "j-2", "detail": "no answer", "remedy": "look there"}
 
@@ -67,6 +68,7 @@ def test_calls_and_publications_are_listed_together_page_after_page(services: Se
     assert told["publications"] == [PLACE]
     shown = say("list", "--limit", "1").stdout
     assert "a-1" in shown and "a-2" not in shown and "p-1" in shown
+    assert "model_timeout after 60.0 s" in shown
 
 
 def test_a_filter_for_calls_leaves_publications_out(services: Services) -> None:

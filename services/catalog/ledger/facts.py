@@ -257,6 +257,9 @@ def _attempt(batch: Batch, body: Body, attempt: Body, *, settled: bool) -> None:
         attempt.get("currency", "USD"),
         attempt.get("seconds"),
         settled,
+        attempt.get("provider_request_id"),
+        attempt.get("latency_seconds"),
+        attempt.get("price_list"),
     )
     known = batch.attempts.get(row[1])
     if known is None or (known[10], known[7] is not None) < (settled, cost is not None):

@@ -77,16 +77,20 @@ on conflict (job_id, run) do update set
     remedy = excluded.remedy
 where (excluded.failed_at, excluded.stage, excluded.reason, excluded.detail) < (f.failed_at, f.stage, f.reason, f.detail);
 
--- name: write_attempts(jobs, ids, workspaces, runs, numbers, backends, states, costs, currencies, seconds, settled)!
+-- name: write_attempts(jobs, ids, workspaces, runs, numbers, backends, states, costs, currencies, seconds, settled, provider_ids, latencies, price_lists)!
 -- What is known replaces what is not; a late settlement replaces both.
-insert into attempts as a (job_id, attempt_id, workspace, run, number, backend, state, cost, currency, seconds, settled)
+insert into attempts as a (job_id, attempt_id, workspace, run, number, backend, state, cost, currency, seconds, settled,
+                           provider_request_id, latency_seconds, price_list)
 select * from unnest(:jobs::uuid[], :ids::uuid[], :workspaces::uuid[], :runs::int[], :numbers::int[], :backends::text[],
-                     :states::text[], :costs::numeric[], :currencies::text[], :seconds::float8[], :settled::bool[])
-     as t(job_id, attempt_id, workspace, run, number, backend, state, cost, currency, seconds, settled)
+                     :states::text[], :costs::numeric[], :currencies::text[], :seconds::float8[], :settled::bool[],
+                     :provider_ids::text[], :latencies::float8[], :price_lists::text[])
+     as t(job_id, attempt_id, workspace, run, number, backend, state, cost, currency, seconds, settled, provider_id,
+          latency, price_list)
 order by t.job_id, t.attempt_id
 on conflict (job_id, attempt_id) do update set
     state = excluded.state, cost = excluded.cost, currency = excluded.currency, seconds = excluded.seconds,
-    settled = excluded.settled
+    settled = excluded.settled, provider_request_id = excluded.provider_request_id,
+    latency_seconds = excluded.latency_seconds, price_list = excluded.price_list
 where (excluded.settled, excluded.cost is not null) > (a.settled, a.cost is not null);
 
 -- name: write_assets(assets, versions, workspaces, requests, jobs, runs, events, times)

@@ -236,6 +236,9 @@ async def _attempts(connection: Connection, job: UUID) -> tuple[AttemptLine, ...
                 state=row["state"],
                 seconds=row["seconds"],
                 cost=Money(amount=row["cost"], currency=row["currency"]),
+                call=row["provider_request_id"],
+                called_for=row["latency_seconds"],
+                price_list=row["price_list"],
             )
             async for row in catalog.attempts(connection, jobs=[job])
         ]

@@ -429,12 +429,17 @@ class JobsQuery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptLine:
+    """`call` is the provider's id of it, `called_for` the seconds it took; `price_list` is what its cost is from."""
+
     number: int
     backend: str
     state: str
     seconds: float | None
     cost: Money
     words: str | None = None
+    call: str | None = None
+    called_for: float | None = None
+    price_list: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
