@@ -3,6 +3,8 @@
 import asyncio
 import io
 import json
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,11 +13,13 @@ from uuid import UUID
 
 import psutil
 import pytest
+import pytest_asyncio
 import structlog.testing
 from PIL import Image
 
 from services.inference.backends import Backend, BackendFailure, Generated, Generation, GenerationCancelled, Source
 from services.inference.backends.bedrock import BedrockBackend
+from services.inference.backends.diffusion import DiffusionBackend, DiffusionOptions
 from services.inference.backends.exchange import Provider
 from services.inference.backends.openai import OpenAIBackend
 from services.inference.backends.proof.backend import ProofBackend
@@ -32,6 +36,9 @@ from tests.servers.provider import png
 from tests.servers.replicate import Replicate
 from tests.servers.stability import Stability
 
+# One model process serves the module: torch loads slowly.
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
+TINY = Path(__file__).parents[1] / "inference/tiny_pipeline.py"
 PROVIDER = "acme"
 KEY = "sk-very-secret"
 PROOF = replace(WORK, width=96, height=64, scene=scene(form="candle"))
@@ -57,13 +64,14 @@ class Rig:
         return await self.backend.generate(work or self.work, **given)
 
 
-def proof(_: Path) -> Rig:
-    def kill(*_: int) -> None:
-        for child in psutil.Process().children():
-            if "services.inference.backends.proof.child" in " ".join(child.cmdline()):
-                child.kill()
+def kill(of: str) -> None:
+    for child in psutil.Process().children():
+        if f"services.inference.backends.{of}" in " ".join(child.cmdline()):
+            child.kill()
 
-    return Rig(ProofBackend(children=2), PROOF, kill)
+
+def proof() -> Rig:
+    return Rig(ProofBackend(children=2), PROOF, lambda *_: kill("proof.child"))
 
 
 def called(backend: Callable[[dict[str, Provider]], Backend], server: Server, model: str, **opens: Any) -> Rig:
@@ -96,19 +104,39 @@ def nova(ledgers: Path) -> Rig:
     return rig
 
 
-RIGS = {each.__name__: each for each in (proof, openai, stability, replicate, bedrock, nova)}
-PROVIDERS = {name: each for name, each in RIGS.items() if name != "proof"}
+PROVIDERS = {each.__name__: each for each in (openai, stability, replicate, bedrock, nova)}
+RIGS = ("proof", "diffusion", *PROVIDERS)
 
 
-@pytest.fixture
-async def rig(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Rig]:
-    opened = RIGS[request.param](tmp_path)
-    if opened.server is None:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def model(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Callable[[], Rig]]:
+    """Its folder is written, and its process started, when it is first asked for."""
+    folder = tmp_path_factory.mktemp("models")
+    backend = DiffusionBackend(DiffusionOptions(models=folder))
+
+    def diffusion() -> Rig:
+        if not (folder / WORK.model).exists():
+            subprocess.run([sys.executable, str(TINY), str(folder / WORK.model)], check=True, capture_output=True)
+        return Rig(backend, replace(WORK, width=96, height=64), lambda *_: kill("diffusion"))
+
+    yield diffusion
+    await backend.close()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def rig(request: pytest.FixtureRequest, tmp_path: Path, model: Callable[[], Rig]) -> AsyncIterator[Rig]:
+    if request.param == "diffusion":
+        yield model()
+    elif request.param == "proof":
+        opened = proof()
         yield opened
+        await opened.backend.close()
     else:
+        opened = PROVIDERS[request.param](tmp_path)
+        assert opened.server is not None
         with opened.server:
             yield opened
-    await opened.backend.close()
+        await opened.backend.close()
 
 
 every_backend = pytest.mark.parametrize("rig", RIGS, indirect=True)

@@ -25,6 +25,7 @@ from shared.errors import Unavailable
 from shared.events import FailureReason
 from shared.library.documents import Call
 from tests.inference.generations import WORK
+from tests.servers.provider import Provider as Server
 from tests.servers.provider import png
 from tests.servers.replicate import Replicate
 
@@ -213,6 +214,20 @@ def test_retry_after_is_seconds_or_a_date(headers: dict[str, str], seconds: floa
     assert _retry_after(Answer(429, httpx.Headers(headers), b"")) == seconds
 
 
+@pytest.mark.parametrize(("choice", "limit"), [("ok", "MAX_ANSWER"), ("url", "MAX_PICTURE")])
+async def test_an_answer_without_end_is_not_read_to_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, choice: str, limit: str
+) -> None:
+    monkeypatch.setattr(f"services.inference.backends.exchange.{limit}", 50)
+    with Server(tmp_path) as server:
+        server.script.change({"next": [choice]})
+        backend = OpenAIBackend({"acme": Provider(url=server.url, key="k")})
+        with pytest.raises(BackendFailure) as caught:
+            await generate(backend, replace(WORK, call=CALL))
+        await backend.close()
+    assert (caught.value.reason, caught.value.billed) == (FailureReason.CORRUPT_OUTPUT, True)
+
+
 async def generate(backend: Any, work: Generation) -> Generated:
     made: Generated = await backend.generate(work, progress=lambda *_: None, cancelled=lambda: False)
     return made
@@ -270,7 +285,7 @@ async def test_a_prediction_goes_on_without_its_worker_and_is_taken_up(
     server.script.change({"hold": False})
     made = await replicate.resume(PREDICTION, notes.kept[0], progress=lambda *_: None)
     assert made.image == png(64, 64, seed="0/charge-000001")
-    assert made.provider_request_id == notes.kept[0]
+    assert (made.provider_request_id, made.latency_seconds) == (notes.kept[0], None), "nobody saw it begin and end"
     assert len(server.calls()) == len(server.charges()) == 1
     assert made.manifest == (await generate(replicate, PREDICTION)).manifest, (
         "nothing of it is in the picture's history"

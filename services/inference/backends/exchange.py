@@ -165,9 +165,11 @@ class Exchange:
     provider_request_id: str | None = None
     _keeping: asyncio.Task[bool] | None = None
 
-    async def within(self, calling: Coroutine[Any, Any, Generated]) -> Generated:
-        """The call's result within its time, with what it took. Raises BackendFailure."""
-        began = time.monotonic()
+    async def within(self, calling: Coroutine[Any, Any, Generated], *, began: float | None) -> Generated:
+        """The call's result within its time, with how long it took; None where another worker began it.
+
+        Raises BackendFailure.
+        """
         try:
             made = await self._ending_well(calling)
         except BackendFailure as failure:
@@ -343,7 +345,7 @@ class ProviderBackend:
         # A mask is encoded anew for some of them.
         request = await asyncio.to_thread(self.request_of, work)
         exchange = self._exchange(work, call, provider)
-        made = await exchange.within(self._call(exchange, request))
+        made = await exchange.within(self._call(exchange, request), began=time.monotonic())
         progress(1, 1)
         return made
 
@@ -533,5 +535,5 @@ def _origin(address: str) -> tuple[str, str]:
     return parts.scheme, parts.netloc
 
 
-def _since(began: float) -> float:
-    return round(time.monotonic() - began, 3)
+def _since(began: float | None) -> float | None:
+    return None if began is None else round(time.monotonic() - began, 3)

@@ -65,7 +65,7 @@ class ReplicateBackend(ProviderBackend):
         progress(0, 1)
         exchange = self._exchange(work, call, provider)
         exchange.sent, exchange.provider_request_id = True, provider_request_id
-        made = await exchange.within(self._made(exchange, self.request_of(work), {}))
+        made = await exchange.within(self._made(exchange, self.request_of(work), {}), began=None)
         progress(1, 1)
         return made
 
