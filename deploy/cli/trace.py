@@ -105,14 +105,32 @@ def _head(life: Mapping[str, Any]) -> RenderableType:
         title.append(f"{life['kind']} of {len(jobs)} jobs", "bold")
         for status, found in groupby(sorted(state_of(job) for job in jobs)):
             title.append("   ").append_text(mark(status, f"{len(list(found))} {status}"))
-    lines = [title, Text.assemble((f"{life['kind']} ", "dim"), life["id"])]
+    lines: list[RenderableType] = [title, Text.assemble((f"{life['kind']} ", "dim"), life["id"])]
     if len(jobs) == 1:
         names = [("request", jobs[0]["request_id"]), ("job", jobs[0]["job_id"]), ("asset", jobs[0]["asset_id"])]
         lines += [Text.assemble((f"{name} ", "dim"), found) for name, found in names if found and found != life["id"]]
     lines += [Text.assemble(("trace ", "dim"), found) for found in life["trace_ids"][:3]]
     if len(jobs) == 1:
         lines.append(Text(jobs[0]["why"], "italic"))
+        if jobs[0].get("route"):
+            lines.append(route_of(jobs[0]["route"]))
     return Group(*lines)
+
+
+def route_of(route: Mapping[str, Any]) -> Table:
+    """Where a job was sent, and every other backend with its reason."""
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    by = f" ({route['table']})" if route["table"] else ""
+    if route["backend"]:
+        table.add_row("route", route["backend"], f"{route['reason']}{by}")
+    else:
+        table.add_row("route", "none", f"no backend may take it{by}")
+    for name, reason in route["refused"].items():
+        table.add_row("not", name, reason)
+    return table
 
 
 def _job(job: Mapping[str, Any]) -> RenderableType:

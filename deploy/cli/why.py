@@ -12,11 +12,11 @@ from rich.text import Text
 
 from deploy.cli.client import Client, connected, of_stages
 from deploy.cli.options import DATA, AsJson, DataOption, WorkspaceOption
-from deploy.cli.trace import mark
+from deploy.cli.trace import mark, route_of
 
 WORKING = ("inference", "postprocess", "publisher")
 MOST_REQUESTS = 100  # of a batch: what one call asks a stage for
-SAME = ("status", "cause", "owner", "moves")
+SAME = ("status", "cause", "owner", "moves")  # with one cause comes one route
 
 
 def why(
@@ -106,6 +106,8 @@ def _cause(jobs: Sequence[Mapping[str, Any]]) -> RenderableType:
             table.add_row(name, words)
     table.add_row("moves", job["moves"] or "no more")
     parts: list[RenderableType] = [Text.assemble(mark(job["status"]), "   ", (what, "bold")), table]
+    if job.get("route"):
+        parts.append(route_of(job["route"]))
     if job["command"]:
         others = "" if len({one["command"] for one in jobs}) == 1 else "   (and so for each)"
         # One line whatever the width: it is there to be copied.

@@ -140,6 +140,10 @@ select job_id, attempt_id, run, number, backend, state, cost, currency, seconds,
 from attempts
 where job_id = any(:jobs::uuid[]) order by job_id, run, number;
 
+-- name: failed_runs(jobs)
+-- What is told of runs that failed, more than anybody lists: to be read of a few.
+select about as job_id, type, body from ledger where about = any(:jobs::uuid[]) and type = 'JobFailed' order by occurred_at;
+
 -- name: failures_of(jobs)
 select distinct on (job_id) job_id, run, failed_at, stage, reason, detail, remedy from failures
 where job_id = any(:jobs::uuid[]) order by job_id, run desc;

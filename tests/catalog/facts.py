@@ -175,6 +175,17 @@ class Job:
             attempts=[self.attempt(cost=None)],
         )
 
+    def unroutable(self) -> JobFailed:
+        return JobFailed.of(
+            **self._fields(2, self.begun),
+            stage=Stage.INFERENCE,
+            reason=FailureReason.UNROUTABLE,
+            detail="rule 'all' permits none of its backends (cloud: it is not private)",
+            rule="all",
+            refused={"cloud": "it is not private", "old": "its life ended on 2026-09-30"},
+            table=RUBRIC.model_copy(update={"name": "routes", "version": 3}),
+        )
+
     def cancelled(self) -> JobCancelled:
         return JobCancelled.of(**self._fields(3, self.request.cancel().event_id), stage=Stage.INFERENCE, by="ada")
 

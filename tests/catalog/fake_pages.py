@@ -337,6 +337,12 @@ def detail(piece: Piece) -> view.JobDetail:
         files=files(piece),
         publications=publications(piece),
         asset_id=piece.asset_id,
+        routing=view.Routing(
+            chosen="proof",
+            why="public work of normal priority → private backend proof",
+            table="routes@1",
+            refused=(("cloud-images", "it is switched off"),),
+        ),
     )
 
 

@@ -108,6 +108,30 @@ def test_a_time_is_told_in_the_unit_a_person_would_use(seconds: float, said: str
     assert trace.after(seconds) == said
 
 
+NOWHERE = {
+    "backend": None,
+    "rule": "all",
+    "table": "routes@3",
+    "reason": "rule 'all' permits none of its backends",
+    "refused": {"cloud": "it is not private", "old": "its life ended on 2026-09-30"},
+}
+
+
+def test_a_life_tells_where_the_job_was_sent_and_why_not_to_each_other_backend() -> None:
+    sent = NOWHERE | {"backend": "proof", "reason": "public work, by rule 'all'"}
+    said = plain(trace.drawn(life(job(JOB, route=sent))))
+    assert "route  proof  public work, by rule 'all' (routes@3)" in said
+    assert "not    old    its life ended on 2026-09-30" in said
+    assert "route  none   no backend may take it (routes@3)" in plain(trace.drawn(life(job(JOB, route=NOWHERE))))
+    assert "route" not in plain(trace.drawn(life(job(JOB, route=None))))
+
+
+def test_what_no_backend_may_take_says_why_not_each() -> None:
+    failed = cause(5, status="failed", cause="unroutable", since=None, moves=None, command=None, route=NOWHERE)
+    said = plain(why.drawn({"kind": "job", "jobs": [failed], "jobs_left_out": 0}))
+    assert "not    cloud  it is not private" in said
+
+
 def cause(number: int, **changed: Any) -> dict[str, Any]:
     return {
         "variant": number,

@@ -275,6 +275,8 @@ async def test_a_square_opens_its_job_and_keeps_what_the_list_shows() -> None:
         drawer = shown((await browser.get(answer.headers["location"])).text)
     assert "Waits for a person since 14:02 UTC" in drawer
     assert "calotype why" in drawer
+    assert "proof: public work of normal priority → private backend proof (routes@1)" in drawer
+    assert "cloud-images" in drawer and "it is switched off" in drawer
 
 
 async def test_the_life_of_an_asset_is_told_from_the_request_to_the_publication() -> None:

@@ -5,6 +5,7 @@ import hashlib
 import json
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -308,6 +309,34 @@ async def test_without_a_table_work_is_unroutable_and_says_so(servers: EmbeddedS
         failed = (await stage.outcomes(1))[event.job_id]
         assert failed.reason is FailureReason.UNROUTABLE
         assert failed.detail == "the workspace has no routing table"
+
+
+async def test_what_no_backend_may_take_is_told_within_a_second_with_every_reason(
+    servers: EmbeddedServers, tmp_path: Path
+) -> None:
+    async with running(servers, tmp_path, null_backend=True) as stage:
+
+        async def told(event: PromptAssembled) -> JobFailed:
+            began = time.monotonic()
+            await stage.send(event)
+            failed = (await stage.outcomes(1))[event.job_id]
+            assert time.monotonic() - began < 1
+            assert isinstance(failed, JobFailed)
+            assert failed.reason is FailureReason.UNROUTABLE
+            return failed
+
+        table = routes("null", visibility="cloud", end_of_life="2026-09-30")
+        await stage.publish(table)
+        without = await told(assembled(workspace=UUID(int=5)))
+        assert (without.detail, without.table) == ("the workspace has no routing table", None)
+        ended = await told(assembled())
+        assert ended.refused == {"local": "its life ended on 2026-09-30"}
+        assert (ended.rule, ended.table) == ("public", table.pin())
+        hidden = await told(assembled(confidentiality=Confidentiality.CONFIDENTIAL))
+        assert hidden.refused == {"local": "it is not private, and confidential work never leaves private backends"}
+        unnamed = await told(assembled(confidentiality=Confidentiality.INTERNAL))
+        assert unnamed.rule is None
+        assert unnamed.refused.keys() == {"local"}
 
 
 async def test_a_failed_attempt_is_tried_again_and_every_attempt_is_told(

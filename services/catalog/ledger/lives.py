@@ -9,12 +9,13 @@ import asyncpg
 import orjson
 
 from services.catalog.domain import RANKED, STEPS
+from services.catalog.ledger.routed import Routed, routed
 from services.catalog.ledger.why import Note, Placed, Refusal, Ruled, Situation, Why, why
 from services.catalog.ledger.words import stage_of, words
 from services.catalog.sql import queries
 from shared import ids
 from shared.errors import Rejected
-from shared.events import JobStatus, WaitingOn
+from shared.events import FailureReason, JobStatus, WaitingOn
 from shared.postgres import Connection
 
 REQUESTS_SHOWN = 50  # of a batch: a life is for reading, and every request can be asked for by itself
@@ -164,6 +165,21 @@ async def _ruled(connection: Connection, jobs: Sequence[Mapping[str, Any]]) -> d
         )
         async for row in rows
     }
+
+
+async def unrouted(connection: Connection, jobs: Sequence[Mapping[str, Any]]) -> dict[UUID, Routed]:
+    """Job id → why no backend may take it, of the rows of `job` or `jobs` that failed so."""
+    runs = {
+        row["job_id"]: row["run"]
+        for row in jobs
+        if RANKED[row["rank"]] is JobStatus.FAILED and row["reason"] == FailureReason.UNROUTABLE
+    }
+    found: dict[UUID, Routed] = {}
+    async for row in queries.failed_runs(connection, jobs=list(runs)):
+        fact = {"type": row["type"], "body": orjson.loads(row["body"])}
+        if (route := routed([fact], run=runs[row["job_id"]])) is not None:
+            found[row["job_id"]] = route
+    return found
 
 
 def _situation(

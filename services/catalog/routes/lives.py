@@ -7,7 +7,8 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Response
 
 from services.catalog.domain import RANKED, STEPS
-from services.catalog.ledger.lives import explain, find, life
+from services.catalog.ledger.lives import explain, find, life, unrouted
+from services.catalog.ledger.routed import routed
 from services.catalog.routes.frame import Reading, answer
 from services.catalog.routes.jobs import job_of
 from services.catalog.sql import queries
@@ -25,6 +26,10 @@ def routes(reading: Reading) -> APIRouter:
             found = await life(connection, any_id)
             rows = await _jobs(connection, found.found.jobs)
             whys = await explain(connection, rows, public_url=reading.public_url)
+        facts: dict[UUID, list[Any]] = {row["job_id"]: [] for row in rows}
+        for fact in found.facts:
+            if fact["job_id"] is not None:
+                facts.get(UUID(fact["job_id"]), []).append(fact)
         return answer(
             {
                 "id": any_id,
@@ -32,7 +37,11 @@ def routes(reading: Reading) -> APIRouter:
                 "batch_id": found.found.batch,
                 "requests": found.found.requests,
                 "requests_left_out": found.found.left_out,
-                "jobs": [job_of(row) | {"why": whys[row["job_id"]].sentence} for row in rows],
+                "jobs": [
+                    job_of(row)
+                    | {"why": whys[row["job_id"]].sentence, "route": routed(facts[row["job_id"]], run=row["run"])}
+                    for row in rows
+                ],
                 "trace_ids": found.trace_ids,
                 "facts": found.facts,
                 "dead_letters": found.dead_letters,
@@ -46,6 +55,7 @@ def routes(reading: Reading) -> APIRouter:
             found = await find(connection, any_id)
             rows = await _jobs(connection, found.jobs)
             whys = await explain(connection, rows, public_url=reading.public_url)
+            nowhere = await unrouted(connection, rows)
         statuses = Counter(RANKED[row["rank"]].value for row in rows)
         return answer(
             {
@@ -68,6 +78,7 @@ def routes(reading: Reading) -> APIRouter:
                         "moves": whys[row["job_id"]].moves,
                         "command": whys[row["job_id"]].command,
                         "runbook": whys[row["job_id"]].runbook,
+                        "route": nowhere.get(row["job_id"]),
                     }
                     for row in rows
                 ],

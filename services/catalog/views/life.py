@@ -8,6 +8,7 @@ from uuid import UUID
 
 from services.catalog.domain import COMPLETED, STEPS
 from services.catalog.ledger.lives import explain, life
+from services.catalog.ledger.routed import Routed, routed
 from services.catalog.sql import queries as catalog
 from services.catalog.views.drawing import (
     DECIDED,
@@ -32,6 +33,7 @@ from services.catalog.web.view import (
     FileLine,
     JobDetail,
     Money,
+    Routing,
     Span,
     Viewer,
 )
@@ -72,6 +74,7 @@ async def job_detail(connection: Connection, job: UUID, *, public_url: str) -> J
         publications=publication_lines(await _publications(connection, row)),
         asset_id=processed.asset_id if processed else None,
         thumb=picture_of(processed).thumb if processed else None,
+        routing=_routing(routed(told, run=row["run"])),
     )
 
 
@@ -249,6 +252,10 @@ def _parameters(prompt: PromptAssembled | None, generated: ImageGenerated | None
     pairs: list[tuple[str, str]] = []
     if generated is not None:
         pairs += [("backend", generated.route.backend), ("model", generated.model), ("seed", str(generated.seed))]
+        if generated.route.version:
+            pairs.append(("version", generated.route.version))
+        if generated.route.table:
+            pairs.append(("routed by", generated.route.table.label))
     if prompt is not None:
         p = prompt.parameters
         pairs += [
@@ -266,6 +273,13 @@ def _with_manifest(processed: ImageProcessed, generated: ImageGenerated | None) 
         return lines
     manifest = processed.model_copy(update={"original": generated.manifest, "files": []})
     return (*lines, *file_lines(manifest))
+
+
+def _routing(found: Routed | None) -> Routing | None:
+    if found is None:
+        return None
+    refused = tuple(found.refused.items())
+    return Routing(chosen=found.backend, why=found.reason, table=found.table, refused=refused)
 
 
 def _decision(row: Mapping[str, Any], *, name: str, asset: UUID, viewer: str) -> Decision:

@@ -370,6 +370,16 @@ class PublicationLine:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Routing:
+    """Where the job was sent, or that no backend may take it (`chosen` None); `refused`: every other one, and why."""
+
+    chosen: str | None
+    why: str
+    table: str | None
+    refused: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JobDetail:
     """The drawer. `why` is the sentence of `calotype why`; `command` the one command that helps, if there is one."""
 
@@ -387,6 +397,7 @@ class JobDetail:
     publications: tuple[PublicationLine, ...]
     asset_id: UUID | None = None
     thumb: str | None = None
+    routing: Routing | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
