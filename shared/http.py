@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from shared import identity
 from shared.current import queries as current
 from shared.errors import Rejected, Unavailable
+from shared.events import Problem
 from shared.identity import Caller, May
 from shared.observability import context_of, new_traceparent, traceparent_of
 from shared.postgres import Pool, unavailable_when_away
@@ -51,6 +52,13 @@ class HttpProblem(Rejected):
         super().__init__(code, what, where, remedy)
         self.status = status or STATUS_OF.get(code, 422)
         self.extra = extra
+
+
+def refusal(problems: Sequence[Problem]) -> HttpProblem:
+    """All that is wrong at once, the first in the fields every problem has."""
+    first = problems[0]
+    told = [each.model_dump(mode="json", exclude_none=True) for each in problems]
+    return HttpProblem(first.code, first.what, where=first.where or "", remedy=first.remedy, status=422, problems=told)
 
 
 def problem(

@@ -9,13 +9,14 @@ from typer.main import get_command
 
 from deploy.errors import Problem
 
-# verb: its line in `calotype --help`. The module of that name holds either a function of that name, which is the
-# command, or an `app = typer.Typer()` with commands of its own.
+# verb: its line in `calotype --help`. The module of that name (a hyphen is `_` there) holds either a function of that
+# name, which is the command, or an `app = typer.Typer()` with commands of its own.
 VERBS = {
     "up": "Start everything on this machine and print its address",
     "demo": "Run a campaign from its file to published pictures, and leave the page open",
     "submit": "Send a request, or a file of them, and wait for its jobs",
     "batch": "Look through a file of requests, send it, see what became of it",
+    "explain-route": "Say where a request would be made and why not elsewhere, without sending it",
     "jobs": "List jobs with what each waits for, or count them",
     "trace": "Tell the whole life of anything that has an id",
     "why": "Say why something stands where it stands, and the one command that helps",
@@ -72,9 +73,10 @@ def main() -> None:
 
 
 def _load(verb: str) -> Any:
-    module = import_module(f"deploy.cli.{verb}")
+    name = verb.replace("-", "_")
+    module = import_module(f"deploy.cli.{name}")
     verb_app = getattr(module, "app", None)
     if verb_app is None:
         verb_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-        verb_app.command(name=verb)(getattr(module, verb))
+        verb_app.command(name=verb)(getattr(module, name))
     return get_command(verb_app)

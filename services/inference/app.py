@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from uuid import UUID
 
-from services.inference import handler, http, uncertain
+from services.inference import handler, http, http_routes, uncertain
 from services.inference.backends import Backend
 from services.inference.backends.diffusion import DiffusionBackend, DiffusionOptions
 from services.inference.domain import BILLING, kind_of
@@ -16,6 +16,7 @@ from services.inference.tables import RoutingTables
 from services.inference.worker import Maker, record
 from shared.current import wire_current
 from shared.leases import Worker
+from shared.library.pinned import Library
 from shared.postgres import transaction
 from shared.service import Service
 
@@ -43,7 +44,9 @@ async def build(service: Service, *, backends: Mapping[str, Backend] | None = No
     front = Front(tables=tables, desk=desk, workers=by_work_kind, lease_seconds=settings.lease_seconds)
     handler.wire(service.bus, front=front)
     wire_current(service.bus, stage=STAGE)
-    http.wire(service.app, pool=service.database, gate=service.gate, tables=tables)
+    library = Library(service.blobs)
+    http.wire(service.app, pool=service.database, gate=service.gate)
+    http_routes.wire(service.app, pool=service.database, gate=service.gate, tables=tables, library=library)
     service.count(uncertain.count_uncertain)
     uncertain.wire(service.app, outbox=service.facts, pool=service.database, gate=service.gate)
     if works:

@@ -130,6 +130,11 @@ select clock_timestamp();
 -- Which day it is for whatever begins or ends with a day (UTC), by the database's clock.
 select (clock_timestamp() at time zone 'utc')::date;
 
+-- name: published(workspace, kinds)
+-- What a request of the workspace can name.
+select kind, name, version, digest from library_items
+where workspace = :workspace and state = 'published' and kind = any(:kinds::text[]) order by kind, name, version;
+
 -- name: tell_attempts(ids, workspaces, requests, jobs, runs, numbers, backends, states, costs, currencies, seconds, provider_ids, reasons, price_lists, latencies)!
 -- After a restore: how attempts ended that are under way here, or not known any more. What is settled stays so.
 insert into attempts as a (attempt_id, workspace, request_id, job_id, run, number, backend, state, cost, currency, seconds,

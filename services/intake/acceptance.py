@@ -12,8 +12,9 @@ from uuid import UUID
 import aiosql
 import orjson
 
-from services.intake.domain import Origin, Resolved, accepted, answer, late
+from services.intake.domain import Origin, accepted, answer
 from shared.events import Event, ImageRequested, Limits, Problem, RequestAccepted, RequestRejected
+from shared.library.asks import Resolved, late
 from shared.postgres import Connection
 
 queries: Any = aiosql.from_path(Path(__file__).parent / "queries.sql", "asyncpg")

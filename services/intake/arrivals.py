@@ -8,13 +8,13 @@ from fastapi import Request
 from starlette.datastructures import UploadFile
 
 from services.intake.batches import Sheet, open_sheet
-from services.intake.domain import CONTROL
 from services.intake.expansion import Batch
 from services.intake.files import Cutter, Format, Part
 from shared import ids
 from shared.errors import Rejected
 from shared.http import HttpProblem, trace_of
 from shared.identity import Caller
+from shared.library.asks import CONTROL
 
 FILE_CAP = 64 * 1024 * 1024  # some 400,000 rows
 CHUNK = 64 * 1024

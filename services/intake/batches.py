@@ -10,11 +10,11 @@ from typing import Any
 
 import orjson
 
-from services.intake.domain import CONTROL, Resolved, read, resolve
 from services.intake.files import Format, Part, csv_rows, json_rows
-from services.intake.offers import Offers
 from shared.errors import Rejected
 from shared.events import ImageRequested, Problem
+from shared.library.asks import CONTROL, Resolved, read, resolve
+from shared.library.offers import Offers
 from shared.library.problems import suggest
 
 # Columns that are fields of a request; every other one is a variable of the template.

@@ -12,9 +12,9 @@ from services.intake.acceptance import Ask, digest_of, queries, take
 from services.intake.batches import Row, Sheet, doubled, judged
 from services.intake.domain import Origin
 from services.intake.files import Part
-from services.intake.offers import Offers
 from shared import ids
 from shared.events import Problem
+from shared.library.offers import Offers
 from shared.observability import context_of, start_span, traceparent_of
 from shared.outbox import Transaction
 

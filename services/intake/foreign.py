@@ -12,10 +12,11 @@ from uuid import UUID
 
 import orjson
 
-from services.intake.domain import CONTROL, Origin, read
+from services.intake.domain import Origin
 from shared import ids
 from shared.decoding import SetAside, text_headers
 from shared.events import ImageRequested, Problem
+from shared.library.asks import CONTROL, read
 from shared.observability import context_of, new_traceparent
 from shared.topics import Topic
 

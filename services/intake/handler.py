@@ -7,12 +7,12 @@ from typing import Any
 from uuid import UUID
 
 from services.intake.acceptance import Ask, queries, take
-from services.intake.domain import resolve
 from services.intake.foreign import Foreign, decode_foreign
-from services.intake.offers import Offers
 from services.intake.shelves import Shelves
 from shared.bus import Bus, Transaction
 from shared.events import Attempt, AttemptSettled, ImageGenerated, JobCancelled, JobFailed, JobRetried
+from shared.library.asks import resolve
+from shared.library.offers import Offers
 from shared.topics import ATTEMPTS_SETTLED, IMAGE_REQUESTS, IMAGES_GENERATED, JOBS_ENDED
 
 

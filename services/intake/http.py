@@ -11,17 +11,16 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from services.intake.acceptance import UNKNOWN_DIGEST, Ask, Verdict, digest_of, queries
 from services.intake.cancelling import cancel
-from services.intake.domain import CONTROL, Origin, answer, jobs_of, read, resolve
+from services.intake.domain import Origin, answer, jobs_of
 from services.intake.front import Front
-from services.intake.publishing import told
 from services.intake.shelves import Shelves
 from services.intake.writing import writing
 from shared import ids
 from shared.blobs import Blobs
-from shared.events import Problem
-from shared.http import Gate, HttpProblem, trace_of
+from shared.http import Gate, HttpProblem, refusal, trace_of
 from shared.identity import Caller, May
 from shared.leases import Worker
+from shared.library.asks import CONTROL, read, resolve
 from shared.outbox import Outbox
 from shared.postgres import Pool, workspace_transaction
 
@@ -112,7 +111,7 @@ def wire(app: FastAPI, intake: Intake) -> None:
         key = idempotency_key(request)
         asked = read(await request.body())
         if isinstance(asked, list):
-            raise invalid(asked)
+            raise refusal(asked)
         resolved = resolve(asked, await intake.shelves.of(pool, caller.workspace))
         request_id = ids.request_id_for_http(caller.workspace, caller.principal, key)
         origin = Origin(
@@ -189,7 +188,7 @@ def _answer(ask: Ask, verdict: Verdict) -> Response:
         (over,) = verdict.problems
         raise HttpProblem("quota_exceeded", over.what, remedy=over.remedy)
     else:
-        raise invalid(list(verdict.problems))
+        raise refusal(list(verdict.problems))
     request_id = ask.origin.request_id
     body = orjson.dumps({"request_id": request_id, "jobs": jobs_of(request_id, kept["variants"])} | kept, default=str)
     headers = {"Location": f"/v1/requests/{request_id}"}
@@ -217,15 +216,6 @@ def idempotency_key(request: Request) -> str:
             status=400,
         )
     return key
-
-
-def invalid(problems: list[Problem]) -> HttpProblem:
-    """All that is wrong at once, the first in the fields every problem has."""
-    first = problems[0]
-    return HttpProblem(
-        first.code, first.what, where=first.where or "", remedy=first.remedy, status=422,
-        problems=[told(problem) for problem in problems],
-    )  # fmt: skip
 
 
 def not_found(what: str, id: UUID) -> HttpProblem:

@@ -4,8 +4,8 @@ import time
 from uuid import UUID
 
 from services.intake.acceptance import queries
-from services.intake.offers import Offers
 from shared.library.documents import DOCUMENT
+from shared.library.offers import Offers
 from shared.library.shelf import Shelf
 from shared.postgres import Connection, Pool, unavailable_when_away
 

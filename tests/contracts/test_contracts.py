@@ -9,7 +9,6 @@ import orjson
 import pytest
 from aiokafka.structs import ConsumerRecord
 
-from services.intake.domain import read
 from services.intake.foreign import decode_foreign
 from shared.contracts import golden
 from shared.contracts.__main__ import FOLDER
@@ -18,6 +17,7 @@ from shared.contracts.compatibility import breaks
 from shared.contracts.schemas import all_schemas
 from shared.decoding import decode_event
 from shared.events import ALL, Event, ImageRequested
+from shared.library.asks import read
 from shared.topics import IMAGE_REQUESTS, TOPIC_OF
 
 generated = functools.cache(generate)

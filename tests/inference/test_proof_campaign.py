@@ -13,11 +13,11 @@ from services.inference.backends.proof.scene import read
 from services.intake.batches import Row, judged, open_sheet
 from services.intake.domain import Origin, accepted
 from services.intake.files import Cutter
-from services.intake.offers import Offers
 from services.prompt.domain import assemble
 from shared.events import Confidentiality, PromptAssembled
 from shared.library.documents import Brand, Routes, TargetDocument, Template
 from shared.library.lint import lint
+from shared.library.offers import Offers
 from shared.library.reading import read_folder
 from shared.library.shelf import Shelf
 from tests.inference.prompts import NOW, WORKSPACE

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from services.intake.domain import Resolved, read, resolve
-from services.intake.offers import Offers
 from shared.events import ImageRequested, Problem
+from shared.library.asks import Resolved, read, resolve
+from shared.library.offers import Offers
 from tests.prompt.library import shelf
 
 GOOD: dict[str, Any] = {

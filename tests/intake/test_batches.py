@@ -8,9 +8,9 @@ import pytest
 from services.intake.acceptance import digest_of
 from services.intake.batches import Row, Sheet, column_of, errors_csv_header, errors_csv_line, judged, open_sheet
 from services.intake.files import Cutter, Format
-from services.intake.offers import Offers
 from shared.errors import Rejected
 from shared.events import Problem
+from shared.library.offers import Offers
 from tests.prompt.library import shelf
 
 HEADER = "key,sku,asset_type,setting,headline,variants,channels,priority\n"

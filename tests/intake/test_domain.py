@@ -4,12 +4,13 @@ from uuid import UUID
 
 import pytest
 
-from services.intake.domain import Origin, accepted, jobs_of, late, read
-from services.intake.offers import Offers
+from services.intake.domain import Origin, accepted, jobs_of
 from services.intake.previews import Groups, collect, most_frequent
 from shared import ids
 from shared.events import MAX_EVENT_BYTES, Confidentiality, ImageRequested, Problem, RequestAccepted
+from shared.library.asks import late, read
 from shared.library.documents import AssetType, Variable
+from shared.library.offers import Offers
 from tests.intake.asks import asked, faults, problem, resolved
 from tests.prompt.library import brand, campaign, documents, rubric, shelf, template
 

@@ -1,0 +1,190 @@
+"""Where a job would go, asked without sending it: read only."""
+
+from typing import Annotated, Any
+from uuid import UUID
+
+import orjson
+from fastapi import Depends, FastAPI, Request
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from services.inference.asking import Shelves, ask_of, resolved
+from services.inference.routing import Ask, Decision, Unroutable
+from services.inference.tables import RoutingTables
+from shared.events import Confidentiality, ImageRequested, Lane, Pin, Priority
+from shared.http import Gate, HttpProblem, refusal
+from shared.identity import Caller, May
+from shared.library.documents import Routes
+from shared.library.pinned import Library
+from shared.library.problems import problems_of
+from shared.postgres import Pool, workspace_transaction
+
+
+class RouteQuestion(BaseModel):
+    """A job as far as routing looks at it; width and height in pixels."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    confidentiality: Confidentiality = Confidentiality.PUBLIC
+    priority: Priority = Priority.NORMAL
+    bulk: bool = Field(default=False, description="The job comes with a batch")
+    width: int = Field(default=1024, ge=1, le=65536)
+    height: int = Field(default=1024, ge=1, le=65536)
+    model: str | None = Field(default=None, max_length=200, description="The model the template locks")
+
+
+class CanaryAnswer(BaseModel):
+    """The share of such jobs that goes to another backend first; `refused`: why it does not after all."""
+
+    backend: str
+    percent: int
+    refused: str | None = None
+
+
+class Asked(BaseModel):
+    """What acceptance would make of the request, as far as routing looks at it."""
+
+    template: str
+    campaign: str
+    asset_type: str
+    variants: int
+    confidentiality: Confidentiality = Field(description="The strictest of what was asked and what its products are")
+    priority: Priority
+    width: int
+    height: int
+
+
+class RouteAnswer(BaseModel):
+    """Where the job would go, or what is missing; `refused` says of every other backend why not."""
+
+    routable: bool
+    backend: str | None = None
+    kind: str | None = None
+    lane: Lane | None = None
+    rule: str | None = None
+    reason: str
+    remedy: str | None = None
+    model: str | None = None
+    price: str | None = Field(default=None, description="List price of one image; absent where nobody knows it")
+    currency: str | None = None
+    refused: dict[str, str]
+    table: Pin | None = None
+    version: str | None = Field(default=None, description="What the provider calls this version of the model")
+    canary: CanaryAnswer | None = None
+    asked: Asked | None = Field(default=None, description="Of a whole request: what it resolves to")
+
+
+ASK_SCHEMA = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {
+                    "oneOf": [
+                        {"$ref": "#/components/schemas/RouteQuestion"},
+                        {"$ref": "#/components/schemas/ImageRequested"},
+                    ]
+                }
+            }
+        },
+    }
+}
+# Who names any of these asks about a whole request.
+OF_A_REQUEST = ImageRequested.model_fields.keys() - RouteQuestion.model_fields.keys()
+
+
+def wire(app: FastAPI, *, pool: Pool, gate: Gate, tables: RoutingTables, library: Library) -> None:
+    reader = Depends(gate.needs(May.READ))
+    shelves = Shelves(library)
+
+    @app.post("/v1/explain-route", openapi_extra=ASK_SCHEMA)
+    async def explain_route(request: Request, caller: Annotated[Caller, reader]) -> RouteAnswer:
+        """Where a job would go: one that is described here, or those of a whole request, which is not sent."""
+        body = _object(await request.body())
+        if not OF_A_REQUEST & body.keys():
+            return await explain(_question(body), workspace=caller.workspace, pool=pool, tables=tables)
+        offers, now = await shelves.of(pool, caller.workspace)
+        asked = resolved(body, offers, now=now)
+        answer = await explain(ask_of(asked), workspace=caller.workspace, pool=pool, tables=tables)
+        answer.asked = Asked(
+            template=asked.offer.template.label,
+            campaign=asked.offer.campaign.label,
+            asset_type=asked.offer.asset_type,
+            variants=asked.asked.variants,
+            confidentiality=asked.confidentiality,
+            priority=asked.asked.priority,
+            width=asked.offer.template.parameters.width,
+            height=asked.offer.template.parameters.height,
+        )
+        return answer
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    try:
+        found = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        found = str(error)
+    if not isinstance(found, dict):
+        what = found if isinstance(found, str) else "it is no object"
+        raise HttpProblem("not_json", what, remedy="send one JSON object, in UTF-8", status=422)
+    return found
+
+
+def _question(body: dict[str, Any]) -> Ask:
+    try:
+        question = RouteQuestion.model_validate(body)
+    except ValidationError as error:
+        raise refusal([problem for _, problem in problems_of(error, RouteQuestion)]) from None
+    for name, value in (("confidentiality", question.confidentiality), ("priority", question.priority)):
+        if value.value == "unknown":  # an open enum takes any word; a question must not
+            known = ", ".join(member.value for member in type(value) if member.value != "unknown")
+            raise HttpProblem("invalid_request", f"no such {name}", where=name, remedy=f"one of {known}")
+    return Ask(**question.model_dump())
+
+
+async def explain(ask: Ask, *, workspace: UUID, pool: Pool, tables: RoutingTables) -> RouteAnswer:
+    async with workspace_transaction(pool, stage="inference", workspace=workspace) as connection:
+        await tables.refresh(connection, [workspace])
+    decision = tables.decide(workspace, ask)
+    canary = _canary(decision, tables.decide(workspace, ask, job=FIRST), tables.table_of(workspace))
+    if not isinstance(decision, Decision):
+        return RouteAnswer(
+            routable=False,
+            rule=decision.rule,
+            reason=decision.missing,
+            remedy=decision.remedy,
+            refused=decision.refused,
+            table=decision.table,
+            canary=canary,
+        )
+    backend, route = decision.backend, decision.route
+    return RouteAnswer(
+        routable=True,
+        backend=backend.name,
+        kind=backend.kind,
+        lane=route.lane,
+        rule=route.rule,
+        reason=route.reason,
+        model=decision.model or None,
+        price=None if decision.price is None else str(decision.price),
+        currency=None if decision.price is None else backend.currency,
+        refused=route.refused,
+        table=route.table,
+        version=route.version,
+        canary=canary,
+    )
+
+
+FIRST = UUID(int=0)  # a job that is of every canary's share
+
+
+def _canary(
+    decision: Decision | Unroutable, first: Decision | Unroutable, table: Routes | Unroutable | None
+) -> CanaryAnswer | None:
+    """What becomes of the share of a rule's canary, `first` being of it."""
+    name = decision.route.rule if isinstance(decision, Decision) else decision.rule
+    rules = table.rules if isinstance(table, Routes) else []
+    canary = next((rule.canary for rule in rules if rule.id == name), None)
+    if canary is None:
+        return None
+    refused = first.route.refused if isinstance(first, Decision) else first.refused
+    return CanaryAnswer(backend=canary.backend, percent=canary.percent, refused=refused.get(canary.backend))
