@@ -38,6 +38,7 @@ VERBS = {
     "down": "Stop what `up` started",
     "backup": "Copy everything into a folder while it runs",
     "restore": "Make a data folder of a backup, checked before anything is touched",
+    "doctor": "Say what is wrong or soon will be: servers, stages, backends, routes; with a remedy each",
     "status": "Show each process: state, restarts, memory, address",
     "logs": "Print the log of a service or server",
 }

@@ -10,6 +10,7 @@ from rich.table import Table
 from deploy.cli.client import connected
 from deploy.cli.options import DATA, AsJson, DataOption, WorkspaceOption
 from deploy.cli.terminal import plain_console
+from deploy.errors import Problem as CliProblem
 from shared.events import Problem
 from shared.library.documents import KINDS
 from shared.library.lint import lint as lint_documents
@@ -66,6 +67,33 @@ def publish(
     for label in told["published"]:
         typer.echo(f"published {label}")
     typer.echo(f"{len(told['published'])} published, {len(told['unchanged'])} were before")
+
+
+@app.command()
+def rollback(
+    kind: Annotated[str, typer.Argument(help="routes, or another kind.")],
+    name: Annotated[str | None, typer.Argument(help="Which one; needed where there are several.")] = None,
+    to: Annotated[int | None, typer.Option(help="The version to go back to; default: the one before.", min=1)] = None,
+    data: DataOption = DATA,
+    workspace: WorkspaceOption = None,
+    as_json: AsJson = False,  # noqa: FBT002 a flag
+) -> None:
+    """Put the version before in force again, as a new version; routes follow within seconds."""
+    with connected(data, workspace=workspace) as client:
+        name = name or _only(kind, client.get("/v1/library", kind=kind))
+        told = client.post(f"/v1/library/{kind}/{name}/rollback", {"to": to})
+    if as_json:
+        typer.echo(json.dumps(told))
+        return
+    typer.echo(f"published {kind} {told['published']}: what {told['content_of']} said, instead of {told['instead_of']}")
+
+
+def _only(kind: str, items: list[dict[str, Any]]) -> str:
+    names: list[str] = sorted({item["name"] for item in items})
+    if len(names) != 1:
+        what = f"There are several of kind {kind!r}." if names else f"There is nothing of kind {kind!r}."
+        raise CliProblem(what, remedy=f"Name one: {', '.join(names)}." if names else "See `calotype library list`.")
+    return names[0]
 
 
 @app.command(name="list")

@@ -29,7 +29,7 @@ ROUTES: Mapping[str, tuple[str, ...]] = {
         "/sign-in",
         "/sign-out",
     ),
-    "inference": ("/v1/queue", "/v1/explain-route", "/v1/uncertain"),
+    "inference": ("/v1/queue", "/v1/explain-route", "/v1/backends", "/v1/uncertain"),
     "publisher": ("/v1/publications", "/v1/targets"),
 }
 EVERYTHING_ELSE = "catalog"

@@ -44,9 +44,15 @@ async def build(service: Service, *, backends: Mapping[str, Backend] | None = No
     front = Front(tables=tables, desk=desk, workers=by_work_kind, lease_seconds=settings.lease_seconds)
     handler.wire(service.bus, front=front)
     wire_current(service.bus, stage=STAGE)
-    library = Library(service.blobs)
     http.wire(service.app, pool=service.database, gate=service.gate)
-    http_routes.wire(service.app, pool=service.database, gate=service.gate, tables=tables, library=library)
+    http_routes.wire(
+        service.app,
+        pool=service.database,
+        gate=service.gate,
+        tables=tables,
+        library=Library(service.blobs),
+        keyless=frozenset(name for name, given in settings.providers.items() if not given.key.get_secret_value()),
+    )
     service.count(uncertain.count_uncertain)
     uncertain.wire(service.app, outbox=service.facts, pool=service.database, gate=service.gate)
     if works:

@@ -1,5 +1,6 @@
-"""Where a job would go, asked without sending it: read only."""
+"""Where a job would go, asked without sending it, and how the backends stand: read only."""
 
+from datetime import date
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -8,12 +9,12 @@ from fastapi import Depends, FastAPI, Request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from services.inference.asking import Shelves, ask_of, resolved
-from services.inference.routing import Ask, Decision, Unroutable
+from services.inference.routing import NO_TABLE, Ask, Decision, Unroutable, uncallable, unserved
 from services.inference.tables import RoutingTables
 from shared.events import Confidentiality, ImageRequested, Lane, Pin, Priority
 from shared.http import Gate, HttpProblem, refusal
 from shared.identity import Caller, May
-from shared.library.documents import Routes
+from shared.library.documents import Backend, Routes
 from shared.library.pinned import Library
 from shared.library.problems import problems_of
 from shared.postgres import Pool, workspace_transaction
@@ -73,6 +74,47 @@ class RouteAnswer(BaseModel):
     asked: Asked | None = Field(default=None, description="Of a whole request: what it resolves to")
 
 
+class BackendState(BaseModel):
+    """One backend of the table as it stands today; `days_left` until its last day, below 0 after it."""
+
+    name: str
+    kind: str
+    visibility: str
+    pool: str
+    enabled: bool
+    region: str | None
+    ceiling: Confidentiality | None
+    model: str | None
+    version: str | None
+    available_from: date | None
+    end_of_life: date | None
+    days_left: int | None
+    uncallable: str | None = Field(description="Why this deployment cannot call its provider")
+    provider: str | None
+    has_key: bool = Field(description="Whether the provider's key is set, where it has a provider")
+
+
+AS_WRITTEN = BackendState.model_fields.keys() & Backend.model_fields.keys()
+
+
+class RuleState(BaseModel):
+    """A rule and, where no backend of it can serve what it is for, why each cannot."""
+
+    id: str
+    unserved: dict[str, str]
+
+
+class RoutesState(BaseModel):
+    """The workspace's routing table on the database's day. `problem`: there is none, or it cannot be read."""
+
+    today: date
+    table: Pin | None = None
+    problem: str | None = None
+    remedy: str | None = None
+    backends: list[BackendState] = Field(default_factory=list)
+    rules: list[RuleState] = Field(default_factory=list)
+
+
 ASK_SCHEMA = {
     "requestBody": {
         "required": True,
@@ -92,9 +134,23 @@ ASK_SCHEMA = {
 OF_A_REQUEST = ImageRequested.model_fields.keys() - RouteQuestion.model_fields.keys()
 
 
-def wire(app: FastAPI, *, pool: Pool, gate: Gate, tables: RoutingTables, library: Library) -> None:
+def wire(
+    app: FastAPI, *, pool: Pool, gate: Gate, tables: RoutingTables, library: Library, keyless: frozenset[str]
+) -> None:
+    """`keyless`: providers that are called without a key."""
     reader = Depends(gate.needs(May.READ))
     shelves = Shelves(library)
+
+    @app.get("/v1/backends")
+    async def backends(caller: Annotated[Caller, reader]) -> RoutesState:
+        """Which backends there are, until when, and which rules nobody can serve."""
+        async with workspace_transaction(pool, stage="inference", workspace=caller.workspace) as connection:
+            await tables.refresh(connection, [caller.workspace])
+        table = tables.table_of(caller.workspace)
+        if not isinstance(table, Routes):
+            missing = table or NO_TABLE
+            return RoutesState(today=tables.today, problem=missing.missing, remedy=missing.remedy)
+        return _state(table, tables, keyless)
 
     @app.post("/v1/explain-route", openapi_extra=ASK_SCHEMA)
     async def explain_route(request: Request, caller: Annotated[Caller, reader]) -> RouteAnswer:
@@ -116,6 +172,28 @@ def wire(app: FastAPI, *, pool: Pool, gate: Gate, tables: RoutingTables, library
             height=asked.offer.template.parameters.height,
         )
         return answer
+
+
+def _state(table: Routes, tables: RoutingTables, keyless: frozenset[str]) -> RoutesState:
+    here: dict[str, Any] = {"today": tables.today, "runnable": tables.kinds, "providers": tables.providers}
+    return RoutesState(
+        today=tables.today,
+        table=table.pin(),
+        backends=[
+            BackendState(
+                **{
+                    name: getattr(backend, name)
+                    for name in BackendState.model_fields.keys() & Backend.model_fields.keys()
+                },
+                days_left=(backend.end_of_life - tables.today).days if backend.end_of_life else None,
+                uncallable=uncallable(backend, tables.providers),
+                provider=backend.call.provider if backend.call else None,
+                has_key=backend.call is not None and backend.call.provider in tables.providers - keyless,
+            )
+            for backend in table.backends
+        ],
+        rules=[RuleState(id=rule.id, unserved=unserved(rule, table=table, **here)) for rule in table.rules],
+    )
 
 
 def _object(body: bytes) -> dict[str, Any]:

@@ -60,6 +60,9 @@ class Unroutable:
     table: Pin | None = None
 
 
+NO_TABLE = Unroutable(missing="the workspace has no routing table", remedy="publish one: calotype library publish DIR")
+
+
 def decide(
     ask: Ask,
     *,
@@ -76,9 +79,7 @@ def decide(
     the job (none where it is None); `avoid` names backends that are not to be taken now, and why.
     """
     if table is None:
-        return Unroutable(
-            missing="the workspace has no routing table", remedy="publish one: calotype library publish DIR"
-        )
+        return NO_TABLE
     refused = {
         backend.name: why
         for backend in table.backends
@@ -200,7 +201,7 @@ def _unfit(
         return "it is switched off"
     if backend.kind not in runnable:
         return f"no worker runs backends of kind {backend.kind!r}"
-    return _not_alive(backend, today) or _uncallable(backend, providers)
+    return _not_alive(backend, today) or uncallable(backend, providers)
 
 
 def _above(backend: Backend, confidentiality: Confidentiality) -> str | None:
@@ -221,7 +222,8 @@ def _not_alive(backend: Backend, today: date) -> str | None:
     return None
 
 
-def _uncallable(backend: Backend, providers: Iterable[str]) -> str | None:
+def uncallable(backend: Backend, providers: Iterable[str]) -> str | None:
+    """Why this deployment cannot call its provider; None also where it has none."""
     if backend.kind not in CALLING:
         return None
     if backend.call is None:

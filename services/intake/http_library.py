@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from typing import Annotated, Any
+from uuid import UUID
 
 from fastapi import Depends, FastAPI, Path, Query, Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from services.intake.acceptance import queries
 from services.intake.http import Intake
-from services.intake.publishing import LibraryFaults, described, publish, told
+from services.intake.publishing import LibraryFaults, described, publish, rolled_back, told
 from shared.http import HttpProblem
 from shared.identity import Caller, May
 from shared.library.documents import MODELS, AnyDocument
@@ -30,6 +31,20 @@ class Published(BaseModel):
     unchanged: list[str] = Field(description="Published before, with the same content")
 
 
+class RollBack(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    to: int | None = Field(default=None, ge=1, description="Whose content; default: the version before the newest")
+
+
+class RolledBack(BaseModel):
+    """`published` has the content of `content_of` and takes the place of `instead_of`."""
+
+    published: str
+    content_of: str
+    instead_of: str
+
+
 class LibraryItem(BaseModel):
     kind: str
     name: str
@@ -48,20 +63,22 @@ def wire(app: FastAPI, intake: Intake) -> None:
     async def publish_documents(ask: Documents, caller: Annotated[Caller, librarian]) -> Published:
         """Publishes all documents, or none and says why."""
         documents = _read(ask.documents)
-        try:
-            new = await publish(pool, intake.outbox, intake.blobs, workspace=caller.workspace, documents=documents)
-        except LibraryFaults as faults:
-            raise HttpProblem(
-                faults.code,
-                faults.what,
-                where=faults.where,
-                remedy=faults.remedy,
-                problems=[described(fault) for fault in faults.faults],
-            ) from None
-        intake.shelves.forget(caller.workspace)
+        new = await _publish(intake, caller.workspace, documents)
         labels = [f"{document.kind} {document.label}" for document in new]
         unchanged = [f"{document.kind} {document.label}" for document in documents]
         return Published(published=labels, unchanged=[label for label in unchanged if label not in labels])
+
+    @app.post("/v1/library/{kind}/{name}/rollback", status_code=201)
+    async def roll_back(
+        kind: Slug, name: Slug, caller: Annotated[Caller, librarian], ask: RollBack | None = None
+    ) -> RolledBack:
+        """Publishes what the document said before, as its next version; doing it twice takes it back."""
+        to = ask.to if ask else None
+        document, of = await rolled_back(pool, workspace=caller.workspace, kind=kind, name=name, to=to)
+        await _publish(intake, caller.workspace, [document])
+        return RolledBack(
+            published=document.label, content_of=f"{name}@{of}", instead_of=f"{name}@{document.version - 1}"
+        )
 
     @app.get("/v1/library")
     async def items(
@@ -82,6 +99,21 @@ def wire(app: FastAPI, intake: Intake) -> None:
             label = f"{name}@{version}" if version else name
             raise HttpProblem("not_found", f"there is no {kind} {label} here", remedy="see `calotype library list`")
         return Response(row["document"], media_type="application/json", headers={"ETag": f'"{row["digest"]}"'})
+
+
+async def _publish(intake: Intake, workspace: UUID, documents: Sequence[AnyDocument]) -> list[AnyDocument]:
+    try:
+        new = await publish(intake.pool, intake.outbox, intake.blobs, workspace=workspace, documents=documents)
+    except LibraryFaults as faults:
+        raise HttpProblem(
+            faults.code,
+            faults.what,
+            where=faults.where,
+            remedy=faults.remedy,
+            problems=[described(fault) for fault in faults.faults],
+        ) from None
+    intake.shelves.forget(workspace)
+    return new
 
 
 def _read(given: Sequence[dict[str, Any]]) -> list[AnyDocument]:

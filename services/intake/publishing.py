@@ -13,10 +13,10 @@ from shared.blobs import Blobs, library_key
 from shared.current import queries as current
 from shared.errors import Rejected
 from shared.events import LibraryItemChanged, Problem
-from shared.library.documents import CURRENT_KINDS, AnyDocument
+from shared.library.documents import CURRENT_KINDS, DOCUMENT, AnyDocument
 from shared.library.lint import Fault, lint
 from shared.outbox import Outbox
-from shared.postgres import Pool
+from shared.postgres import Pool, workspace_transaction
 
 
 class LibraryFaults(Rejected):
@@ -91,6 +91,34 @@ async def publish(
         )
         transaction.emit(*facts)
     return new
+
+
+async def rolled_back(pool: Pool, *, workspace: UUID, kind: str, name: str, to: int | None) -> tuple[AnyDocument, int]:
+    """The next version of a document, with the content of the one before (or of `to`), and whose content it is.
+
+    A new version, not the old one taken up again: versions are facts, and a reader of the compacted topic who comes
+    late hears of the newest alone.
+
+    Raises:
+        Rejected: there is no such document or version, or nothing before it.
+    """
+    async with workspace_transaction(pool, stage="intake", workspace=workspace) as connection:
+        rows = {
+            row["version"]: row["document"]
+            async for row in queries.versions(connection, workspace=workspace, kind=kind, name=name)
+        }
+    if not rows:
+        raise Rejected("not_found", f"there is no {kind} {name} here", remedy="see `calotype library list`")
+    newest, *earlier = rows
+    if to is None and not earlier:
+        raise Rejected("no_version_before", f"{name}@{newest} is its only version", remedy="publish a corrected one")
+    wanted = to or earlier[0]
+    if wanted not in earlier:
+        what = f"{name}@{wanted} is in force" if wanted == newest else f"there is no {kind} {name}@{wanted}"
+        there = ", ".join(map(str, earlier)) or "none"
+        raise Rejected("no_version_before", what, "to", f"versions before it: {there}")
+    document = DOCUMENT.validate_json(rows[wanted])
+    return document.model_copy(update={"version": newest + 1}), wanted
 
 
 def described(fault: Fault) -> dict[str, object]:

@@ -247,6 +247,12 @@ select kind, name, version, digest, state, owner, document from library_items
 where workspace = :workspace and kind = :kind and name = :name and (:version::int is null or version = :version)
 order by version desc limit 1;
 
+-- name: versions(workspace, kind, name)
+-- Newest first: the first is what is in force.
+select version, document from library_items
+where workspace = :workspace and kind = :kind and name = :name and state = 'published' and document is not null
+order by version desc;
+
 -- name: workspace(workspace)^
 select workspace, name, state, limits, undo_seconds, revision from workspaces where workspace = :workspace;
 
