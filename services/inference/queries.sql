@@ -126,15 +126,6 @@ returning work_id, created_at;
 -- Facts are dated by the database, never by a worker's host.
 select clock_timestamp();
 
--- name: today()$
--- Which day it is for whatever begins or ends with a day (UTC), by the database's clock.
-select (clock_timestamp() at time zone 'utc')::date;
-
--- name: published(workspace, kinds)
--- What a request of the workspace can name.
-select kind, name, version, digest from library_items
-where workspace = :workspace and state = 'published' and kind = any(:kinds::text[]) order by kind, name, version;
-
 -- name: tell_attempts(ids, workspaces, requests, jobs, runs, numbers, backends, states, costs, currencies, seconds, provider_ids, reasons, price_lists, latencies)!
 -- After a restore: how attempts ended that are under way here, or not known any more. What is settled stays so.
 insert into attempts as a (attempt_id, workspace, request_id, job_id, run, number, backend, state, cost, currency, seconds,
@@ -157,3 +148,12 @@ where w.work_id = t.id and w.payload = '';
 
 -- name: workspaces_with_routes()
 select distinct workspace from library_items where kind = 'routes';
+
+-- name: today()$
+-- Which day it is for whatever begins or ends with a day (UTC), by the database's clock.
+select (clock_timestamp() at time zone 'utc')::date;
+
+-- name: published(workspace, kinds)
+-- What a request of the workspace can name.
+select kind, name, version, digest from library_items
+where workspace = :workspace and state = 'published' and kind = any(:kinds::text[]) order by kind, name, version;
