@@ -69,7 +69,8 @@ def unready(client: Client) -> Iterator[Finding]:
         answer = client.send("GET", f"/v1/stages/{stage}/readyz")
         if answer.status_code == 200:
             continue
-        said = answer.json()
+        is_ours = "json" in answer.headers.get("content-type", "")
+        said: dict[str, Any] = answer.json() if is_ours else {"detail": f"the address answers {answer.status_code}"}
         away = {name: why for name, why in said.get("dependencies", {}).items() if why != "ok"}
         why = "; ".join(f"{name}: {cause}" for name, cause in away.items()) or said.get("detail", "it does not say why")
         remedy = f"bring back {', '.join(away)}" if away else "see `calotype status`"

@@ -95,7 +95,7 @@ def test_a_job_nobody_may_make_shows_every_reason_wherever_it_is_looked_at(termi
         assert all(f"{name}  {why}" in said for name, why in reasons.items()), said
 
 
-def test_the_doctor_names_what_is_due_ended_or_missing_with_a_remedy(terminal: Terminal) -> None:
+def test_the_doctor_names_what_is_due_ended_or_missing_with_a_remedy(running: Pipeline, terminal: Terminal) -> None:
     assert told(terminal, "doctor") == {"findings": [], "errors": 0, "warnings": 0}
     assert "Nothing is wrong" in terminal.says("doctor")
     soon, gone = (CLOUD | {"name": name, "kind": "proof", "call": None} for name in ("soon", "gone"))
@@ -114,6 +114,10 @@ def test_the_doctor_names_what_is_due_ended_or_missing_with_a_remedy(terminal: T
     publish(terminal, 3, *backends, proof={}, backends=["gone"])
     in_force(terminal, 3)
     assert "no backend can serve rule all (gone: public work: its life ended on" in terminal.says("doctor", code=1)
+    with running.without_store():
+        said = terminal.says("doctor", code=1)
+    assert "intake is not ready: object store" in said
+    assert "bring back object store" in said
     terminal.environment["CALOTYPE_URL"] = "http://127.0.0.1:9"
     assert "does not answer" in terminal.says("doctor", code=1)
 

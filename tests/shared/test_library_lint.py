@@ -1,9 +1,11 @@
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from shared.library.documents import AnyDocument, AssetType, BrandProduct, LockedParameters, Routes, Rule, Variable
 from shared.library.lint import lint
+from shared.library.reading import read_folder
 from shared.library.shelf import Shelf
 from tests.prompt.library import brand, campaign, documents, policy, recipe, rubric, shelf, template
 
@@ -175,3 +177,12 @@ def test_a_routing_table_that_uses_nothing_new_keeps_its_bytes() -> None:
     written = routes_with().canonical()
     for name in (b"ceiling", b"prices", b"available_from", b'version":null', b"regions", b"canary"):
         assert name not in written
+
+
+def test_the_routing_table_of_the_guide_is_sound(tmp_path: Path) -> None:
+    guide = (Path(__file__).parents[2] / "docs/guides/routing.md").read_text()
+    (tmp_path / "routes.yaml").write_text(guide.partition("```yaml\n")[2].partition("```")[0])
+    reading = read_folder(tmp_path)
+    assert reading.findings == []
+    (routes,) = (document for document, _ in reading.documents)
+    assert lint([routes], published=Shelf()) == []
