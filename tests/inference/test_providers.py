@@ -114,6 +114,18 @@ def test_amazon_s_models_are_asked_by_the_task(sources: tuple[Source, ...], task
     assert WORK.prompt not in json.dumps(request.told)
 
 
+def test_a_quality_is_asked_for_or_said_not_to_be() -> None:
+    call = Call(provider="acme", quality="premium")
+    asked = BedrockBackend({}).request_of(replace(ASKED, model="amazon.nova-canvas-v1:0", call=call))
+    assert json.loads(asked.content)["imageGenerationConfig"]["quality"] == "premium"
+    requests = [
+        BedrockBackend({}).request_of(replace(ASKED, model="stability.sd3-5-large-v1:0", call=call)),
+        StabilityBackend({}).request_of(replace(ASKED, model="ultra", call=call)),
+        ReplicateBackend({}).request_of(replace(ASKED, model="a/b", call=call)),
+    ]
+    assert all("quality" in request.not_sent for request in requests)
+
+
 def test_bedrock_s_other_models_are_not_guessed_at() -> None:
     with pytest.raises(BackendFailure, match=r"luma\.ray-v2"):
         BedrockBackend({}).request_of(replace(ASKED, model="luma.ray-v2:0"))

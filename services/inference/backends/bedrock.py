@@ -30,10 +30,11 @@ from services.inference.backends.exchange import (
     Request,
     cannot,
     nothing_sent,
+    quality_unasked,
     told,
 )
 from services.inference.backends.masks import inverted
-from services.inference.backends.stability import STRENGTH, pictures_of, ratio_of, seed_of
+from services.inference.backends.stability import STRENGTH, UNSAID, pictures_of, ratio_of, seed_of
 from shared.events import FailureReason
 
 AMAZON_SEEDS = 858_993_460  # Nova Canvas: 0 … 858993459; Titan takes more
@@ -55,7 +56,7 @@ class BedrockBackend(ProviderBackend):
             content=orjson.dumps(asked),
             headers={"Content-Type": "application/json", "Accept": "application/json"},
             told={"model": work.model, **told(_without_pictures(asked))},
-            not_sent=frozenset({"steps", "guidance"} if stability else {"steps"}),
+            not_sent=(UNSAID | quality_unasked(work)) if stability else frozenset({"steps"}),
             is_seeded=True,
         )
 
@@ -128,15 +129,16 @@ def _amazon(work: Generation) -> dict[str, Any]:
         near = 1 - (STRENGTH if work.strength is None else work.strength)
         like = {**words, "images": references, "similarityStrength": round(min(max(near, 0.2), 1.0), 3)}
         task = {"taskType": "IMAGE_VARIATION", "imageVariationParams": like}
-    return task | {
-        "imageGenerationConfig": {
-            "width": work.width,
-            "height": work.height,
-            "cfgScale": min(max(work.guidance, 1.1), 10.0),
-            "seed": work.seed % AMAZON_SEEDS,
-            "numberOfImages": 1,
-        }
+    how: dict[str, Any] = {
+        "width": work.width,
+        "height": work.height,
+        "cfgScale": min(max(work.guidance, 1.1), 10.0),
+        "seed": work.seed % AMAZON_SEEDS,
+        "numberOfImages": 1,
     }
+    if work.call and work.call.quality:
+        how["quality"] = work.call.quality
+    return task | {"imageGenerationConfig": how}
 
 
 def _without_pictures(asked: Mapping[str, Any]) -> dict[str, Any]:

@@ -479,6 +479,11 @@ def told(asked: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in asked.items() if name not in WORDS}
 
 
+def quality_unasked(work: Generation) -> frozenset[str]:
+    """For providers that cannot be asked for a quality: the manifest says so where the route prices by one."""
+    return frozenset({"quality"} if work.call and work.call.quality else ())
+
+
 def part(name: str, value: Any) -> FormPart:
     return name, (None, str(value).encode(), None)
 

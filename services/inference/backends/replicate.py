@@ -34,6 +34,7 @@ from services.inference.backends.exchange import (
     Request,
     cannot,
     failure_of,
+    quality_unasked,
     told,
     uncertain,
 )
@@ -85,7 +86,7 @@ class ReplicateBackend(ProviderBackend):
             headers={"Content-Type": "application/json", "Cancel-After": f"{deadline}s"},
             told={"model": work.model, **told(asked)}
             | ({"prompt_strength": work.strength} if "prompt_strength" in pictures else {}),
-            not_sent=frozenset(EXTRAS) - set(takes),
+            not_sent=frozenset(EXTRAS) - set(takes) | quality_unasked(work),
             is_seeded="seed" in takes,
             at_once=False,
         )

@@ -25,6 +25,7 @@ from services.inference.backends.exchange import (
     cannot,
     file_part,
     part,
+    quality_unasked,
     told,
 )
 
@@ -33,6 +34,7 @@ SAME = 0.04  # sizes are multiples of 64 px, so that 896 × 1088 px is what "4:5
 SEEDS = 2**32 - 1  # 0 … 4294967294
 STRENGTH = 0.8  # where nobody says: diffusers' own
 BUSY_SECONDS = 60.0
+UNSAID = frozenset({"steps", "guidance"})
 
 
 class StabilityBackend(ProviderBackend):
@@ -51,7 +53,7 @@ class StabilityBackend(ProviderBackend):
             form=form,
             headers={"Accept": "application/json"},
             told={"place": place, **told(asked)},
-            not_sent=frozenset({"steps", "guidance"}),
+            not_sent=UNSAID | quality_unasked(work),
             is_seeded=True,
         )
 
