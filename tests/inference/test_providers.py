@@ -14,8 +14,9 @@ from PIL import Image
 
 from services.inference.app import open_backends
 from services.inference.backends import BackendFailure, Generated, Generation, Source
+from services.inference.backends.answers import Answer, retry_after
 from services.inference.backends.bedrock import BedrockBackend
-from services.inference.backends.exchange import Answer, Provider, Request, _retry_after
+from services.inference.backends.exchange import Provider, Request
 from services.inference.backends.masks import as_alpha, inverted
 from services.inference.backends.openai import OpenAIBackend
 from services.inference.backends.replicate import ReplicateBackend
@@ -223,7 +224,7 @@ async def test_the_guide_s_settings_open_a_backend_of_each_kind_with_its_own_key
     ],
 )
 def test_retry_after_is_seconds_or_a_date(headers: dict[str, str], seconds: float | None) -> None:
-    assert _retry_after(Answer(429, httpx.Headers(headers), b"")) == seconds
+    assert retry_after(Answer(429, httpx.Headers(headers), b"")) == seconds
 
 
 @pytest.mark.parametrize(("choice", "limit"), [("ok", "MAX_ANSWER"), ("url", "MAX_PICTURE")])

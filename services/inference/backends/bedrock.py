@@ -1,4 +1,4 @@
-"""Backend `bedrock`: Amazon Bedrock's InvokeModel, for Stability's and Amazon's image models. See `exchange.py`.
+"""Backend `bedrock`: Amazon Bedrock's InvokeModel, for Stability's and Amazon's image models. See `answers.py`.
 
 Requests are signed (Signature Version 4) by botocore's own signer; its client, which sends again unasked, is not used.
 
@@ -20,20 +20,10 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 from services.inference.backends import Generation
-from services.inference.backends.exchange import (
-    Answer,
-    Exchange,
-    Picture,
-    Provider,
-    ProviderBackend,
-    Refusal,
-    Request,
-    cannot,
-    nothing_sent,
-    quality_unasked,
-    told,
-)
+from services.inference.backends.answers import Answer, Refusal, cannot, nothing_sent
+from services.inference.backends.exchange import Exchange, Provider, Request, quality_unasked, told
 from services.inference.backends.masks import inverted
+from services.inference.backends.providers import Picture, ProviderBackend
 from services.inference.backends.stability import STRENGTH, UNSAID, pictures_of, ratio_of, seed_of
 from shared.events import FailureReason
 

@@ -1,4 +1,4 @@
-"""Backend `openai`: any server that speaks OpenAI's image API. What an answer means is said in `exchange.py`.
+"""Backend `openai`: any server that speaks OpenAI's image API. What an answer means is said in `answers.py`.
 
 There is neither a key that makes a second call harmless nor a way to look one up: what is uncertain goes to a person.
 The provider finds the call by X-Client-Request-Id, which is the attempt's id, or by its own id if it got so far.
@@ -13,20 +13,10 @@ from typing import Any
 import orjson
 
 from services.inference.backends import Generation
-from services.inference.backends.exchange import (
-    Answer,
-    Exchange,
-    FormPart,
-    Picture,
-    ProviderBackend,
-    Refusal,
-    Request,
-    cannot,
-    file_part,
-    part,
-    told,
-)
+from services.inference.backends.answers import Answer, Refusal, cannot
+from services.inference.backends.exchange import Exchange, FormPart, Request, file_part, part, told
 from services.inference.backends.masks import as_alpha
+from services.inference.backends.providers import Picture, ProviderBackend
 
 FILTERED = frozenset({"moderation_blocked", "content_policy_violation"})
 # Parameters beyond OpenAI's, by the names vLLM-Omni and SGLang give them.

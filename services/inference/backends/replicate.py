@@ -1,7 +1,7 @@
 """Backend `replicate`: predictions of Replicate's HTTP API, ordered once and asked for until they are over.
 
 The order answers with an id, which is kept. Whoever takes the job over after that (its worker died, or was told to end)
-goes on asking for the same prediction; nothing is ordered again. What any other answer means is said in `exchange.py`.
+goes on asking for the same prediction; nothing is ordered again. What any other answer means is said in `answers.py`.
 
 - succeeded: the picture, fetched at once, since outputs are deleted after an hour.
 - aborted, or failed before it began: it was never run, and is not billed.
@@ -24,21 +24,10 @@ from typing import Any
 import orjson
 
 from services.inference.backends import Generated, Generation
-from services.inference.backends.exchange import (
-    Answer,
-    Exchange,
-    Picture,
-    Provider,
-    ProviderBackend,
-    Refusal,
-    Request,
-    cannot,
-    failure_of,
-    quality_unasked,
-    told,
-    uncertain,
-)
+from services.inference.backends.answers import Answer, Refusal, cannot, uncertain
+from services.inference.backends.exchange import Exchange, Provider, Request, quality_unasked, told
 from services.inference.backends.openai import EXTRAS
+from services.inference.backends.providers import Picture, ProviderBackend
 from shared.events import FailureReason
 from shared.library.documents import Call
 
@@ -100,7 +89,7 @@ class ReplicateBackend(ProviderBackend):
     async def _call(self, exchange: Exchange, request: Request) -> Generated:
         answer = await exchange.send(request, opened_by=self.opened_by(request, exchange.provider))
         if not answer.is_success:
-            raise failure_of(answer, self.refusal_of(answer), exchange)
+            raise self._refused(exchange, answer)
         ordered = answer.document or {}
         found = ordered.get("id")
         if not isinstance(found, str) or not PREDICTION.fullmatch(found):

@@ -1,4 +1,4 @@
-"""Backend `stability`: Stability AI's REST API, v2beta. What an answer means is said in `exchange.py`.
+"""Backend `stability`: Stability AI's REST API, v2beta. What an answer means is said in `answers.py`.
 
 The route's model is `core`, `ultra`, or one of the sd3 family by its name (`sd3.5-large`). It makes shapes, not sizes:
 the route's `call.sizes` says which sizes those are, and a picture of another one is not taken.
@@ -14,20 +14,9 @@ import math
 from typing import Any
 
 from services.inference.backends import Generation, Source
-from services.inference.backends.exchange import (
-    Answer,
-    Exchange,
-    FormPart,
-    Picture,
-    ProviderBackend,
-    Refusal,
-    Request,
-    cannot,
-    file_part,
-    part,
-    quality_unasked,
-    told,
-)
+from services.inference.backends.answers import Answer, Refusal, cannot
+from services.inference.backends.exchange import Exchange, FormPart, Request, file_part, part, quality_unasked, told
+from services.inference.backends.providers import Picture, ProviderBackend
 
 RATIOS = ("16:9", "1:1", "21:9", "2:3", "3:2", "4:5", "5:4", "9:16", "9:21")
 SAME = 0.04  # sizes are multiples of 64 px, so that 896 × 1088 px is what "4:5" makes

@@ -98,7 +98,7 @@ def lost_call_repeated() -> None:
 def uncertain_call_repeated() -> None:
     unknown = "retriable=False,\n        uncertain=True,"
     known = "retriable=True,\n        uncertain=False,\n        billed=False,"
-    function("services.inference.backends.exchange:uncertain", unknown, known)
+    function("services.inference.backends.answers:uncertain", unknown, known)
 
 
 @mutant(
