@@ -11,6 +11,7 @@ from services.inference.domain import BILLING, kind_of
 from services.inference.handler import Front
 from services.inference.progress import Progress
 from services.inference.queue import AT_ONCE, Claims, Desk, Lookout, queries
+from services.inference.rerouting import Rerouting
 from services.inference.settings import InferenceSettings
 from services.inference.tables import RoutingTables
 from services.inference.worker import Maker, record
@@ -59,6 +60,7 @@ async def build(service: Service, *, backends: Mapping[str, Backend] | None = No
         service.add(Closing(list(backends.values())))
         service.add(progress)
         service.add(Lookout(desk, service.database))
+        service.add(Rerouting(service.database, tables, kinds=list(by_work_kind)))
         for worker in workers.values():
             service.add_worker(worker)
 

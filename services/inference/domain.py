@@ -185,8 +185,8 @@ def kind_of(kind: str, pool: str, *, account: str | None = None) -> str:
 
 def account_of(work_kind: str) -> str | None:
     """Whose account work of this kind calls with; None where nobody is called."""
-    _, _, *account = work_kind.split("/")
-    return account[0] if account else None
+    parts = work_kind.split("/", 2)
+    return parts[2] if len(parts) == 3 else None
 
 
 def generation_of(

@@ -87,7 +87,10 @@ class Desk:
         self._queued.update(jobs)
 
     def job(self, lease: Leased) -> Job:
-        return self._queued.pop(lease.work_id, None) or Job.model_validate_json(lease.payload)
+        job = self._queued.pop(lease.work_id, None)
+        if job is None or job.backend != lease.subject:  # it has been routed anew since
+            job = Job.model_validate_json(lease.payload)
+        return job
 
     def take(self, lease: Leased) -> Piece:
         """The piece, which is then no longer on the desk."""

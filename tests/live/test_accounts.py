@@ -1,19 +1,25 @@
 """A provider that takes no calls: left alone, asked again with one, and its jobs wait and do not fail."""
 
 import asyncio
+import json
 from collections import Counter
 from collections.abc import AsyncIterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from deploy.local.servers import EmbeddedServers
-from shared.events import ImageGenerated, JobFailed
+from services.inference import rerouting
+from shared.events import Confidentiality, ImageGenerated, JobFailed, Lane
+from shared.library.documents import Backend, Call, RouteRule, Routes
 from tests.inference.prompts import assembled
 from tests.live.calling import Scene, open_scene
 from tests.live.stage import eventually
+from tests.servers.provider import Provider
 
+CALL = Call(provider="acme", timeout_seconds=60)
 OPEN = "select count(*) from outages where probe_at is not null"
 
 
@@ -91,3 +97,40 @@ async def test_a_job_that_fails_while_others_of_the_account_are_made_ends(scene:
         assert (failed.job_id, failed.reason) == (bad.job_id, "backend_unavailable")
         assert len(failed.attempts) == 4, "the first try says nothing of the job, the next three do"
         assert await scene.said(ImageGenerated)
+
+
+async def test_jobs_of_a_provider_that_stays_away_go_where_their_rule_lets_them_and_no_further(
+    scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rerouting, "AFTER_SECONDS", 0.5)
+    here = Backend(name="here", kind="openai", visibility="private", model="m", price=Decimal("0.04"), call=CALL)
+    there = here.model_copy(
+        update={"name": "there", "visibility": "cloud", "call": CALL.model_copy(update={"provider": "zenith"})}
+    )
+    rules = [
+        RouteRule(
+            id="confidential", confidentiality=[Confidentiality.CONFIDENTIAL], lane=Lane.STANDARD, backends=["here"]
+        ),
+        RouteRule(id="others", lane=Lane.STANDARD, backends=["here", "there"]),
+    ]
+    table = Routes(name="routes", version=1, owner="platform", backends=[here, there], rules=rules)
+    scene.provider.script.change({"weights": {"503": 1}})
+    with Provider(tmp_path / "zenith") as zenith:
+        addresses = {"acme": scene.provider.url, "zenith": zenith.url}
+        providers = {name: {"url": url, "key": "sk-test"} for name, url in addresses.items()}
+        monkeypatch.setenv("CALOTYPE_PROVIDERS", json.dumps(providers))
+        async with scene.service("inference") as inference:
+            await scene.begin(inference, table)
+            secret = assembled(confidentiality=Confidentiality.CONFIDENTIAL)
+            public = [assembled() for _ in range(6)]
+            await scene.send(inference, secret, *public)
+            made = await all_made(scene, len(public))
+            assert {each.job_id for each in made} == {event.job_id for event in public}
+            assert {each.route.backend for each in made} == {"there"}
+            assert all("has taken no calls since" in each.route.refused["here"] for each in made)
+            assert len(zenith.charges()) == len(public)
+            assert await inference.database.fetchval("select subject from work where ready_at is not null") == "here"
+            scene.provider.script.change({"weights": {"ok": 1}})
+            made = await all_made(scene, len(public) + 1)
+        assert {each.route.backend for each in made if each.job_id == secret.job_id} == {"here"}
+        assert len(zenith.charges()) == len(public), "confidential work never leaves"

@@ -3,7 +3,7 @@
 
 -- migrate: apply
 
--- squawk-ignore-file require-concurrent-index-creation, require-concurrent-index-deletion
+-- squawk-ignore-file require-concurrent-index-creation, require-concurrent-index-deletion, constraint-missing-not-valid, ban-drop-constraint
 drop index work_lane;
 create index work_flow on work (kind, lane, workspace, subject, priority, created_at)
     where ready_at is not null and parked is null;

@@ -1,0 +1,123 @@
+"""Jobs of a provider that is away for longer go to the next backend that their rule names, if one may take them.
+
+What has no other backend waits where it is. A call that was cut off is first found out about: its job is not moved.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import aiosql
+import structlog
+
+from services.inference.domain import Job, account_of, job_of, work_kind
+from services.inference.fallback import fall_back
+from services.inference.routing import Decision
+from services.inference.tables import RoutingTables
+from shared import ids
+from shared.library.documents import Routes
+from shared.postgres import Connection, Pool, transaction
+from shared.rounds import Rounds
+
+log = structlog.get_logger()
+queries: Any = aiosql.from_path(Path(__file__).parent / "rerouting.sql", "asyncpg")
+
+AFTER_SECONDS = 15.0  # away; what is back sooner has kept nobody long
+LOOK_EVERY = 2.0  # seconds
+PART = 200  # jobs moved in one transaction
+BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)
+
+
+@dataclass(slots=True)
+class Look:
+    """How far the queue of an account was looked through since it is away."""
+
+    since: datetime
+    after: datetime = BEGINNING
+
+
+class Rerouting:
+    """Looks now and then whether a provider has been away for long; `kinds`: the work that calls somebody."""
+
+    def __init__(self, pool: Pool, tables: RoutingTables, *, kinds: Sequence[str]) -> None:
+        self._pool = pool
+        self._tables = tables
+        self._kinds = [kind for kind in kinds if account_of(kind)]
+        self._looks: dict[str, Look] = {}
+        self._rounds = Rounds("rerouting", self.look, every=LOOK_EVERY)
+
+    async def start(self) -> None:
+        await self._rounds.start()
+
+    async def stop(self) -> None:
+        await self._rounds.stop()
+
+    async def look(self) -> None:
+        """One part of each queue whose account is away."""
+        if not self._kinds:
+            return
+        async with transaction(self._pool) as connection:
+            away = {row["account"]: row["since"] async for row in queries.away(connection, seconds=AFTER_SECONDS)}
+        known = self._looks
+        self._looks = {}
+        for account, since in away.items():
+            look = known.get(account)
+            self._looks[account] = look if look is not None and look.since == since else Look(since)
+            async with transaction(self._pool) as connection:
+                await self._move(connection, account, away)
+
+    async def _move(self, connection: Connection, account: str, away: Mapping[str, datetime]) -> None:
+        look = self._looks[account]
+        kinds = [kind for kind in self._kinds if account_of(kind) == account]
+        rows = [row async for row in queries.waiting(connection, kinds=kinds, after=look.after, many=PART)]
+        if not rows:
+            look.after = BEGINNING  # from the beginning: what was being called comes back to wait
+            return
+        look.after = rows[-1]["created_at"]
+        await self._tables.refresh(connection, {row["workspace"] for row in rows})
+        waiting = [(row, Job.model_validate_json(row["payload"])) for row in rows]
+        attempts = [
+            ids.attempt_id(job.event.job_id, job.event.run, number)
+            for row, job in waiting
+            for number in range(1, row["epoch"] + 1)
+        ]
+        cut_off = {row["job_id"] async for row in queries.under_way(connection, attempts=attempts)}
+        moved: list[tuple[Any, Job, Decision]] = []
+        for row, job in waiting:
+            decision = None if job.event.job_id in cut_off else self._instead(job, row["workspace"], away)
+            if decision is not None:
+                instead = job_of(job.event, decision, cause_id=job.cause_id, asset_id=job.asset_id)
+                moved.append((row, instead, decision))
+        if moved:
+            await queries.reroute(
+                connection,
+                ids=[row["work_id"] for row, _, _ in moved],
+                asked=[row["asked_at"] for row, _, _ in moved],
+                kinds=[work_kind(decision.backend) for _, _, decision in moved],
+                lanes=[decision.route.lane for _, _, decision in moved],
+                subjects=[decision.backend.name for _, _, decision in moved],
+                payloads=[job.model_dump_json(exclude_none=True) for _, job, _ in moved],
+            )
+            log.warning("work.rerouted", account=account, jobs=len(moved))
+
+    def _instead(self, job: Job, workspace: UUID, away: Mapping[str, datetime]) -> Decision | None:
+        table = self._tables.table_of(workspace)
+        if not isinstance(table, Routes):
+            return None
+        avoid = {
+            backend.name: f"{backend.call.provider} has taken no calls since {away[backend.call.provider]:%H:%M:%S} UTC"
+            for backend in table.backends
+            if backend.call is not None and backend.call.provider in away
+        }
+        found = fall_back(
+            job,
+            table=table,
+            today=self._tables.today,
+            runnable=self._tables.kinds,
+            providers=self._tables.providers,
+            avoid=avoid,
+        )
+        return found if isinstance(found, Decision) and found.backend.name != job.backend else None
