@@ -64,6 +64,10 @@ def derivative_id(asset: UUID, sha256: str, recipe_digest: str, rendition: str) 
     return derive("derivative", asset, sha256, recipe_digest, rendition)
 
 
+def source_id(workspace: UUID, sha256: str) -> UUID:
+    return derive("source", workspace, sha256)
+
+
 def publication_id(asset_version: UUID, target: str) -> UUID:
     return derive("publication", asset_version, target)
 

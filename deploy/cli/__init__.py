@@ -17,6 +17,7 @@ VERBS = {
     "submit": "Send a request, or a file of them, and wait for its jobs",
     "batch": "Look through a file of requests, send it, see what became of it",
     "explain-route": "Say where a request would be made and why not elsewhere, without sending it",
+    "source": "Add a picture that requests may start from",
     "jobs": "List jobs with what each waits for, or count them",
     "trace": "Tell the whole life of anything that has an id",
     "why": "Say why something stands where it stands, and the one command that helps",

@@ -26,6 +26,7 @@ ROUTES: Mapping[str, tuple[str, ...]] = {
         "/v1/library",
         "/v1/usage",
         "/v1/links",
+        "/v1/sources",
         "/sign-in",
         "/sign-out",
     ),

@@ -5,8 +5,9 @@ The first workspace of an installation is made over HTTP with the token of CALOT
 `POST /v1/library`, `POST /v1/keys`, `POST /v1/links`. Without the setting nobody can make a workspace.
 """
 
-from services.intake import handler, http, http_accounts, http_batches, http_library
+from services.intake import handler, http, http_accounts, http_batches, http_library, http_sources
 from services.intake.front import Front
+from services.intake.pictures import Pictures
 from services.intake.settings import IntakeSettings
 from services.intake.shelves import Shelves
 from services.intake.worker import KINDS, Expander, exhausted
@@ -38,6 +39,7 @@ async def build(service: Service) -> None:
     http.wire(service.app, intake)
     http_batches.wire(service.app, intake)
     http_library.wire(service.app, intake)
+    http_sources.wire(service.app, intake, Pictures())
     http_accounts.wire(service.app, intake, bootstrap_token=settings.bootstrap_token.get_secret_value())
     handler.wire(service.bus, shelves=shelves)
     if "work" in service.roles:

@@ -1,7 +1,7 @@
 """Batch files over HTTP: stored as they arrive, answered, and expanded afterwards; or only looked through."""
 
 import hashlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from datetime import datetime
 from typing import Annotated, Any
@@ -72,19 +72,23 @@ class CancelBatch(BaseModel):
 
 
 class LargerFiles:
-    """Lets files through that are larger than a request may be, where nothing is read before it is known who sends."""
+    """Lets files through that are larger than a request may be, where nothing is read before it is known who sends.
 
-    def __init__(self, app: ASGIApp) -> None:
+    `caps`: path → the most bytes a body may have there.
+    """
+
+    def __init__(self, app: ASGIApp, *, caps: Mapping[str, int]) -> None:
         self.app = app
+        self.caps = caps
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"] in {"/v1/batches", "/v1/batches/preview"}:
-            scope.setdefault("state", {})["body_cap"] = FILE_CAP
+        if scope["type"] == "http" and scope["path"] in self.caps:
+            scope.setdefault("state", {})["body_cap"] = self.caps[scope["path"]]
         await self.app(scope, receive, send)
 
 
 def wire(app: FastAPI, intake: Intake) -> None:
-    app.add_middleware(LargerFiles)
+    app.add_middleware(LargerFiles, caps={"/v1/batches": FILE_CAP, "/v1/batches/preview": FILE_CAP})
     _wire_sending(app, intake)
     _wire_reading(app, intake)
 

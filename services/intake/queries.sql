@@ -227,6 +227,16 @@ order by line limit :many;
 select line, cells, problems from batch_faults
 where batch_id = :batch_id and upload = :upload and line > :line order by line limit :many;
 
+-- name: add_source(source_id, workspace, sha256, key, media_type, width, height, bytes, by)$
+-- Says whether it is new.
+insert into sources (source_id, workspace, sha256, key, media_type, width, height, bytes, uploaded_by)
+values (:source_id, :workspace, :sha256, :key, :media_type, :width, :height, :bytes, :by)
+on conflict (source_id) do nothing returning true;
+
+-- name: sources(workspace, ids)
+select source_id, sha256, key, media_type, width, height from sources
+where workspace = :workspace and source_id = any(:ids::uuid[]);
+
 -- name: shelf(workspace)
 select document from library_items where workspace = :workspace and state = 'published' and document is not null;
 

@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 import PIL
-from PIL import Image, ImageCms, ImageOps, features
+from PIL import Image, ImageOps, features
 
 from services.postprocess.geometry import Box
+from shared.srgb import to_srgb
 
 # Pillow registers 43 decoders by default; these three are what backends hand over and what we make.
 DECODERS = ("PNG", "JPEG", "WEBP")
@@ -99,7 +100,7 @@ def decode(data: bytes, limits: Limits) -> tuple[Picture, Facts]:
     try:
         opened.load()
         upright = ImageOps.exif_transpose(opened)
-        image = _to_srgb(upright)
+        image = to_srgb(upright)
     except MemoryError:
         raise
     except Exception as error:
@@ -187,30 +188,3 @@ def _open(data: bytes, limits: Limits) -> Image.Image:
 
 def _facts(image: Image.Image) -> Facts:
     return Facts(MEDIA_TYPES[image.format or ""], image.width, image.height)
-
-
-def _to_srgb(image: Image.Image) -> Image.Image:
-    profile = image.info.get("icc_profile")
-    if profile and image.mode in ("RGB", "RGBA", "CMYK", "L"):
-        image = _through_profile(image, profile)
-    if image.mode.startswith("I"):
-        # 16-bit grey: Pillow's own conversion clips at 255 instead of scaling.
-        image = image.convert("I").point(lambda value: value * (1 / 257)).convert("L")
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        opaque = image.getchannel("A").histogram()[255] == image.width * image.height
-        return image.convert("RGB") if opaque else image
-    return image.convert("RGB")
-
-
-def _through_profile(image: Image.Image, profile: bytes) -> Image.Image:
-    """The colours as sRGB. A profile that cannot be read is ignored, as browsers do."""
-    mode = "RGBA" if image.mode == "RGBA" else "RGB"
-    try:
-        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        if "sRGB" in ImageCms.getProfileDescription(source):
-            return image
-        converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode=mode)
-    except (ImageCms.PyCMSError, OSError, ValueError):
-        return image
-    return converted or image

@@ -1,0 +1,33 @@
+"""Any decoded picture as 8-bit sRGB. Imported by child processes only: Pillow stays out of those that hold keys."""
+
+import io
+
+from PIL import Image, ImageCms
+
+
+def to_srgb(image: Image.Image) -> Image.Image:
+    """The picture in 8 bits, with alpha only where some pixel is see-through."""
+    profile = image.info.get("icc_profile")
+    if profile and image.mode in ("RGB", "RGBA", "CMYK", "L"):
+        image = _through_profile(image, profile)
+    if image.mode.startswith("I"):
+        # 16-bit grey: Pillow's own conversion clips at 255 instead of scaling.
+        image = image.convert("I").point(lambda value: value * (1 / 257)).convert("L")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        opaque = image.getchannel("A").histogram()[255] == image.width * image.height
+        return image.convert("RGB") if opaque else image
+    return image.convert("RGB")
+
+
+def _through_profile(image: Image.Image, profile: bytes) -> Image.Image:
+    """The colours as sRGB. A profile that cannot be read is ignored, as browsers do."""
+    mode = "RGBA" if image.mode == "RGBA" else "RGB"
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        if "sRGB" in ImageCms.getProfileDescription(source):
+            return image
+        converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode=mode)
+    except (ImageCms.PyCMSError, OSError, ValueError):
+        return image
+    return converted or image

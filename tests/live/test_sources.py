@@ -1,0 +1,93 @@
+"""Pictures that requests start from, on a real Kafka, a real Postgres and a real store."""
+
+import asyncio
+import hashlib
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx
+from PIL import Image
+
+from deploy.local.servers import EmbeddedServers
+from services.intake.http_sources import MAX_BYTES
+from shared import ids
+from shared.postgres import workspace_transaction
+from tests.live.intaking import Intake, intake_on
+from tests.postprocess.pictures import RED, plain, read, written
+
+
+async def add(intake: Intake, data: bytes, **headers: str) -> httpx.Response:
+    return await intake.client.post("/v1/sources", content=data, headers=headers, timeout=60)
+
+
+async def test_a_picture_is_stored_once_under_what_it_shows(servers: EmbeddedServers, tmp_path: Path) -> None:
+    async with intake_on(servers, tmp_path) as intake:
+        await intake.found()
+        first = await add(intake, written(plain(40, 30), "JPEG", quality=95))
+        assert first.status_code == 201, first.text
+        told = first.json()
+        assert (told["media_type"], told["width"], told["height"]) == ("image/png", 40, 30)
+        assert UUID(told["source_id"]) == ids.source_id(intake.workspace, told["sha256"])
+        stored = await intake.service.blobs.get(f"ws/{intake.workspace}/{told['source_id']}/{told['sha256']}.png")
+        assert hashlib.sha256(stored).hexdigest() == told["sha256"] and read(stored).size == (40, 30)
+
+        again = await add(intake, written(plain(40, 30), "JPEG", quality=95))
+        assert (again.status_code, again.json()) == (200, told)
+        together = await asyncio.gather(*(add(intake, written(plain(9, 9))) for _ in range(4)))
+        assert sorted(answer.status_code for answer in together) == [200, 200, 200, 201]
+
+
+async def test_a_source_is_of_its_workspace_alone(servers: EmbeddedServers, tmp_path: Path) -> None:
+    async with intake_on(servers, tmp_path) as intake:
+        await intake.found()
+        first, ours = await add(intake, written(plain())), intake.workspace
+        await intake.found("Another")
+        second = await add(intake, written(plain()))
+        assert second.status_code == 201 and second.json()["sha256"] == first.json()["sha256"]
+        assert second.json()["source_id"] != first.json()["source_id"]
+        for workspace, seen in ((ours, 1), (intake.workspace, 1), (uuid4(), 0)):
+            pool = intake.service.database
+            async with workspace_transaction(pool, stage="intake", workspace=workspace) as connection:
+                assert await connection.fetchval("select count(*) from sources") == seen
+
+
+async def test_what_is_no_picture_is_refused_by_name_and_requests_go_on(
+    servers: EmbeddedServers, tmp_path: Path
+) -> None:
+    async with intake_on(servers, tmp_path) as intake:
+        await intake.found()
+        await intake.publish()
+        bad = {
+            written(plain())[:60]: (422, "damaged_picture"),
+            written(plain(), "GIF"): (415, "unsupported_media_type"),
+            written(Image.new("1", (8000, 5001))): (422, "too_many_pixels"),
+            written(plain()) + b"<script >": (422, "disguised"),
+            b"": (422, "empty"),
+            bytes(MAX_BYTES + 1): (413, "too_large"),
+        }
+        answers = await asyncio.gather(*(add(intake, data) for data in bad), intake.submit("beside"))
+        assert answers.pop().status_code == 202
+        for answer, (status, code) in zip(answers, bad.values(), strict=True):
+            problem: dict[str, Any] = answer.json()
+            assert (answer.status_code, problem["type"]) == (status, f"urn:calotype:problem:{code}")
+            assert problem["detail"] and problem["where"] == "body" and problem["remedy"]
+        assert not list((tmp_path / "blobs").glob(f"ws/{intake.workspace}/*/*.png"))
+        assert (await add(intake, written(plain(colour=RED)))).status_code == 201
+
+
+async def test_more_pictures_at_once_than_fit_into_memory_are_put_off(servers: EmbeddedServers, tmp_path: Path) -> None:
+    async with intake_on(servers, tmp_path) as intake:
+        await intake.found()
+        answers = await asyncio.gather(*(add(intake, written(plain(n + 1, 1))) for n in range(20)))
+        statuses = {answer.status_code for answer in answers}
+        assert statuses == {201, 429}
+        assert all(answer.json()["remedy"] for answer in answers if answer.status_code == 429)
+
+
+async def test_without_the_right_to_submit_nothing_is_read(servers: EmbeddedServers, tmp_path: Path) -> None:
+    async with intake_on(servers, tmp_path) as intake:
+        await intake.found()
+        key = await intake.client.post("/v1/keys", json={"principal": "mara", "roles": ["reviewer"]})
+        assert (await add(intake, written(plain()), Authorization=f"Bearer {key.json()['token']}")).status_code == 403
+        assert (await add(intake, written(plain()), Authorization="Bearer nobody")).status_code == 401
