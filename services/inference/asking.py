@@ -5,9 +5,10 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from services.inference.domain import capabilities_of
 from services.inference.queue import queries
 from services.inference.routing import Ask
-from shared.events import Pin
+from shared.events import Pin, SourceRole
 from shared.http import refusal
 from shared.library.asks import Resolved, late, read, resolve
 from shared.library.documents import CURRENT_KINDS, MODELS, AnyDocument
@@ -55,10 +56,10 @@ async def _published(connection: Connection, workspace: UUID) -> list[tuple[str,
 
 
 def resolved(request: dict[str, Any], offers: Offers, *, now: datetime) -> Resolved:
-    """What acceptance would make of the request.
+    """What acceptance would make of the request; whether its sources are there, intake alone knows.
 
     Raises:
-        HttpProblem: everything that it would refuse the request for.
+        HttpProblem: everything else that it would refuse the request for.
     """
     asked = read(request)
     if isinstance(asked, list):
@@ -80,4 +81,5 @@ def ask_of(request: Resolved) -> Ask:
         width=parameters.width,
         height=parameters.height,
         model=parameters.model,
+        capabilities=capabilities_of(SourceRole(named.role) for named in request.asked.sources),
     )

@@ -1,6 +1,6 @@
 """The rules of making one image: what a job's work is, how it may end, and what each end says."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -9,7 +9,7 @@ from uuid import UUID
 
 import orjson
 
-from services.inference.backends import Generated, Generation, keep_nothing
+from services.inference.backends import Generated, Generation, Source, keep_nothing
 from services.inference.routing import Ask, Decision, Unroutable
 from shared import ids
 from shared.events import (
@@ -26,6 +26,7 @@ from shared.events import (
     Priority,
     PromptAssembled,
     Route,
+    SourceRole,
     SourceType,
     Stage,
 )
@@ -39,6 +40,8 @@ PRIORITY = {Priority.LOW: -1, Priority.HIGH: 1}
 BILLING = frozenset({"openai", "stability", "replicate", "bedrock"})
 # Of those, whose provider can be asked again for what it was told to make: a lost worker's call is taken up.
 RESUMABLE = frozenset({"replicate"})
+# What a backend must be able to do with a source; a role that this release does not know is one that nobody can take.
+NEEDED = {SourceRole.REFERENCE: "image-to-image", SourceRole.MASK: "inpainting"}
 # Kinds that compute a picture from a scene; every other kind is a trained model.
 ALGORITHMIC = frozenset({"proof", "null"})
 REMEDIES = {
@@ -130,13 +133,13 @@ def ask_of(event: PromptAssembled) -> Ask:
         width=event.parameters.width,
         height=event.parameters.height,
         model=event.parameters.model,
-        capabilities=capabilities_of(event),
+        capabilities=capabilities_of(use.role for use in event.sources),
     )
 
 
-def capabilities_of(event: PromptAssembled) -> frozenset[str]:
+def capabilities_of(sources: Iterable[SourceRole]) -> frozenset[str]:
     """What a backend must be able to do to make what was asked: one that cannot is refused, nothing is left out."""
-    return frozenset({"image-to-image" if event.references else "text-to-image"})
+    return frozenset(NEEDED.get(role, role.value) for role in sources) or frozenset({"text-to-image"})
 
 
 def job_of(
@@ -190,7 +193,11 @@ def account_of(work_kind: str) -> str | None:
 
 
 def generation_of(
-    job: Job, *, attempt_id: UUID, keep_id: Callable[[str], Awaitable[None]] = keep_nothing
+    job: Job,
+    *,
+    attempt_id: UUID,
+    keep_id: Callable[[str], Awaitable[None]] = keep_nothing,
+    sources: tuple[Source, ...] = (),
 ) -> Generation:
     event, asked = job.event, job.event.parameters
     return Generation(
@@ -210,6 +217,8 @@ def generation_of(
         label=event.template.label,
         call=job.call,
         keep_id=keep_id,
+        sources=sources,
+        strength=event.strength,
     )
 
 
@@ -228,6 +237,8 @@ def manifest_of(job: Job, generated: Generated, *, sha256: str) -> bytes:
         "parameters": asked.model_dump() | {"model": job.model},
         "scene": event.scene,
         "references": event.references,
+        "sources": [use.model_dump(exclude={"key"}) for use in event.sources],
+        "strength": event.strength,
         "route": {"backend": job.backend, "kind": job.kind, "version": job.route.version if job.route else None},
         "made_by": generated.manifest,
         "output": {
@@ -323,7 +334,7 @@ def _image_generated(job: Job, made: Made, common: dict[str, Any]) -> ImageGener
         seed=event.seed,
         focal=made.focal,
         live_area=made.live_area,
-        source_type=SourceType.ALGORITHMIC if job.kind in ALGORITHMIC else SourceType.TRAINED,
+        source_type=_source_type(job),
         template=event.template,
         rubric=event.rubric,
         recipes=event.recipes,
@@ -332,3 +343,9 @@ def _image_generated(job: Job, made: Made, common: dict[str, Any]) -> ImageGener
         deadline=event.deadline,
         **common,
     )
+
+
+def _source_type(job: Job) -> SourceType:
+    if job.kind in ALGORITHMIC:
+        return SourceType.ALGORITHMIC
+    return SourceType.COMPOSITE if job.event.sources else SourceType.TRAINED

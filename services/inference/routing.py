@@ -21,6 +21,8 @@ RUNNABLE = frozenset({"proof", "diffusion", "null", "openai", "stability", "repl
 CALLING = frozenset({"openai", "stability", "replicate", "bedrock"})
 # Kinds that draw without a model: a template that locks one still gets its comp.
 WITHOUT_MODEL = frozenset({"proof", "null"})
+# Kinds that start from words alone, whatever a table says of them: a picture would be left out, which nobody asked for.
+FROM_WORDS = frozenset({"proof", "null", "diffusion"})
 LANES = frozenset({Lane.DEDICATED, Lane.STANDARD, Lane.BULK})
 LEVELS = (Confidentiality.PUBLIC, Confidentiality.INTERNAL, Confidentiality.CONFIDENTIAL)
 NOTHING: Mapping[str, str] = MappingProxyType({})
@@ -234,6 +236,8 @@ def uncallable(backend: Backend, providers: Iterable[str]) -> str | None:
 
 
 def _incapable(backend: Backend, ask: Ask) -> str | None:
+    if backend.kind in FROM_WORDS and (beyond := ask.capabilities - {"text-to-image"}):
+        return f"backends of kind {backend.kind!r} cannot do {', '.join(sorted(beyond))}"
     if lacking := ask.capabilities - set(backend.capabilities):
         return f"it cannot do {', '.join(sorted(lacking))}"
     if ask.width > backend.max_width or ask.height > backend.max_height:

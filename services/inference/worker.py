@@ -9,14 +9,14 @@ import functools
 import hashlib
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from uuid import UUID
 
 import structlog
 
 from services.inference.accounts import THEIRS, Word, away_delay, has_waited_long, hear
-from services.inference.backends import Backend, BackendFailure, Generated, GenerationCancelled, Resumable
+from services.inference.backends import Backend, BackendFailure, Generated, GenerationCancelled, Resumable, Source
 from services.inference.backends.null import make_nothing
 from services.inference.domain import (
     DOUBTFUL,
@@ -33,6 +33,7 @@ from services.inference.domain import (
 )
 from services.inference.progress import Progress, State
 from services.inference.queue import Desk, Piece, attempt_columns, queries
+from services.inference.sources import load_sources
 from shared.blobs import EXTENSIONS, Blobs, blob_key
 from shared.crash import crash_point
 from shared.errors import Rejected, Unavailable
@@ -69,7 +70,8 @@ class Settled:
 class Tried:
     """How one attempt went; `again`: trying once more may help, not before `after` seconds.
 
-    `away`: the provider took no call, or asked for patience (`busy`), which is no failure of the job.
+    `away`: the provider took no call, or asked for patience (`busy`), which is no failure of the job. `asked`: somebody
+    was called at all, so that it says something of the provider.
     """
 
     attempt: Attempt
@@ -78,6 +80,7 @@ class Tried:
     after: float = 0.0
     away: Away | None = None
     busy: bool = False
+    asked: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,13 +105,18 @@ class Maker:
             attempt = tried.attempt.model_copy(update={"seconds": seconds})
             parent = _attempt_span(lease, piece, attempt, started)
             _log(piece, attempt, tried.ending)
-            word = Word(lease=lease, away=tried.away, busy=tried.busy, first=piece.number == 1)
+            said = Word(lease=lease, away=tried.away, busy=tried.busy, first=piece.number == 1)
+            word = said if tried.asked else None
             has_time = lease.failures + 1 < MAX_FAILURES if tried.away is None else not has_waited_long(lease)
             if tried.again and has_time:
                 return self._again(lease, piece, tried, Settled(piece, attempt, None, word=word))
             return _over(Settled(piece, attempt, tried.ending, parent, word))
 
     async def _try(self, lease: Leased, piece: Piece) -> Tried:
+        sources = await self._sources(lease, piece)
+        return sources if isinstance(sources, Tried) else await self._make(lease, piece, sources)
+
+    async def _make(self, lease: Leased, piece: Piece, sources: tuple[Source, ...]) -> Tried:
         def is_cancelled() -> bool:
             return lease.lost or piece.cancelled_by is not None
 
@@ -124,7 +132,7 @@ class Maker:
         try:
             backend = self.backends[job.kind]
             keep_id = functools.partial(self.keep_id, piece.attempt_id)
-            work = generation_of(job, attempt_id=piece.attempt_id, keep_id=keep_id)
+            work = generation_of(job, attempt_id=piece.attempt_id, keep_id=keep_id, sources=sources)
             crash_point("call.before")
             if piece.resumes is not None:
                 assert isinstance(backend, Resumable), "what is resumed is never called anew"
@@ -151,6 +159,27 @@ class Maker:
             # The process ends and takes the image with it, but what it cost is known.
             detail = "the image was made and paid for, and its worker was told to end before the store took it"
             return Tried(attempt, Failed(reason=FailureReason.UPLOAD_FAILED, detail=detail))
+
+    async def _sources(self, lease: Leased, piece: Piece) -> tuple[Source, ...] | Tried:
+        """The pictures to start from, or the end of an attempt without them.
+
+        Waits for a store that is away as long as the lease is ours: that is no failure of the job.
+        """
+        if not piece.job.event.sources or piece.resumes is not None:  # who is only asked for an image has them already
+            return ()
+        backoff = Backoff()
+        while not lease.lost and piece.cancelled_by is None:
+            try:
+                return await load_sources(piece.job.event, self.blobs)
+            except BackendFailure as failure:
+                return replace(_tried(piece, failure), asked=False)
+            except Unavailable as error:
+                log.warning("sources.wait_for_store", job=str(piece.job.event.job_id), cause=str(error))
+                detail = "the object store is away; the pictures to start from are there"
+                self.progress.tell(State(piece, lease.traceparent, waiting_on=WaitingOn.RETRY, detail=detail))
+                await backoff.wait()
+        attempt = _attempt(piece, AttemptState.CANCELLED, cost=Decimal(0))
+        return Tried(attempt, Cancelled(by=piece.cancelled_by or ANOTHER_WORKER), asked=False)
 
     async def _store(self, lease: Leased, piece: Piece, generated: Generated) -> Ending:
         """Waits for a store that is away as long as the lease is ours: the image has been paid for."""

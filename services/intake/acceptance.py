@@ -1,7 +1,7 @@
 """Writing requests down, set-based: one inbox, one reservation and one outbox insert for however many came together."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -13,9 +13,10 @@ import aiosql
 import orjson
 
 from services.intake.domain import Origin, accepted, answer
+from services.intake.sources import Source
 from shared.events import Event, ImageRequested, Limits, Problem, RequestAccepted, RequestRejected
 from shared.library.asks import Resolved, late
-from shared.postgres import Connection
+from shared.postgres import Connection, Pool, unavailable_when_away
 
 queries: Any = aiosql.from_path(Path(__file__).parent / "queries.sql", "asyncpg")
 
@@ -82,6 +83,18 @@ def digest_of(asked: ImageRequested) -> str:
     """Of what was meant, not of how it was written: spaces, order and defaults spelled out make no difference."""
     fields = orjson.dumps(asked.model_dump(exclude_defaults=True), option=orjson.OPT_SORT_KEYS)
     return hashlib.sha256(fields).hexdigest()
+
+
+async def known_sources(
+    connection: Connection | Pool, workspace: UUID, asks: Iterable[ImageRequested]
+) -> dict[UUID, Source]:
+    """Of the sources that these asks name, those of the workspace. Raises Unavailable while Postgres is away."""
+    named = {source.source for asked in asks for source in asked.sources}
+    if not named:
+        return {}
+    async with unavailable_when_away():
+        rows = queries.sources(connection, workspace=workspace, ids=list(named))
+        return {row["source_id"]: Source(**dict(row)) async for row in rows}
 
 
 async def take(

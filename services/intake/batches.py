@@ -11,15 +11,17 @@ from typing import Any
 import orjson
 
 from services.intake.files import Format, Part, csv_rows, json_rows
+from services.intake.sources import Sources, resolve_all
 from shared.errors import Rejected
 from shared.events import ImageRequested, Problem
-from shared.library.asks import CONTROL, Resolved, read, resolve
+from shared.library.asks import CONTROL, Resolved, read
 from shared.library.offers import Offers
 from shared.library.problems import suggest
 
 # Columns that are fields of a request; every other one is a variable of the template.
 FIELDS = frozenset(ImageRequested.model_fields) - {"skus", "variables"}
 LISTS = {"sku": "skus", "skus": "skus", "channels": "channels"}  # cells that hold several, joined by |
+SOURCES = "sources"  # joined by | too, each an id, or a role and an id: mask:0f8f…
 KEY = "key"
 REPORT = ("problem", "column", "fix")  # what errors.csv adds; ignored when it is sent back
 MAX_COLUMNS = 200
@@ -83,6 +85,8 @@ class Sheet:
                 continue
             if column in LISTS:
                 fields[LISTS[column]] = [item.strip() for item in text.split("|") if item.strip()]
+            elif column == SOURCES:
+                fields[SOURCES] = [_source(item) for item in text.split("|") if item.strip()]
             elif column == KEY or column in FIELDS:
                 fields[column] = text.lower() if column in _LOWER else text
             else:
@@ -111,6 +115,11 @@ class Sheet:
         if problems:
             return Row(line=line, cells=cells, key=key if isinstance(key, str) else None, problems=problems)
         return Row(line=line, cells=cells, key=key, asked=asked)  # type: ignore[arg-type]
+
+
+def _source(item: str) -> dict[str, str]:
+    role, _, source = item.rpartition(":")
+    return {"source": source.strip()} | ({"role": role.strip().lower()} if role else {})
 
 
 _LOWER = frozenset(("priority", "confidentiality"))
@@ -174,11 +183,11 @@ _NEEDED = {
 }
 
 
-def judged(row: Row, offers: Offers) -> Row:
+def judged(row: Row, offers: Offers, sources: Sources) -> Row:
     """The row with what it names found, or with what is wrong."""
     if row.asked is None:
         return row
-    resolved = resolve(row.asked, offers)
+    resolved = resolve_all(row.asked, offers, sources)
     if isinstance(resolved, list):
         return Row(line=row.line, cells=row.cells, key=row.key, asked=row.asked, problems=resolved)
     return Row(line=row.line, cells=row.cells, key=row.key, asked=row.asked, resolved=resolved)

@@ -66,6 +66,8 @@ def accepted(resolved: Resolved, origin: Origin, *, now: datetime) -> RequestAcc
         confidentiality=resolved.confidentiality,
         deadline=asked.deadline,
         seed=asked.seed,
+        sources=list(resolved.sources),
+        strength=asked.strength,
         supersedes=origin.supersedes,
     )
 

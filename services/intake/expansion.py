@@ -1,14 +1,14 @@
 """Rows of a batch told apart (new, unchanged, at fault) and written down, one part of the file at a time."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 import orjson
 
-from services.intake.acceptance import Ask, digest_of, queries, take
+from services.intake.acceptance import Ask, digest_of, known_sources, queries, take
 from services.intake.batches import Row, Sheet, doubled, judged
 from services.intake.domain import Origin
 from services.intake.files import Part
@@ -17,6 +17,7 @@ from shared.events import Problem
 from shared.library.offers import Offers
 from shared.observability import context_of, start_span, traceparent_of
 from shared.outbox import Transaction
+from shared.postgres import Connection, Pool
 
 ROWS_A_TURN = 50  # of the event loop: some 5 ms, then others may run
 
@@ -63,14 +64,20 @@ def batch_of(row: Mapping[str, Any]) -> Batch:
     )
 
 
-async def judge(sheet: Sheet, part: Part, offers: Offers, *, first: bool) -> list[Row]:
+async def judge(
+    connection: Connection | Pool, workspace: UUID, sheet: Sheet, part: Part, offers: Offers, *, first: bool
+) -> list[Row]:
     """Every row of the part read and resolved, a few at a time so that the process stays answering."""
-    rows: list[Row] = []
-    for row in sheet.rows(part, first=first):
-        rows.append(judged(row, offers))
-        if len(rows) % ROWS_A_TURN == 0:
+    rows = [row async for row in _in_turns(sheet.rows(part, first=first))]
+    sources = await known_sources(connection, workspace, [row.asked for row in rows if row.asked])
+    return [judged(row, offers, sources) async for row in _in_turns(rows)]
+
+
+async def _in_turns(rows: Iterable[Row]) -> AsyncIterator[Row]:
+    for number, row in enumerate(rows, 1):
+        yield row
+        if number % ROWS_A_TURN == 0:
             await asyncio.sleep(0)
-    return rows
 
 
 async def write(transaction: Transaction, chunk: Chunk) -> None:

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from services.intake.acceptance import Ask, queries, take
+from services.intake.acceptance import Ask, known_sources, queries, take
 from services.intake.foreign import Foreign, decode_foreign
 from services.intake.shelves import Shelves
+from services.intake.sources import Sources, resolve_all
 from shared.bus import Bus, Transaction
 from shared.events import Attempt, AttemptSettled, ImageGenerated, JobCancelled, JobFailed, JobRetried
-from shared.library.asks import resolve
 from shared.library.offers import Offers
 from shared.topics import ATTEMPTS_SETTLED, IMAGE_REQUESTS, IMAGES_GENERATED, JOBS_ENDED
 
@@ -62,20 +62,23 @@ def wire(bus: Bus, *, shelves: Shelves) -> None:
 
 async def take_foreign(transaction: Transaction, asks: Sequence[Foreign], *, shelves: Shelves) -> None:
     """Every event that could be read is answered, once: as an accepted request or as a rejected one."""
-    by_workspace: dict[UUID, list[Ask]] = defaultdict(list)
+    connection = transaction.connection
+    by_workspace: dict[UUID, list[Foreign]] = defaultdict(list)
     for foreign in asks:
-        workspace = foreign.origin.workspace
-        offers = await shelves.of(transaction.connection, workspace)
-        by_workspace[workspace].append(_ask(foreign, offers))
+        by_workspace[foreign.origin.workspace].append(foreign)
     for workspace in sorted(by_workspace):  # in one order everywhere, so that two instances never wait for each other
-        taken = await take(transaction.connection, workspace, by_workspace[workspace], remember_refused=True)
+        together = by_workspace[workspace]
+        offers = await shelves.of(connection, workspace)
+        sources = await known_sources(connection, workspace, [each.asked for each in together if each.asked])
+        read = [_ask(foreign, offers, sources) for foreign in together]
+        taken = await take(connection, workspace, read, remember_refused=True)
         transaction.emit(*taken.events)
 
 
-def _ask(foreign: Foreign, offers: Offers) -> Ask:
+def _ask(foreign: Foreign, offers: Offers, sources: Sources) -> Ask:
     if foreign.asked is None:
         return Ask(origin=foreign.current_origin(), digest="", problems=foreign.problems)
-    resolved = resolve(foreign.asked, offers)
+    resolved = resolve_all(foreign.asked, offers, sources)
     if isinstance(resolved, list):
         return Ask(origin=foreign.current_origin(), digest="", problems=resolved)
     return Ask(origin=foreign.current_origin(), digest="", resolved=resolved)

@@ -9,18 +9,19 @@ import orjson
 from fastapi import Depends, FastAPI, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from services.intake.acceptance import UNKNOWN_DIGEST, Ask, Verdict, digest_of, queries
+from services.intake.acceptance import UNKNOWN_DIGEST, Ask, Verdict, digest_of, known_sources, queries
 from services.intake.cancelling import cancel
 from services.intake.domain import Origin, answer, jobs_of
 from services.intake.front import Front
 from services.intake.shelves import Shelves
+from services.intake.sources import resolve_all
 from services.intake.writing import writing
 from shared import ids
 from shared.blobs import Blobs
 from shared.http import Gate, HttpProblem, refusal, trace_of
 from shared.identity import Caller, May
 from shared.leases import Worker
-from shared.library.asks import CONTROL, read, resolve
+from shared.library.asks import CONTROL, read
 from shared.outbox import Outbox
 from shared.postgres import Pool, workspace_transaction
 
@@ -112,7 +113,8 @@ def wire(app: FastAPI, intake: Intake) -> None:
         asked = read(await request.body())
         if isinstance(asked, list):
             raise refusal(asked)
-        resolved = resolve(asked, await intake.shelves.of(pool, caller.workspace))
+        offers = await intake.shelves.of(pool, caller.workspace)
+        resolved = resolve_all(asked, offers, await known_sources(pool, caller.workspace, [asked]))
         request_id = ids.request_id_for_http(caller.workspace, caller.principal, key)
         origin = Origin(
             request_id=request_id,

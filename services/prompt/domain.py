@@ -152,6 +152,8 @@ def _assembled(
         priority=request.priority,
         confidentiality=request.confidentiality,
         deadline=request.deadline,
+        sources=request.sources,
+        strength=request.strength,
     )
 
 

@@ -79,6 +79,15 @@ _ASSET: dict[str, Any] = _JOB | {
     "asset_version_id": VERSION,
     "confidentiality": events.Confidentiality.PUBLIC,
 }
+_SOURCE = events.SourceUse(
+    role=events.SourceRole.REFERENCE,
+    source_id=ids.source_id(WORKSPACE, SHA),
+    key=f"ws/{WORKSPACE}/{ids.source_id(WORKSPACE, SHA)}/{SHA}.png",
+    sha256=SHA,
+    media_type="image/png",
+    width=1600,
+    height=1200,
+)
 _ATTEMPT = events.Attempt(
     attempt_id=ATTEMPT, backend="proof", state=events.AttemptState.SUCCEEDED, cost=Decimal("0.00"), seconds=0.41
 )
@@ -118,6 +127,8 @@ FIELDS: dict[type[Event], dict[str, Any]] = {
         "variants": 3,
         "confidentiality": "public",
         "seed": 4210,
+        "sources": [_SOURCE],
+        "strength": 0.6,
     },
     events.RequestRejected: {
         "workspace": WORKSPACE,
@@ -159,6 +170,8 @@ FIELDS: dict[type[Event], dict[str, Any]] = {
         "recipes": {"web": _pin("web")},
         "alt_text": "A candle on a dark green wall",
         "confidentiality": "public",
+        "sources": [_SOURCE],
+        "strength": 0.6,
     },
     events.JobProgressed: _JOB | {"stage": "inference", "step": 12, "steps": 20},
     events.ImageGenerated: _JOB
@@ -265,6 +278,8 @@ REQUESTED = {
     "priority": "normal",
     "confidentiality": "public",
     "seed": 4210,
+    "sources": [{"source": str(ids.source_id(WORKSPACE, SHA)), "role": "reference"}],
+    "strength": 0.6,
     "client_reference": "order-1",
 }
 

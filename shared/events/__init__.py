@@ -23,6 +23,7 @@ from shared.events.intake import (
     Product,
     RequestAccepted,
     RequestRejected,
+    SourceAsked,
     WorkspaceChanged,
 )
 from shared.events.jobs import JobCancelled, JobFailed, JobProgressed, JobRetried
@@ -47,7 +48,9 @@ from shared.events.words import (
     Pin,
     Priority,
     PublicationState,
+    SourceRole,
     SourceType,
+    SourceUse,
     Stage,
     Verdict,
     Verified,
@@ -131,7 +134,10 @@ __all__ = [
     "ReviewNeeded",
     "ReviewRecorded",
     "Route",
+    "SourceAsked",
+    "SourceRole",
     "SourceType",
+    "SourceUse",
     "Stage",
     "Verdict",
     "Verified",

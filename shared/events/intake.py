@@ -2,13 +2,25 @@
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from shared.events.envelope import Body, Event
-from shared.events.words import Brief, Confidentiality, Pin, Priority
+from shared.events.words import Brief, Confidentiality, Pin, Priority, SourceUse
+
+
+class SourceAsked(BaseModel):
+    """A picture to start from, by the id that adding it gave."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    source: UUID
+    role: Literal["reference", "mask"] = Field(
+        default="reference",
+        description="A mask is as large as the reference: white where the picture is made anew, black where it stays",
+    )
 
 
 class ImageRequested(BaseModel):
@@ -31,6 +43,10 @@ class ImageRequested(BaseModel):
     confidentiality: Confidentiality = Confidentiality.PUBLIC
     deadline: datetime | None = None
     seed: int | None = Field(default=None, ge=0, lt=2**31)
+    sources: list[SourceAsked] = Field(default_factory=list, max_length=2)
+    strength: float | None = Field(
+        default=None, gt=0, le=1, description="How far the picture may leave its reference: 1 is as if there were none"
+    )
     client_reference: str | None = Field(default=None, max_length=200)
 
 
@@ -71,6 +87,8 @@ class RequestAccepted(Event):
     confidentiality: Confidentiality
     deadline: datetime | None = None
     seed: int | None = None
+    sources: list[SourceUse] = Field(default_factory=list)
+    strength: float | None = None
     supersedes: UUID | None = None
 
 

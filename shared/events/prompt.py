@@ -7,7 +7,7 @@ from uuid import UUID
 from pydantic import Field
 
 from shared.events.envelope import Body, Event
-from shared.events.words import Brief, Confidentiality, Pin, Priority, Run
+from shared.events.words import Brief, Confidentiality, Pin, Priority, Run, SourceUse
 
 
 class Parameters(Body):
@@ -46,3 +46,7 @@ class PromptAssembled(Event):
     after_job_id: UUID | None = None
     after_state: str | None = None
     references: list[str] = Field(default_factory=list)
+    sources: list[SourceUse] = Field(default_factory=list)
+    strength: float | None = Field(
+        default=None, description="How far the picture may leave its reference, up to 1; null leaves it to the backend"
+    )

@@ -124,6 +124,14 @@ class SourceType(OpenEnum):
     UNKNOWN = "unknown"
 
 
+class SourceRole(OpenEnum):
+    """What a source is for: the picture to start from, or which of it is made anew (white) and which stays (black)."""
+
+    REFERENCE = "reference"
+    MASK = "mask"
+    UNKNOWN = "unknown"
+
+
 class Pin(Body):
     """One exact document of the library: `digest` is the SHA-256 of its canonical JSON, and its key in the store."""
 
@@ -148,6 +156,18 @@ class File(Body):
     height: int | None = None
     recipe: str | None = None
     rendition: str | None = None
+
+
+class SourceUse(Body):
+    """A picture that a job starts from, as it lies in the object store; `width` and `height` in pixels."""
+
+    role: SourceRole
+    source_id: UUID
+    key: str
+    sha256: str
+    media_type: str
+    width: int
+    height: int
 
 
 class Attempt(Body):

@@ -1,14 +1,14 @@
 """What a request may ask for: one validation for Kafka, HTTP, CSV, JSONL and questions. No I/O, no clock."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from pydantic import ValidationError
 
-from shared.events import Confidentiality, ImageRequested, Problem
+from shared.events import Confidentiality, ImageRequested, Problem, SourceUse
 from shared.library.documents import BrandProduct, Campaign, Scalar, Template
 from shared.library.offers import Offer, Offers
 from shared.library.problems import problems_of, suggest
@@ -31,6 +31,7 @@ class Resolved:
     channels: list[str]
     products: list[BrandProduct]
     variables: dict[str, Scalar]
+    sources: Sequence[SourceUse] = ()
 
     @property
     def confidentiality(self) -> Confidentiality:
@@ -118,12 +119,29 @@ def resolve(asked: ImageRequested, offers: Offers) -> Resolved | list[Problem]:
     channels = _channels(asked, offer, found)
     products = _products(asked, offer, found)
     variables = typed_variables(asked, offer.template, offer.policy, found)
+    _check_roles(asked, found)
     if asked.aspect is not None and asked.aspect != offer.template.aspect:
         what = f"{offer.template.label} is {offer.template.aspect}"
         found.add("locked", what, "aspect", "leave it out, or name a template of that aspect")
     if found.problems:
         return found.problems
     return Resolved(asked=asked, offer=offer, channels=channels, products=products, variables=variables)
+
+
+def _check_roles(asked: ImageRequested, found: Findings) -> None:
+    """That the sources make sense together; whether they are there intake alone knows."""
+    roles = [named.role for named in asked.sources]
+    for place, role in enumerate(roles):
+        if role in roles[:place]:
+            found.add("doubled", f"is a second {role}", f"sources[{place}].role", f"name one {role}")
+    if "reference" in roles:
+        return
+    if "mask" in roles:
+        what = "a mask says which of a picture is made anew, and there is none"
+        where = f"sources[{roles.index('mask')}]"
+        found.add("without_reference", what, where, "name the picture too, as its reference")
+    if asked.strength is not None:
+        found.add("without_reference", "there is no picture to leave", "strength", "name a reference, or leave it out")
 
 
 def _say_what_is_missing(

@@ -98,6 +98,7 @@ _SENTENCES: dict[str, tuple[str, _Say]] = {
     "datetime_from_date_parsing": ("malformed", lambda _: _WHEN),
     "datetime_parsing": ("malformed", lambda _: _WHEN),
     "timezone_aware": ("malformed", lambda _: ("has no time zone", "end it with Z or an offset such as +01:00")),
+    "uuid_parsing": ("malformed", lambda _: ("is not an id", "write it like 0f8fad5b-d9cb-469f-a165-70867728950e")),
     "json_invalid": ("not_json", lambda c: (f"is not JSON: {c['error']}", "send one JSON object, in UTF-8")),
 }
 

@@ -6,11 +6,25 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from shared import ids
-from shared.events import Brief, Confidentiality, Lane, Parameters, Pin, PromptAssembled
+from shared.blobs import blob_key
+from shared.events import Brief, Confidentiality, Lane, Parameters, Pin, PromptAssembled, SourceRole, SourceUse
 from shared.library.documents import Backend, RouteRule, Routes
 
 WORKSPACE = UUID("0b9c7d1e-0000-4000-8000-000000000001")
 NOW = datetime(2026, 11, 22, 9, 30, tzinfo=UTC)
+
+
+def source(role: str, data: bytes, *, workspace: UUID = WORKSPACE) -> SourceUse:
+    """A PNG of 96 × 64 pixels, as intake stored it."""
+    sha256 = hashlib.sha256(data).hexdigest()
+    name = ids.source_id(workspace, sha256)
+    key = blob_key(workspace, name, sha256, "png")
+    return SourceUse(
+        role=SourceRole(role), source_id=name, key=key, sha256=sha256, media_type="image/png", width=96, height=64
+    )
+
+
+PHOTO = source("reference", b"a photo")
 
 
 def pin(name: str, version: int = 3) -> Pin:

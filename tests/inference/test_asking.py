@@ -10,7 +10,7 @@ from shared.events import Confidentiality
 from shared.http import HttpProblem
 from shared.library.documents import Brand
 from shared.library.offers import Offers
-from tests.inference.prompts import NOW
+from tests.inference.prompts import NOW, PHOTO
 from tests.inference.test_proof_campaign import prompts, rows, shelf
 
 OFFERS = Offers(shelf())
@@ -44,6 +44,12 @@ def test_a_product_that_is_not_out_makes_the_question_confidential() -> None:
     assert ask_of(asked).confidentiality is hidden.confidentiality
 
 
+def test_a_request_that_starts_from_a_picture_asks_for_backends_that_take_one() -> None:
+    sources = [{"source": str(PHOTO.source_id), "role": role} for role in ("reference", "mask")]
+    asked = resolved(TILE | {"sources": sources}, OFFERS, now=NOW)
+    assert ask_of(asked).capabilities == {"image-to-image", "inpainting"}
+
+
 @pytest.mark.parametrize(
     ("changed", "code", "where"),
     [
@@ -53,6 +59,7 @@ def test_a_product_that_is_not_out_makes_the_question_confidential() -> None:
         ({"widht": 64}, "unknown_field", "widht"),
         ({"priority": "urgent"}, "unknown_value", "priority"),
         ({"deadline": "2026-11-22T09:29:59Z"}, "out_of_range", "deadline"),
+        ({"sources": [{"source": str(PHOTO.source_id), "role": "mask"}]}, "without_reference", "sources[0]"),
     ],
 )
 def test_what_acceptance_would_refuse_is_refused_in_its_words(changed: dict[str, Any], code: str, where: str) -> None:

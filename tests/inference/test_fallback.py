@@ -5,12 +5,12 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.inference.domain import Job, ask_of, capabilities_of, job_of
+from services.inference.domain import Job, ask_of, job_of
 from services.inference.fallback import fall_back
 from services.inference.routing import RUNNABLE, Decision, Unroutable, bucket_of, decide, is_bound_to_private
 from shared.events import Confidentiality, Lane, Parameters, Priority, PromptAssembled
 from shared.library.documents import Canary, RouteRule, Routes
-from tests.inference.prompts import assembled
+from tests.inference.prompts import PHOTO, assembled
 from tests.inference.tables import NAMES, TODAY, backend, mostly, table, tables
 
 CONFIDENTIAL = Confidentiality.CONFIDENTIAL
@@ -43,7 +43,7 @@ events = st.builds(
     confidentiality=mostly(CONFIDENTIAL, *Confidentiality),
     priority=st.sampled_from(list(Priority)),
     parameters=mostly(None, "sd15", "sdxl").map(lambda model: Parameters(width=64, height=64, model=model)),
-    references=mostly([], ["asset"]),
+    sources=mostly([], [PHOTO]),
 )
 # What happens to a job again and again: these backends fail, and perhaps another table is published meanwhile.
 failures = st.lists(
@@ -80,7 +80,7 @@ def test_no_chain_of_fallbacks_leaves_what_the_job_s_confidentiality_and_rule_pe
             assert made.visibility == "private"
         assert made.end_of_life is None or made.end_of_life >= TODAY
         assert made.ceiling is None or made.ceiling.rank >= event.confidentiality.rank
-        assert capabilities_of(event) <= set(made.capabilities)
+        assert ask_of(event).capabilities <= set(made.capabilities)
         assert made.name not in avoid
         assert found.route.rule == job.route.rule
         assert {made.name} ^ set(found.route.refused) == known
@@ -130,8 +130,8 @@ def test_a_canary_s_job_falls_back_to_what_the_others_have() -> None:
     assert (found.route.backend, found.route.canary) == ("old", False)
 
 
-def test_what_has_references_is_made_only_where_images_are_taken() -> None:
-    event = assembled(references=["asset"])
+def test_what_starts_from_a_picture_is_made_only_where_images_are_taken() -> None:
+    event = assembled(sources=[PHOTO])
     assert ask_of(event).capabilities == {"image-to-image"}
     assert ask_of(assembled()).capabilities == {"text-to-image"}
     assert routed(event, three()) is None

@@ -40,7 +40,7 @@ def rows() -> list[Row]:
         "csv", part, encoding=cutter.encoding, delimiter=cutter.delimiter, defaults={"campaign": "salt-and-brine"}
     )
     offers = Offers(shelf())
-    return [judged(row, offers) for row in sheet.rows(part, first=True)]
+    return [judged(row, offers, {}) for row in sheet.rows(part, first=True)]
 
 
 @lru_cache(maxsize=1)

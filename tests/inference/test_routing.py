@@ -219,13 +219,15 @@ def test_a_rule_that_nobody_can_serve_routes_nothing(ask: Ask, routes: Routes) -
 
 
 def test_an_image_to_image_job_goes_past_backends_that_do_not_declare_it() -> None:
+    called: dict[str, Any] = {"kind": "openai", "model": "m", "call": Call(provider="acme")}
     routes = table(
-        backend("words"), backend("both", capabilities=["text-to-image", "image-to-image"]),
+        backend("words", **called), backend("both", capabilities=["text-to-image", "image-to-image"], **called),
         rules=[RouteRule(id="any", lane=Lane.STANDARD, backends=["words", "both"])],
     )  # fmt: skip
     ask = Ask(confidentiality=PUBLIC, capabilities=frozenset({"image-to-image"}))
-    route = chosen(ask, routes).route
-    assert (route.backend, route.refused) == ("both", {"words": "it cannot do image-to-image"})
+    found = decide(ask, table=routes, today=TODAY, providers={"acme"})
+    assert isinstance(found, Decision)
+    assert (found.route.backend, found.route.refused) == ("both", {"words": "it cannot do image-to-image"})
 
 
 def test_a_rule_s_regions_are_demanded_of_every_backend() -> None:

@@ -2,8 +2,9 @@
 
 from typing import Any
 
+from services.intake.sources import Sources, resolve_all
 from shared.events import ImageRequested, Problem
-from shared.library.asks import Resolved, read, resolve
+from shared.library.asks import Resolved, read
 from shared.library.offers import Offers
 from tests.prompt.library import shelf
 
@@ -16,22 +17,27 @@ GOOD: dict[str, Any] = {
 }
 
 
+NO_SOURCES: Sources = {}
+
+
 def asked(**changes: Any) -> ImageRequested:
     found = read(GOOD | changes)
     assert isinstance(found, ImageRequested), found
     return found
 
 
-def resolved(offers: Offers | None = None, /, **changes: Any) -> Resolved:
-    found = resolve(asked(**changes), offers or Offers(shelf()))
+def resolved(offers: Offers | None = None, known: Sources = NO_SOURCES, /, **changes: Any) -> Resolved:
+    found = resolve_all(asked(**changes), offers or Offers(shelf()), known)
     assert isinstance(found, Resolved), found
     return found
 
 
-def faults(offers: Offers | None = None, /, **changes: Any) -> list[tuple[str, str | None]]:
+def faults(
+    offers: Offers | None = None, known: Sources = NO_SOURCES, /, **changes: Any
+) -> list[tuple[str, str | None]]:
     """Code and place of everything wrong with a good ask that was changed."""
     ask = read(GOOD | changes)
-    problems = ask if isinstance(ask, list) else resolve(ask, offers or Offers(shelf()))
+    problems = ask if isinstance(ask, list) else resolve_all(ask, offers or Offers(shelf()), known)
     assert isinstance(problems, list), "it is good"
     assert all(problem.what and problem.remedy for problem in problems)
     return [(problem.code, problem.where) for problem in problems]
@@ -39,7 +45,7 @@ def faults(offers: Offers | None = None, /, **changes: Any) -> list[tuple[str, s
 
 def problem(offers: Offers | None = None, /, **changes: Any) -> Problem:
     ask = read(GOOD | changes)
-    problems = ask if isinstance(ask, list) else resolve(ask, offers or Offers(shelf()))
+    problems = ask if isinstance(ask, list) else resolve_all(ask, offers or Offers(shelf()), NO_SOURCES)
     assert isinstance(problems, list)
     (only,) = problems
     return only

@@ -29,7 +29,7 @@ def opened(text: str, *, format: Format = "csv", **defaults: str) -> tuple[Sheet
     )
     offers = Offers(shelf())
     rows = [row for place, part in enumerate(parts) for row in sheet.rows(part, first=place == 0)]
-    return sheet, [judged(row, offers) for row in rows]
+    return sheet, [judged(row, offers, {}) for row in rows]
 
 
 def only(text: str, **options: Any) -> Row:

@@ -39,6 +39,8 @@ from shared.events import (
     LibraryItemChanged,
     Priority,
     PromptAssembled,
+    SourceRole,
+    SourceUse,
     WorkspaceChanged,
 )
 from shared.kafka import create_topics, record_of
@@ -47,6 +49,7 @@ from shared.postgres import migrate_all
 from shared.service import Service, open_service
 from shared.topics import IMAGES_GENERATED, JOBS_ENDED, JOBS_PROGRESSED
 from tests.inference.prompts import NOW, WORKSPACE, assembled, routes
+from tests.servers.provider import Provider, png
 
 HEARD = (IMAGES_GENERATED, JOBS_ENDED, JOBS_PROGRESSED)
 KEY = identity.new_key()
@@ -607,3 +610,39 @@ def known_workspace(workspace: UUID, key: identity.NewKey) -> WorkspaceChanged:
     return WorkspaceChanged.of(
         cause_id="1", occurred_at=NOW, workspace=workspace, name=str(workspace), keys=[api_key], revision=1
     )
+
+
+def editor(**backend: Any) -> Routes:
+    call = {"provider": "acme"}
+    return routes("openai", model="m", price="0.04", call=call, **backend)
+
+
+async def test_an_image_starts_from_the_pictures_of_its_request_or_is_not_made(
+    servers: EmbeddedServers, tmp_path: Path
+) -> None:
+    data = png(64, 64, seed="a photo")
+    sha256 = hashlib.sha256(data).hexdigest()
+    source = ids.source_id(WORKSPACE, sha256)
+    stored = {"sha256": sha256, "media_type": "image/png", "width": 64, "height": 64}
+    photo = SourceUse(
+        role=SourceRole.REFERENCE, source_id=source, key=f"ws/{WORKSPACE}/{source}/{sha256}.png", **stored
+    )
+    mask = photo.model_copy(update={"role": SourceRole.MASK})
+    gone = photo.model_copy(update={"sha256": "5a" * 32})
+    with Provider(tmp_path / "ledgers") as provider:
+        told = {"acme": {"url": provider.url, "key": "k"}}
+        table = editor(capabilities=["text-to-image", "image-to-image"])
+        async with running(servers, tmp_path, table=table, providers=told) as stage:
+            await stage.service.blobs.put(photo.key, data, media_type="image/png")
+            made, edited, missing = (assembled(sources=uses) for uses in ([photo], [photo, mask], [gone]))
+            await stage.send(made, edited, missing)
+            outcomes = await stage.outcomes(3)
+            image = outcomes[made.job_id]
+            assert isinstance(image, ImageGenerated), image
+            manifest = json.loads(await stage.service.blobs.get(image.manifest.key))
+            assert [use["sha256"] for use in manifest["sources"]] == [sha256]
+            assert outcomes[edited.job_id].reason is FailureReason.UNROUTABLE
+            assert "cannot do inpainting" in outcomes[edited.job_id].detail
+            assert outcomes[missing.job_id].reason is FailureReason.MISSING_SOURCE
+            assert [attempt.cost for attempt in outcomes[missing.job_id].attempts] == [0]
+        assert [call["pictures"] for call in provider.calls()] == [1]

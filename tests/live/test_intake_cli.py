@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from tests.live.pipeline import LIBRARY, Pipeline, ask, pipeline, sheet
+from tests.postprocess.pictures import plain, written
 
 ROOT = Path(__file__).parents[2]
 
@@ -135,3 +136,15 @@ def test_where_nothing_runs_the_way_to_start_it_is_said(terminal: Terminal, tmp_
     assert "calotype up" in terminal.says("library", "list", code=1)
     terminal.environment["CALOTYPE_URL"] = "http://127.0.0.1:9"
     assert "does not answer" in terminal.says("library", "list", code=1)
+
+
+def test_a_picture_is_added_once_and_one_that_cannot_be_is_refused_with_a_remedy(terminal: Terminal) -> None:
+    terminal.write("photo.jpg", written(plain(40, 30), "JPEG"))
+    added = json.loads(terminal.says("source", "add", "photo.jpg", "--json"))
+    assert (added["media_type"], added["width"], added["height"]) == ("image/png", 40, 30)
+    assert terminal.says("source", "add", "photo.jpg").splitlines()[0] == added["source_id"]
+    terminal.write("photo.gif", written(plain(), "GIF"))
+    assert "export it as one of these" in terminal.says("source", "add", "photo.gif", code=1)
+    terminal.write("huge.png", bytes(30 * 2**20))
+    assert "scale it down" in terminal.says("source", "add", "huge.png", code=1)
+    assert "503" not in terminal.says("source", "add", "huge.png", code=1)

@@ -12,9 +12,10 @@ from PIL import Image
 from deploy.local.servers import EmbeddedServers
 from services.intake.http_sources import MAX_BYTES
 from shared import ids
+from shared.events import RequestAccepted, RequestRejected, SourceRole
 from shared.postgres import workspace_transaction
-from tests.live.intaking import Intake, intake_on
-from tests.postprocess.pictures import RED, plain, read, written
+from tests.live.intaking import GOOD, Intake, intake_on
+from tests.postprocess.pictures import RED, WHITE, plain, read, written
 
 
 async def add(intake: Intake, data: bytes, **headers: str) -> httpx.Response:
@@ -91,3 +92,55 @@ async def test_without_the_right_to_submit_nothing_is_read(servers: EmbeddedServ
         key = await intake.client.post("/v1/keys", json={"principal": "mara", "roles": ["reviewer"]})
         assert (await add(intake, written(plain()), Authorization=f"Bearer {key.json()['token']}")).status_code == 403
         assert (await add(intake, written(plain()), Authorization="Bearer nobody")).status_code == 401
+
+
+async def test_a_request_names_its_sources_over_http_on_kafka_and_in_a_file(
+    servers: EmbeddedServers, tmp_path: Path
+) -> None:
+    async with intake_on(servers, tmp_path) as intake:
+        await intake.found()
+        await intake.publish()
+        photo, mask = [(await add(intake, written(plain(40, 30, tint)))).json() for tint in (RED, WHITE)]
+        naming = [{"source": photo["source_id"]}, {"source": mask["source_id"], "role": "mask"}]
+        assert (await intake.submit("http", sources=naming, strength=0.4)).status_code == 202
+        await intake.ask("kafka", GOOD | {"sources": naming, "strength": 0.4})
+        header = "key,campaign,asset_type,sku,setting,headline,sources,strength"
+        cells = f"{photo['source_id']}|mask:{mask['source_id']}"
+        batch = await intake.expanded(
+            await intake.send_file(f"{header}\na,winter,tile,OIL-100,linen,Slow down,{cells},0.4\n")
+        )
+        assert (batch["accepted"], batch["refused"]) == (1, 0)
+        for fact in await intake.said(RequestAccepted, 3):
+            assert fact.strength == 0.4
+            for use, role, told in zip(fact.sources, SourceRole, (photo, mask), strict=False):
+                assert (use.role, str(use.source_id), use.sha256) == (role, told["source_id"], told["sha256"])
+                assert (use.media_type, use.width, use.height) == ("image/png", 40, 30)
+                assert await intake.service.blobs.get(use.key)
+
+
+async def test_a_source_that_is_not_there_or_of_another_workspace_is_missing(
+    servers: EmbeddedServers, tmp_path: Path
+) -> None:
+    async with intake_on(servers, tmp_path) as intake:
+        await intake.found("Another")
+        theirs = (await add(intake, written(plain()))).json()["source_id"]
+        await intake.found()
+        await intake.publish()
+        for place, source in enumerate((theirs, str(uuid4()))):
+            naming = [{"source": source}]
+            refused = await intake.submit(f"http {place}", sources=naming)
+            assert refused.status_code == 422 and refused.json()["type"].endswith(":missing_source")
+            assert refused.json()["where"] == "sources[0].source" and "calotype source add" in refused.json()["remedy"]
+            await intake.ask(f"kafka {place}", GOOD | {"sources": naming})
+        for fact in await intake.said(RequestRejected, 2):
+            (problem,) = fact.problems
+            assert (problem.code, problem.where) == ("missing_source", "sources[0].source")
+        header = "key,campaign,asset_type,sku,setting,headline,sources"
+        looked = await intake.client.post(
+            "/v1/batches/preview",
+            content=f"{header}\na,winter,tile,OIL-100,linen,Slow down,{theirs}\n",
+            headers={"Content-Type": "text/csv"},
+        )
+        (fault,) = looked.json()["faults"]
+        assert (fault["code"], fault["column"]) == ("missing_source", "sources")
+        assert not await intake.all_said(RequestAccepted)

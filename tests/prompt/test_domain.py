@@ -16,6 +16,8 @@ from shared.events import (
     Product,
     PromptAssembled,
     RequestAccepted,
+    SourceRole,
+    SourceUse,
     Stage,
 )
 from shared.library.documents import LockedParameters, Rule
@@ -81,6 +83,21 @@ def test_parameters_are_the_templates_and_nothing_in_a_request_moves_them() -> N
     locked = template(parameters=LockedParameters(width=640, height=640, steps=8, guidance=3.5, scheduler="ddim"))
     found = prompt(request(variables={"setting": "linen", "width": 9, "steps": 200}), template=locked)
     assert found.parameters.model_dump() == locked.parameters.model_dump()
+
+
+def test_every_job_starts_from_the_pictures_of_its_request() -> None:
+    photo = SourceUse(
+        role=SourceRole.REFERENCE,
+        source_id=REQUEST,
+        key="k",
+        sha256="5a" * 32,
+        media_type="image/png",
+        width=9,
+        height=9,
+    )
+    for event in made(request(variants=2, sources=[photo], strength=0.4)):
+        assert isinstance(event, PromptAssembled)
+        assert (event.sources, event.strength) == ([photo], 0.4)
 
 
 def test_each_variant_is_a_job_of_its_own() -> None:
