@@ -1,6 +1,7 @@
 """A request that nobody has sent, as routing looks at it: resolved as acceptance would resolve it, and forgotten."""
 
 import asyncio
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -55,7 +56,7 @@ async def _published(connection: Connection, workspace: UUID) -> list[tuple[str,
     return [(r["kind"], Pin(name=r["name"], version=r["version"], digest=r["digest"])) async for r in rows]
 
 
-def resolved(request: dict[str, Any], offers: Offers, *, now: datetime) -> Resolved:
+def resolved(request: bytes | Mapping[str, Any], offers: Offers, *, now: datetime) -> Resolved:
     """What acceptance would make of the request; whether its sources are there, intake alone knows.
 
     Raises:

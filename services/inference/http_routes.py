@@ -155,11 +155,12 @@ def wire(
     @app.post("/v1/explain-route", openapi_extra=ASK_SCHEMA)
     async def explain_route(request: Request, caller: Annotated[Caller, reader]) -> RouteAnswer:
         """Where a job would go: one that is described here, or those of a whole request, which is not sent."""
-        body = _object(await request.body())
+        raw = await request.body()
+        body = _object(raw)
         if not OF_A_REQUEST & body.keys():
             return await explain(_question(body), workspace=caller.workspace, pool=pool, tables=tables)
         offers, now = await shelves.of(pool, caller.workspace)
-        asked = resolved(body, offers, now=now)
+        asked = resolved(raw, offers, now=now)
         answer = await explain(ask_of(asked), workspace=caller.workspace, pool=pool, tables=tables)
         answer.asked = Asked(
             template=asked.offer.template.label,

@@ -167,3 +167,9 @@ def test_the_price_of_a_job_is_that_of_its_size() -> None:
     assert job(kind="openai", call={"provider": "acme"}, prices=prices, price="0.5").price == Decimal("0.02")
     wide = assembled(parameters=Parameters(width=128, height=64))
     assert job(wide, kind="openai", call={"provider": "acme"}, prices=prices).price == Decimal("0.09")
+
+
+def test_a_manifest_names_the_provider_s_version_of_the_model() -> None:
+    asked = job(version="tiny-2026-01")
+    manifest = json.loads(manifest_of(asked, IMAGE, sha256="0" * 64))
+    assert manifest["route"] == {"backend": "local", "kind": "diffusion", "version": "tiny-2026-01"}

@@ -599,6 +599,12 @@ async def test_the_queue_and_the_route_are_told_to_their_own_workspace_only(
             refused = (await client.post("/v1/explain-route", headers=theirs, json=asked)).json()
             assert refused["routable"] is False
             assert refused["reason"] == "the workspace has no routing table"
+            assert (await client.get("/v1/backends")).status_code == 401
+            assert [b["name"] for b in (await client.get("/v1/backends", headers=mine)).json()["backends"]] == ["local"]
+            nothing = (await client.get("/v1/backends", headers=theirs)).json()
+            assert (nothing["problem"], nothing["backends"]) == ("the workspace has no routing table", [])
+            whole = await client.post("/v1/explain-route", headers=theirs, json={"campaign": "winter"})
+            assert (whole.status_code, whole.json()["where"]) == (422, "campaign")
             wrong = await client.post("/v1/explain-route", headers=mine, json={"confidentiality": "secret"})
             assert wrong.status_code == 422
             assert wrong.json()["remedy"] == "one of public, internal, confidential"
