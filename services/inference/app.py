@@ -31,7 +31,9 @@ async def build(service: Service, *, backends: Mapping[str, Backend] | None = No
     desk = Desk()
     backends = open_backends(settings) if backends is None else backends
     null = {"null"} if settings.null_backend else set()
-    tables = RoutingTables(kinds={*backends, *null}, providers=settings.providers)
+    tables = RoutingTables(
+        kinds={*backends, *null}, providers={name: given.kind for name, given in settings.providers.items()}
+    )
     progress = Progress(service.producer, prefix=settings.topic_prefix)
 
     async def keep_id(attempt: UUID, provider_request_id: str) -> None:

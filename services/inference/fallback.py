@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from datetime import date
 
 from services.inference.domain import Job, ask_of
-from services.inference.routing import Decision, Unroutable, bucket_of, decide
+from services.inference.routing import NOTHING, Decision, Unroutable, bucket_of, decide
 from shared.library.documents import Routes
 
 
@@ -14,7 +14,7 @@ def fall_back(
     table: Routes | None,
     today: date,
     runnable: Iterable[str],
-    providers: Iterable[str] = (),
+    providers: Mapping[str, str] = NOTHING,
     avoid: Mapping[str, str],
 ) -> Decision | Unroutable:
     """Where a job goes instead: by the rule that routed it and by today's table, to nothing that is in `avoid`.

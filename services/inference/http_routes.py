@@ -189,7 +189,7 @@ def _state(table: Routes, tables: RoutingTables, keyless: frozenset[str]) -> Rou
                 days_left=(backend.end_of_life - tables.today).days if backend.end_of_life else None,
                 uncallable=uncallable(backend, tables.providers),
                 provider=backend.call.provider if backend.call else None,
-                has_key=backend.call is not None and backend.call.provider in tables.providers - keyless,
+                has_key=backend.call is not None and backend.call.provider in tables.providers.keys() - keyless,
             )
             for backend in table.backends
         ],

@@ -71,14 +71,15 @@ def decide(
     table: Routes | None,
     today: date,
     runnable: Iterable[str] = RUNNABLE,
-    providers: Iterable[str] = (),
+    providers: Mapping[str, str] = NOTHING,
     bucket: int | None = None,
     avoid: Mapping[str, str] = NOTHING,
 ) -> Decision | Unroutable:
     """The route of one job.
 
-    `today` decides a backend's life; `providers` are those this deployment can call; `bucket` says which canaries have
-    the job (none where it is None); `avoid` names backends that are not to be taken now, and why.
+    `today` decides a backend's life; `providers` are those this deployment can call, each by the kind that it speaks;
+    `bucket` says which canaries have the job (none where it is None); `avoid` names backends that are not to be taken
+    now, and why.
     """
     if table is None:
         return NO_TABLE
@@ -138,7 +139,12 @@ def is_bound_to_private(confidentiality: Confidentiality) -> bool:
 
 
 def unserved(
-    rule: RouteRule, *, table: Routes, today: date, runnable: Iterable[str] = RUNNABLE, providers: Iterable[str] = ()
+    rule: RouteRule,
+    *,
+    table: Routes,
+    today: date,
+    runnable: Iterable[str] = RUNNABLE,
+    providers: Mapping[str, str] = NOTHING,
 ) -> dict[str, str]:
     """Why each backend of the rule can take nothing that it is for, of whatever size; empty where one of them can.
 
@@ -191,7 +197,7 @@ def _unfit(
     confidentiality: Confidentiality,
     today: date,
     runnable: Iterable[str],
-    providers: Iterable[str],
+    providers: Mapping[str, str],
     avoid: Mapping[str, str],
 ) -> str | None:
     """Why this backend can take no such work under any rule. The law comes first, whatever else is wrong with it."""
@@ -224,7 +230,7 @@ def _not_alive(backend: Backend, today: date) -> str | None:
     return None
 
 
-def uncallable(backend: Backend, providers: Iterable[str]) -> str | None:
+def uncallable(backend: Backend, providers: Mapping[str, str]) -> str | None:
     """Why this deployment cannot call its provider; None also where it has none."""
     if backend.kind not in CALLING:
         return None
@@ -232,6 +238,8 @@ def uncallable(backend: Backend, providers: Iterable[str]) -> str | None:
         return "it names no provider to call"
     if backend.call.provider not in providers:
         return f"no worker knows the provider {backend.call.provider!r}"
+    if (speaks := providers[backend.call.provider]) != backend.kind:
+        return f"the provider {backend.call.provider!r} speaks {speaks}, and not {backend.kind}"
     return None
 
 

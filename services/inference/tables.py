@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from uuid import UUID
@@ -10,7 +10,7 @@ from uuid import UUID
 from pydantic import ValidationError
 
 from services.inference.queue import queries
-from services.inference.routing import Ask, Decision, Unroutable, bucket_of, current_table, decide
+from services.inference.routing import NOTHING, Ask, Decision, Unroutable, bucket_of, current_table, decide
 from shared.current import newest_documents
 from shared.library.documents import Routes
 from shared.postgres import Connection
@@ -36,11 +36,11 @@ class Table:
 
 
 class RoutingTables:
-    """Reads tables when they are needed; `kinds` of backend and `providers` are what this deployment runs and calls."""
+    """Reads tables when they are needed; `kinds` of backend and `providers` (name → kind) are what runs here."""
 
-    def __init__(self, *, kinds: Iterable[str], providers: Iterable[str] = ()) -> None:
+    def __init__(self, *, kinds: Iterable[str], providers: Mapping[str, str] = NOTHING) -> None:
         self.kinds = frozenset(kinds)
-        self.providers = frozenset(providers)
+        self.providers = providers
         self.today = date.min
         self._tables: dict[UUID, Table] = {}
         self._waited: dict[UUID, float] = {}

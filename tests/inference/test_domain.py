@@ -48,7 +48,9 @@ def job(event: PromptAssembled | None = None, *, kind: str = "diffusion", **back
     event = event or assembled()
     table = routes(kind, **{"model": "tiny"} | backend)
     return job_of(
-        event, decide(ask_of(event), table=table, today=date(2026, 11, 22), providers=["acme"]), cause_id=event.event_id
+        event,
+        decide(ask_of(event), table=table, today=date(2026, 11, 22), providers={"acme": kind}),
+        cause_id=event.event_id,
     )
 
 

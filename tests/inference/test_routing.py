@@ -338,7 +338,7 @@ def test_a_rule_that_no_backend_can_serve_is_found_without_any_job(
 
 
 def test_a_provider_is_called_only_where_the_deployment_knows_it() -> None:
-    def why(backend: Backend, providers: set[str]) -> str | None:
+    def why(backend: Backend, providers: dict[str, str]) -> str | None:
         routes = table(
             backend, rules=[RouteRule(id="all", confidentiality=[PUBLIC], lane=Lane.STANDARD, backends=["c"])]
         )
@@ -347,11 +347,12 @@ def test_a_provider_is_called_only_where_the_deployment_knows_it() -> None:
 
     cloud = backend("c", kind="openai", visibility="cloud", model="gpt-image-1")
     called = cloud.model_copy(update={"call": Call(provider="acme")})
-    assert why(cloud, {"acme"}) == "it names no provider to call"
-    assert why(called, {"other"}) == "no worker knows the provider 'acme'"
-    assert why(called, {"acme"}) is None
+    assert why(cloud, {"acme": "openai"}) == "it names no provider to call"
+    assert why(called, {"other": "openai"}) == "no worker knows the provider 'acme'"
+    assert why(called, {"acme": "openai"}) is None
+    assert why(called, {"acme": "stability"}) == "the provider 'acme' speaks stability, and not openai"
     square = cloud.model_copy(update={"call": Call(provider="acme", sizes=["512x512", "1536x1024"])})
-    assert why(square, {"acme"}) == "it makes 512x512, 1536x1024, and not 1024 × 1024 px"
+    assert why(square, {"acme": "openai"}) == "it makes 512x512, 1536x1024, and not 1024 × 1024 px"
 
 
 def test_a_table_that_calls_nobody_is_written_as_before_calls_were_known() -> None:

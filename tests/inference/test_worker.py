@@ -88,7 +88,12 @@ def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def lease(table: Routes | None = None, **fields: Any) -> Leased:
     event = assembled()
-    decision = decide(ask_of(event), table=table or routes("proof"), today=date(2026, 11, 22), providers={"acme"})
+    decision = decide(
+        ask_of(event),
+        table=table or routes("proof"),
+        today=date(2026, 11, 22),
+        providers={"acme": (table or routes("proof")).backends[0].kind},
+    )
     job = job_of(event, decision, cause_id=event.event_id)
     given: dict[str, Any] = {
         "work_id": job.asset_id,
