@@ -3,6 +3,7 @@
 import asyncio
 import io
 import os
+import signal
 import struct
 import subprocess
 import sys
@@ -166,8 +167,7 @@ async def test_a_picture_that_takes_too_long_is_named_and_leaves_no_process() ->
 async def test_who_hangs_up_leaves_no_process_and_the_next_is_served() -> None:
     pictures = Pictures(at_once=1)
     gone = asyncio.create_task(pictures.rewritten(written(Image.new("RGB", (8000, 5000)))))
-    while not children():
-        await asyncio.sleep(0)
+    os.kill(await at_work(), signal.SIGSTOP)  # it would not end by itself
     gone.cancel()
     with pytest.raises(asyncio.CancelledError):
         await gone
@@ -178,11 +178,16 @@ async def test_who_hangs_up_leaves_no_process_and_the_next_is_served() -> None:
 async def test_a_decoder_that_is_killed_is_named() -> None:
     pictures = Pictures(at_once=1)
     doomed = asyncio.create_task(refused(written(Image.new("RGB", (8000, 5000))), pictures))
-    while not children():
-        await asyncio.sleep(0)
-    os.kill(children()[0], 9)
+    os.kill(await at_work(), signal.SIGKILL)
     assert (await doomed).code == "unreadable_picture"
     assert (await pictures.rewritten(GOOD)).data
+
+
+async def at_work() -> int:
+    """The one child there is, once its decoder is loaded."""
+    while not (found := children()) or "_imaging" not in Path(f"/proc/{found[0]}/maps").read_text():
+        await asyncio.sleep(0)
+    return found[0]
 
 
 def children() -> list[int]:
