@@ -225,7 +225,7 @@ def test_an_image_to_image_job_goes_past_backends_that_do_not_declare_it() -> No
         rules=[RouteRule(id="any", lane=Lane.STANDARD, backends=["words", "both"])],
     )  # fmt: skip
     ask = Ask(confidentiality=PUBLIC, capabilities=frozenset({"image-to-image"}))
-    found = decide(ask, table=routes, today=TODAY, providers={"acme"})
+    found = decide(ask, table=routes, today=TODAY, providers={"acme": "openai"})
     assert isinstance(found, Decision)
     assert (found.route.backend, found.route.refused) == ("both", {"words": "it cannot do image-to-image"})
 

@@ -42,7 +42,7 @@ MASK = source("mask", b"a mask")
 
 def route(event: PromptAssembled, kind: str = "openai", **backend: Any) -> Decision | Unroutable:
     table = routes(kind, **(EDITOR if kind == "openai" else {}) | backend)
-    return decide(ask_of(event), table=table, today=TODAY, providers={"acme"})
+    return decide(ask_of(event), table=table, today=TODAY, providers={"acme": "openai"})
 
 
 @pytest.mark.parametrize(
