@@ -8,6 +8,7 @@ from services.inference import handler, http, http_routes, uncertain
 from services.inference.backends import Backend
 from services.inference.backends.diffusion import DiffusionBackend, DiffusionOptions
 from services.inference.domain import BILLING, kind_of
+from services.inference.flows import SHARES
 from services.inference.handler import Front
 from services.inference.progress import Progress
 from services.inference.queue import AT_ONCE, Claims, Desk, Lookout, queries
@@ -80,6 +81,9 @@ def open_backends(settings: InferenceSettings) -> dict[str, Backend]:
             device=settings.diffusion_device,
             dtype=settings.diffusion_dtype,
             threads=settings.diffusion_threads,
+            images=settings.diffusion_images,
+            warm=settings.diffusion_warm_mb * 2**20,
+            shares=SHARES,
             memory=settings.diffusion_memory_mb and settings.diffusion_memory_mb * 2**20,
             silence=settings.diffusion_silence_seconds,
         )
@@ -153,8 +157,10 @@ def concurrency(kind: str, settings: InferenceSettings) -> int:
     """What is claimed of a billing kind is called at once: whoever died before its call would leave it uncertain."""
     if kind in BILLING:
         return settings.provider_calls
+    if kind == "diffusion":
+        return settings.diffusion_images
     # As many as it makes at once. One claimed before its turn would stand before whoever asks meanwhile.
-    return settings.proof_children if kind == "proof" and settings.proof_children else 1
+    return settings.proof_children or 1
 
 
 class Closing:

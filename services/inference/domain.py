@@ -22,6 +22,7 @@ from shared.events import (
     JobCancelled,
     JobFailed,
     JobRetried,
+    Lane,
     Pin,
     Priority,
     PromptAssembled,
@@ -44,6 +45,8 @@ RESUMABLE = frozenset({"replicate"})
 NEEDED = {SourceRole.REFERENCE: "image-to-image", SourceRole.MASK: "inpainting"}
 # Kinds that compute a picture from a scene; every other kind is a trained model.
 ALGORITHMIC = frozenset({"proof", "null"})
+# What an attempt ends with whose process died or hung.
+DEATHS = frozenset({FailureReason.BACKEND_UNAVAILABLE, FailureReason.MODEL_TIMEOUT})
 REMEDIES = {
     FailureReason.INVALID_REQUEST: "correct the template's parameters, publish a new version, and ask again",
     FailureReason.MISSING_SOURCE: "restore what is missing, then run the job again",
@@ -198,7 +201,9 @@ def generation_of(
     attempt_id: UUID,
     keep_id: Callable[[str], Awaitable[None]] = keep_nothing,
     sources: tuple[Source, ...] = (),
+    earlier: Sequence[Attempt] = (),
 ) -> Generation:
+    """An image around which a process died may have been the cause: from then on it is made alone."""
     event, asked = job.event, job.event.parameters
     return Generation(
         job_id=event.job_id,
@@ -219,6 +224,8 @@ def generation_of(
         keep_id=keep_id,
         sources=sources,
         strength=event.strength,
+        lane=job.route.lane if job.route else Lane.STANDARD,
+        alone=any(attempt.reason in DEATHS for attempt in earlier),
     )
 
 

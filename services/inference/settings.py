@@ -45,6 +45,12 @@ class InferenceSettings(Settings):
     diffusion_threads: int = Field(
         default=1, ge=1, le=256, description="torch threads; part of what an image depends on"
     )
+    diffusion_images: int = Field(
+        default=10, ge=1, le=64, description="Images in the making at once; up to eight of them share a step"
+    )
+    diffusion_warm_mb: int = Field(
+        default=0, ge=0, description="MB of weights that stay loaded beside the models in use, the last used first"
+    )
     diffusion_memory_mb: int | None = Field(
         default=None, ge=64, description="Cap on what models and images take on the CPU; unset: none"
     )

@@ -72,6 +72,7 @@ class Tried:
 
     `away`: the provider took no call, or asked for patience (`busy`), which is no failure of the job. `asked`: somebody
     was called at all, so that it says something of the provider.
+    `shared`: it may have been another image's doing, so it does not count against this one.
     """
 
     attempt: Attempt
@@ -81,6 +82,7 @@ class Tried:
     away: Away | None = None
     busy: bool = False
     asked: bool = True
+    shared: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +110,7 @@ class Maker:
             said = Word(lease=lease, away=tried.away, busy=tried.busy, first=piece.number == 1)
             word = said if tried.asked else None
             has_time = lease.failures + 1 < MAX_FAILURES if tried.away is None else not has_waited_long(lease)
-            if tried.again and has_time:
+            if tried.again and (has_time or tried.shared):
                 return self._again(lease, piece, tried, Settled(piece, attempt, None, word=word))
             return _over(Settled(piece, attempt, tried.ending, parent, word))
 
@@ -132,7 +134,9 @@ class Maker:
         try:
             backend = self.backends[job.kind]
             keep_id = functools.partial(self.keep_id, piece.attempt_id)
-            work = generation_of(job, attempt_id=piece.attempt_id, keep_id=keep_id, sources=sources)
+            work = generation_of(
+                job, attempt_id=piece.attempt_id, keep_id=keep_id, sources=sources, earlier=piece.earlier
+            )
             crash_point("call.before")
             if piece.resumes is not None:
                 assert isinstance(backend, Resumable), "what is resumed is never called anew"
@@ -221,7 +225,8 @@ class Maker:
         detail = f"{ending.detail}; attempt {piece.number + 1} in {delay:.0f} s"
         on = WaitingOn.RATE if tried.busy else WaitingOn.RETRY
         self.progress.tell(State(piece, lease.traceparent, waiting_on=on, detail=detail))
-        return Outcome.again(ending.detail, delay=delay, failed=tried.away is None, record=settled)
+        failed = tried.away is None and not tried.shared
+        return Outcome.again(ending.detail, delay=delay, failed=failed, record=settled)
 
     def exhausted(self, lease: Leased, why: str) -> Outcome:
         """Work that was lost too often, or whose deadline passed while it waited."""
@@ -305,7 +310,7 @@ def _tried(piece: Piece, failure: BackendFailure) -> Tried:
     ending = Failed(reason=failure.reason, detail=failure.detail, remedy=remedy)
     theirs = failure.busy or ((failure.retriable or failure.uncertain) and failure.reason in THEIRS)
     away = Away(cause=failure.detail, seconds=failure.after) if theirs and piece.job.call is not None else None
-    return Tried(attempt, ending, again, failure.after or 0.0, away, failure.busy)
+    return Tried(attempt, ending, again, failure.after or 0.0, away, failure.busy, failure.shared)
 
 
 def _cost(job: Job, *, billed: bool | None) -> Decimal | None:

@@ -35,10 +35,12 @@ class FakeBackend:
     def __init__(self, answer: Exception | None = None, *, mask: bytes | None = None) -> None:
         self._answer = answer
         self._mask = mask
+        self.works: list[Generation] = []
 
     async def generate(
         self, work: Generation, *, progress: Callable[[int, int], None], cancelled: Callable[[], bool]
     ) -> Generated:
+        self.works.append(work)
         if cancelled():
             raise GenerationCancelled
         progress(1, 1)
@@ -172,6 +174,22 @@ async def test_a_failure_that_may_pass_is_tried_again_later_each_time(store: Moo
     assert outcome.delay == 2.0**failures
     assert ending_of(outcome) is None
     assert outcome.record.attempt.reason is FailureReason.BACKEND_UNAVAILABLE
+
+
+async def test_a_death_of_a_process_that_others_shared_costs_none_of_the_tries_and_is_tried_again_alone(
+    store: Moody,
+) -> None:
+    died = BackendFailure(FailureReason.BACKEND_UNAVAILABLE, "SIGKILL", retriable=True, shared=True)
+    held, backend = lease(failures=2), FakeBackend(died)
+    outcome = await maker(store, backend).run(held)
+    assert not outcome.failed and outcome.delay is not None
+    assert ending_of(outcome) is None
+    assert not backend.works[0].alone
+    piece = Piece(Desk().job(held), number=2, earlier=[outcome.record.attempt])
+    desk = Desk()
+    desk.put({held.work_id: piece})
+    await maker(store, backend, desk).run(held)
+    assert backend.works[1].alone
 
 
 async def test_a_bug_in_a_backend_is_a_failure_of_its_job_and_not_of_the_worker(store: Moody) -> None:

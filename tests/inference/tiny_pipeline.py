@@ -1,33 +1,60 @@
-"""Writes a small random-weight StableDiffusionPipeline (1 M parameters, 5 MB): `python tiny_pipeline.py FOLDER`.
+"""Writes a small random-weight pipeline (1 M parameters, 5 MB): `python tiny_pipeline.py FOLDER [sdxl | sd3]`.
 
 Real classes, real files, real code path; only the pictures mean nothing. A process of its own, so that the tests'
 process never imports torch.
 """
 
+import json
 import sys
+from pathlib import Path
+from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from diffusers import (
+    AutoencoderKL,
+    DDIMScheduler,
+    EulerDiscreteScheduler,
+    FlowMatchEulerDiscreteScheduler,
+    SD3Transformer2DModel,
+    StableDiffusion3Pipeline,
+    StableDiffusionPipeline,
+    StableDiffusionXLPipeline,
+    UNet2DConditionModel,
+)
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 START, END = "<|startoftext|>", "<|endoftext|>"
+LETTERS = [chr(code) for code in range(33, 127)]
+VOCABULARY = {token: place for place, token in enumerate([*LETTERS, *(f"{c}</w>" for c in LETTERS), START, END])}
+TEXT = CLIPTextConfig(
+    vocab_size=len(VOCABULARY),
+    hidden_size=32,
+    intermediate_size=64,
+    num_hidden_layers=2,
+    num_attention_heads=2,
+    projection_dim=32,
+    bos_token_id=VOCABULARY[START],
+    eos_token_id=VOCABULARY[END],
+)
+
+
+def tokenizer() -> CLIPTokenizer:
+    return CLIPTokenizer(vocab=VOCABULARY, merges=[], model_max_length=77)
+
+
+def decoder(**config: Any) -> AutoencoderKL:
+    return AutoencoderKL(
+        block_out_channels=(16, 16, 32, 32),
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        norm_num_groups=8,
+        **config,
+    )
 
 
 def build(seed: int = 0) -> StableDiffusionPipeline:
     torch.manual_seed(seed)
-    letters = [chr(code) for code in range(33, 127)]
-    vocabulary = {token: place for place, token in enumerate([*letters, *(f"{c}</w>" for c in letters), START, END])}
-    text_encoder = CLIPTextModel(
-        CLIPTextConfig(
-            vocab_size=len(vocabulary),
-            hidden_size=32,
-            intermediate_size=64,
-            num_hidden_layers=2,
-            num_attention_heads=2,
-            bos_token_id=vocabulary[START],
-            eos_token_id=vocabulary[END],
-        )
-    )
+    text_encoder = CLIPTextModel(TEXT)
     unet = UNet2DConditionModel(
         sample_size=8,
         block_out_channels=(32, 64),
@@ -37,16 +64,10 @@ def build(seed: int = 0) -> StableDiffusionPipeline:
         cross_attention_dim=32,
         norm_num_groups=8,
     )
-    vae = AutoencoderKL(
-        block_out_channels=(16, 16, 32, 32),
-        down_block_types=("DownEncoderBlock2D",) * 4,
-        up_block_types=("UpDecoderBlock2D",) * 4,
-        norm_num_groups=8,
-    )
     return StableDiffusionPipeline(
-        vae=vae,
+        vae=decoder(),
         text_encoder=text_encoder,
-        tokenizer=CLIPTokenizer(vocab=vocabulary, merges=[], model_max_length=77),
+        tokenizer=tokenizer(),
         unet=unet,
         scheduler=DDIMScheduler(beta_schedule="scaled_linear", clip_sample=False, steps_offset=1),
         safety_checker=None,
@@ -55,5 +76,70 @@ def build(seed: int = 0) -> StableDiffusionPipeline:
     )
 
 
+def build_sdxl(seed: int = 0) -> StableDiffusionXLPipeline:
+    """Two encoders, whose texts lie side by side, and conditions beside the text: a size, a crop, a pooled text."""
+    torch.manual_seed(seed)
+    unet = UNet2DConditionModel(
+        sample_size=8,
+        block_out_channels=(32, 64),
+        layers_per_block=1,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+        cross_attention_dim=64,
+        norm_num_groups=8,
+        addition_embed_type="text_time",
+        addition_time_embed_dim=8,
+        projection_class_embeddings_input_dim=6 * 8 + 32,
+    )
+    return StableDiffusionXLPipeline(
+        vae=decoder(force_upcast=False),
+        text_encoder=CLIPTextModel(TEXT),
+        text_encoder_2=CLIPTextModelWithProjection(TEXT),
+        tokenizer=tokenizer(),
+        tokenizer_2=tokenizer(),
+        unet=unet,
+        scheduler=EulerDiscreteScheduler(beta_schedule="scaled_linear", steps_offset=1),
+    )
+
+
+def build_sd3(seed: int = 0) -> StableDiffusion3Pipeline:
+    """A flow-matching transformer; its third encoder is the one that may be left out."""
+    torch.manual_seed(seed)
+    transformer = SD3Transformer2DModel(
+        sample_size=16,
+        patch_size=1,
+        in_channels=4,
+        out_channels=4,
+        num_layers=2,
+        attention_head_dim=8,
+        num_attention_heads=4,
+        joint_attention_dim=64,
+        caption_projection_dim=32,
+        pooled_projection_dim=64,
+    )
+    return StableDiffusion3Pipeline(
+        transformer=transformer,
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
+        vae=decoder(shift_factor=0.06, use_quant_conv=False, use_post_quant_conv=False),
+        text_encoder=CLIPTextModelWithProjection(TEXT),
+        tokenizer=tokenizer(),
+        text_encoder_2=CLIPTextModelWithProjection(TEXT),
+        tokenizer_2=tokenizer(),
+        text_encoder_3=None,
+        tokenizer_3=None,
+    )
+
+
+BUILT = {"sd": build, "sdxl": build_sdxl, "sd3": build_sd3}
+
+
+def main(folder: Path, kind: str = "sd") -> None:
+    BUILT[kind]().save_pretrained(folder, safe_serialization=True)
+    if kind == "sd3":  # what is left out is not written, and reading wants to be told that it was
+        index = json.loads((folder / "model_index.json").read_bytes())
+        left_out = {"text_encoder_3": [None, None], "tokenizer_3": [None, None]}
+        (folder / "model_index.json").write_text(json.dumps(index | left_out))
+
+
 if __name__ == "__main__":
-    build().save_pretrained(sys.argv[1], safe_serialization=True)
+    main(Path(sys.argv[1]), *sys.argv[2:])

@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any, Protocol, runtime_checkable
 from uuid import UUID
 
-from shared.events import FailureReason
+from shared.events import FailureReason, Lane
 from shared.library.documents import Call
 
 
@@ -34,6 +34,8 @@ class Generation:
 
     `keep_id`: to be awaited as soon as the provider has named its id of the call, long before its outcome is known.
     `strength`: how far the image may leave its reference, from 0 (not at all) to 1 (as if there were none).
+    `shapes`: the batch shapes that its denoising steps must go through, the last one holding for all that remain;
+    `alone`: nothing else may be made in the same process meanwhile. Backends without either pass over them.
     """
 
     job_id: UUID
@@ -54,6 +56,9 @@ class Generation:
     keep_id: Callable[[str], Awaitable[None]] = keep_nothing
     sources: tuple[Source, ...] = ()
     strength: float | None = None
+    lane: Lane = Lane.STANDARD
+    shapes: tuple[int, ...] | None = None
+    alone: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +89,7 @@ class BackendFailure(Exception):
 
     `billed`: whether the attempt costs its list price all the same, None where nobody knows. `after`: seconds that the
     provider asked us to wait before the next try. `busy`: it was asked too often, which is no failure of the job.
+    `shared`: its process ended with others in it, so this image may have had no part in it.
     """
 
     def __init__(
@@ -98,6 +104,7 @@ class BackendFailure(Exception):
         busy: bool = False,
         remedy: str | None = None,
         provider_request_id: str | None = None,
+        shared: bool = False,
     ) -> None:
         super().__init__(f"{reason.value}: {detail}")
         self.reason = reason
@@ -110,6 +117,7 @@ class BackendFailure(Exception):
         self.remedy = remedy
         self.provider_request_id = provider_request_id
         self.latency_seconds: float | None = None
+        self.shared = shared
 
 
 class GenerationCancelled(Exception):

@@ -1,7 +1,8 @@
-"""Backend `diffusion`: any local `diffusers` folder, run in a process of its own.
+"""Backend `diffusion`: any local `diffusers` folder, run in a process of its own that many images share.
 
 The model process holds torch, the weights and the GIL; leases and heartbeats stay here. It dies, runs out of memory or
-hangs without taking the worker along, and is started again for the next image.
+hangs without taking the worker along, and is started again for the next image. Where it died with several images in it,
+nobody knows which of them it was: each is `shared`, and made alone the next time.
 """
 
 import asyncio
@@ -10,10 +11,11 @@ import os
 import signal
 import socket
 import sys
+import time
 from asyncio.subprocess import DEVNULL, PIPE, STDOUT, Process
-from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import asdict, dataclass
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,61 +34,122 @@ OFFLINE = {
 }
 # torch's own: pickles may not run code; cuBLAS repeats its sums in the same order; OpenMP threads do not spin.
 CAREFUL = {"TORCH_FORCE_WEIGHTS_ONLY_LOAD": "1", "CUBLAS_WORKSPACE_CONFIG": ":4096:8", "OMP_WAIT_POLICY": "PASSIVE"}
+# glibc's: memory that one thread gave back is there for the next, instead of staying in an arena of its own.
+CAREFUL |= {"MALLOC_ARENA_MAX": "1"}
+# And where memory is capped, what is given back leaves the process at once. Steps take a quarter longer for it: without
+# a cap pages are better kept, with one the next image would find it used up by holes.
+CAPPED = {"MALLOC_MMAP_THRESHOLD_": str(2**20)}
 ROOT = Path(__file__).resolve().parents[4]
 # Importing torch and diffusers took 22 s of CPU without bytecode; a busy machine takes several times that.
 START_SECONDS = 180.0
+LOOK_SECONDS = 0.25  # between looks whether an image that nothing is said of is still wanted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiffusionOptions:
     """How models are run.
 
-    `memory` caps what models and their images may take beyond the libraries, in bytes (Linux, CPU memory). `silence` is
-    the longest a model may take to load or to make one step before it counts as hung, in seconds.
+    `images` are made at once, and share their steps as their lanes' `shares` let them. `warm` is how many
+    bytes of weights stay loaded beside those in use. `memory` caps what models and their images may take beyond the
+    libraries, in bytes (Linux, CPU memory). `silence` is the longest a model may take to load or to make one step
+    before it counts as hung, in seconds.
     """
 
     models: Path
     device: str = "auto"
     dtype: str = "auto"
     threads: int = 1
+    images: int = 10
+    warm: int = 0
     memory: int | None = None
     silence: float = 600.0
+    shares: Mapping[str, int] = field(default_factory=lambda: {"dedicated": 6, "standard": 3, "bulk": 1})
 
 
 class DiffusionBackend:
-    """One image at a time; a second call waits for the first."""
+    """As many images at once as its options say; more wait in the model process for their turn."""
 
     name = "diffusion"
 
     def __init__(self, options: DiffusionOptions) -> None:
         self._options = options
-        self._one_at_a_time = asyncio.Lock()
+        self._starting: asyncio.Task[ModelProcess] | None = None
         self._model: ModelProcess | None = None
+        self._inside = Occupancy()
 
     async def generate(
         self, work: Generation, *, progress: Callable[[int, int], None], cancelled: Callable[[], bool]
     ) -> Generated:
-        async with self._one_at_a_time:
+        async with self._inside.entered(alone=work.alone):
             if cancelled():
                 raise GenerationCancelled
             progress(0, work.steps)
             model = await self._running()
-            try:
-                return await model.generate(work, progress=progress, cancelled=cancelled)
-            except asyncio.CancelledError:
-                model.kill()  # nobody waits for this image, and a process in the middle of one cannot be reused
-                raise
+            return await model.generate(work, progress=progress, cancelled=cancelled)
 
     async def close(self) -> None:
+        if self._starting is not None:
+            self._starting.cancel()
+            await asyncio.gather(self._starting, return_exceptions=True)
         if self._model is not None:
             await self._model.close()
 
     async def _running(self) -> "ModelProcess":
-        if self._model is None or not self._model.alive:
-            if self._model is not None:
-                await self._model.close()
-            self._model = await ModelProcess.start(self._options)
+        """One start for all who wait for it: where it fails, it fails for each of them."""
+        if self._model is not None and self._model.alive:
+            return self._model
+        if self._starting is None:
+            self._starting = asyncio.create_task(self._start())
+            self._starting.add_done_callback(self._started)
+        return await asyncio.shield(self._starting)
+
+    async def _start(self) -> "ModelProcess":
+        if self._model is not None:
+            await self._model.close()
+        self._model = await ModelProcess.start(self._options)
         return self._model
+
+    def _started(self, task: "asyncio.Task[ModelProcess]") -> None:
+        self._starting = None
+        if not task.cancelled():
+            task.exception()  # who waited for it has heard; with nobody waiting it is no news
+
+
+class Occupancy:
+    """Who is in the model process: any number together, or one alone."""
+
+    def __init__(self) -> None:
+        self._changed = asyncio.Condition()
+        self._many = 0
+        self._alone = 0  # inside, or waiting for the others to leave: nobody else enters meanwhile
+
+    @asynccontextmanager
+    async def entered(self, *, alone: bool) -> AsyncIterator[None]:
+        async with self._changed:
+            if alone:
+                await self._changed.wait_for(lambda: not self._alone)
+                self._alone = 1
+                try:
+                    await self._changed.wait_for(lambda: not self._many)
+                except BaseException:
+                    self._alone = 0
+                    self._changed.notify_all()
+                    raise
+            else:
+                await self._changed.wait_for(lambda: not self._alone)
+                self._many += 1
+        try:
+            yield
+        finally:
+            await asyncio.shield(self._leave(alone=alone))
+
+    async def _leave(self, *, alone: bool) -> None:
+        async with self._changed:
+            if alone:
+                self._alone = 0
+            else:
+                self._many -= 1
+            self._changed.notify_all()
 
 
 class ModelProcess:
@@ -101,8 +164,11 @@ class ModelProcess:
         self._silence = silence
         self._last_words = b""
         self._listening = asyncio.create_task(self._listen())
+        self._receiving: asyncio.Task[None] | None = None
         self._killed = False
         self._images = 0
+        self._inside: dict[int, asyncio.Queue[wire.Frame | BackendFailure]] = {}
+        self._heard = 0.0  # when, by this host's clock, it last said something or had nothing to do
 
     @classmethod
     async def start(cls, options: DiffusionOptions) -> "ModelProcess":
@@ -113,7 +179,7 @@ class ModelProcess:
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "services.inference.backends.diffusion.child", json.dumps(settings)),
                 pass_fds=(theirs.fileno(),),
-                env=_environment(),
+                env=_environment() | (CAPPED if options.memory is not None else {}),
                 stdin=DEVNULL,
                 stdout=PIPE,
                 stderr=STDOUT,
@@ -122,10 +188,11 @@ class ModelProcess:
         reader, writer = await asyncio.open_connection(sock=ours)
         model = cls(process, reader, writer, options.silence)
         try:
-            await model._receive(START_SECONDS)
+            await model._first(START_SECONDS)
         except BaseException:
             await model.close()
             raise
+        model._receiving = asyncio.create_task(model._receive())
         return model
 
     @property
@@ -136,16 +203,43 @@ class ModelProcess:
         self, work: Generation, *, progress: Callable[[int, int], None], cancelled: Callable[[], bool]
     ) -> Generated:
         self._images += 1
-        self._send(_request(work) | {"do": "generate", "id": self._images})
+        image = self._images
+        if not self._inside:
+            self._heard = time.monotonic()
+        said = self._inside[image] = asyncio.Queue()
+        try:
+            self._send(_request(work) | {"do": "generate", "id": image})
+            return await self._ended(image, work, said, progress=progress, cancelled=cancelled)
+        except asyncio.CancelledError:
+            self._send({"do": "cancel", "id": image})  # nobody waits for this image; the others go on
+            raise
+        finally:
+            del self._inside[image]
+
+    async def _ended(
+        self,
+        image: int,
+        work: Generation,
+        said: "asyncio.Queue[wire.Frame | BackendFailure]",
+        *,
+        progress: Callable[[int, int], None],
+        cancelled: Callable[[], bool],
+    ) -> Generated:
         told = False
         while True:
-            head, body = await self._receive(self._silence)
+            if not told and cancelled():
+                self._send({"do": "cancel", "id": image})
+                told = True
+            try:
+                heard = await asyncio.wait_for(said.get(), LOOK_SECONDS)
+            except TimeoutError:
+                self._watch()
+                continue
+            if isinstance(heard, BackendFailure):
+                raise heard
+            head, body = heard
             if head["is"] == "step":
                 progress(head["step"], head["steps"])
-            if head["is"] in ("step", "loaded"):
-                if not told and cancelled():
-                    self._send({"do": "cancel", "id": self._images})
-                    told = True
             elif head["is"] == "cancelled":
                 raise GenerationCancelled
             elif head["is"] == "failed":
@@ -159,7 +253,7 @@ class ModelProcess:
             self._process.kill()
 
     async def close(self) -> None:
-        """The process leaves at the end of its stream; one that is busy is ended."""
+        """The process leaves at the end of its stream; one that does not is ended."""
         self._writer.close()
         try:
             await asyncio.wait_for(self._process.wait(), 2.0)
@@ -167,15 +261,18 @@ class ModelProcess:
             self.kill()
             await self._process.wait()
         await self._listening
+        if self._receiving is not None:
+            await self._receiving
         with suppress(OSError):
             await self._writer.wait_closed()
 
     def _send(self, head: dict[str, Any]) -> None:
-        self._writer.write(wire.pack(head))
+        if not self._writer.is_closing():
+            self._writer.write(wire.pack(head))
 
-    async def _receive(self, seconds: float) -> wire.Frame:
+    async def _first(self, seconds: float) -> None:
         try:
-            return await asyncio.wait_for(wire.receive(self._reader), seconds)
+            await asyncio.wait_for(wire.receive(self._reader), seconds)
         except TimeoutError:
             self.kill()
             detail = f"the model process was silent for {seconds:.0f} s and was ended"
@@ -183,6 +280,29 @@ class ModelProcess:
         except (asyncio.IncompleteReadError, ConnectionError):
             detail = await self._obituary()
             raise BackendFailure(FailureReason.BACKEND_UNAVAILABLE, detail, retriable=True) from None
+
+    async def _receive(self) -> None:
+        """Hands every image what is said of it, until the process ends."""
+        try:
+            while True:
+                head, body = await wire.receive(self._reader)
+                self._heard = time.monotonic()
+                if (said := self._inside.get(head["id"])) is not None:
+                    said.put_nowait((head, body))
+        except (asyncio.IncompleteReadError, ConnectionError):
+            self._died(FailureReason.BACKEND_UNAVAILABLE, await self._obituary())
+
+    def _watch(self) -> None:
+        """A step of any image is a sign of life."""
+        if not self._killed and time.monotonic() - self._heard > self._silence:
+            self.kill()
+            detail = f"the model process was silent for {self._silence:.0f} s and was ended"
+            self._died(FailureReason.MODEL_TIMEOUT, detail)
+
+    def _died(self, reason: FailureReason, detail: str) -> None:
+        shared = len(self._inside) > 1
+        for said in self._inside.values():
+            said.put_nowait(BackendFailure(reason, detail, retriable=True, shared=shared))
 
     async def _obituary(self) -> str:
         self._writer.close()
@@ -203,7 +323,7 @@ class ModelProcess:
 
 def _request(work: Generation) -> dict[str, Any]:
     names = ("prompt", "negative_prompt", "width", "height", "steps", "guidance", "scheduler", "seed", "model")
-    return {name: getattr(work, name) for name in names}
+    return {name: getattr(work, name) for name in names} | {"lane": work.lane.value, "shapes": work.shapes}
 
 
 def _environment() -> dict[str, str]:

@@ -1,16 +1,20 @@
-"""The model process: one image at a time, told through one socket; ends with its worker."""
+"""The model process: told through one socket which images to make, says how each goes; ends with its worker."""
 
 import json
+import os
 import socket
 import sys
+import threading
 import warnings
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from services.inference.backends.diffusion.confinement import limit_memory, withdraw
-from services.inference.backends.diffusion.engine import Cancelled, Engine, Refused, is_out_of_memory
+from services.inference.backends.diffusion.engine import Engine, Refused
 from services.inference.backends.diffusion.folder import Unloadable
+from services.inference.backends.diffusion.loop import Cancelled, Loop, NoMemory, Row, Turn
+from services.inference.backends.diffusion.models import is_out_of_memory
 from services.inference.backends.diffusion.wire import Connection
 
 Answer = tuple[dict[str, Any], bytes]
@@ -21,50 +25,78 @@ def main(settings: dict[str, Any]) -> None:
     warnings.simplefilter("ignore")
     connection = Connection(socket.socket(fileno=settings["fd"]))
     engine = Engine(
-        Path(settings["models"]), device=settings["device"], dtype=settings["dtype"], threads=settings["threads"]
+        Path(settings["models"]),
+        device=settings["device"],
+        dtype=settings["dtype"],
+        threads=settings["threads"],
+        warm=settings["warm"],
     )
+
+    def make(row: Row) -> Answer:
+        def on_step(step: int, steps: int) -> None:
+            connection.send({"is": "step", "id": row.id, "step": step, "steps": steps})
+
+        return _answer(engine, row, on_step)
+
+    def tell(row: Row, answer: Answer) -> None:
+        head, body = answer
+        connection.send(head | {"id": row.id}, body)
+
+    loop = Loop(make, tell, size=settings["images"], shares=settings["shares"])
     if settings["memory"] is not None:
         limit_memory(settings["memory"])
+    threading.Thread(target=_listen, args=(connection, loop), daemon=True).start()
     connection.send({"is": "ready", "versions": engine.versions()})
-    while (frame := connection.receive()) is not None:
-        work = frame[0]
-        if work["do"] == "generate":  # anything else is a cancel that crossed with the end of its image
-            connection.send(*_answer(engine, connection, work))
+    loop.run()
 
 
-def _answer(engine: Engine, connection: Connection, work: dict[str, Any]) -> Answer:
+def _listen(connection: Connection, loop: Loop) -> None:
+    with suppress(OSError):
+        while (frame := connection.receive()) is not None:
+            work, _ = frame
+            if work["do"] == "generate":
+                loop.submit(work["id"], work)
+            else:
+                loop.cancel(work["id"])
+    os._exit(0)  # the worker is gone: nobody wants what is being made
+
+
+def _answer(engine: Engine, row: Row, on_step: Any) -> Answer:
+    answer = _made(engine, row, on_step)
+    if answer is not None:
+        return answer
+    # Once more, and nothing else runs meanwhile. Outside the handler: a traceback holds what filled the memory.
+    row.leave()
+    engine.free()
     try:
-        return _make(engine, connection, work)
+        row.ask(Turn())
+    except Cancelled:
+        return {"is": "cancelled"}, b""
+    row.is_alone = True
+    row.enter(row.loop.decoding)
+    row.shapes.clear()
+    answer = _made(engine, row, on_step)
+    if answer is not None:
+        return answer
+    engine.free()
+    size = f"{row.work['width']} × {row.work['height']} px"
+    return _failed("out_of_memory", f"{row.work['model']} at {size} needs more memory than there is", retriable=True)
+
+
+def _made(engine: Engine, row: Row, on_step: Any) -> Answer | None:
+    """None where memory did not suffice."""
+    try:
+        image, manifest = engine.make(row, on_step=on_step)
     except Cancelled:
         return {"is": "cancelled"}, b""
     except Refused as error:
         return _failed(error.reason, str(error), retriable=error.retriable)
     except Unloadable as error:
         return _failed("backend_unavailable", str(error), retriable=False)
-    except OSError:
-        raise  # the socket: the worker is gone
     except Exception as error:  # noqa: BLE001  # whatever a pipeline raises is this image's end, not the process's
-        if not is_out_of_memory(error):
-            return _failed("internal", f"{type(error).__name__} in the pipeline: {error}"[:500], retriable=True)
-    # Outside the handler: the error's traceback holds the tensors that filled the memory.
-    engine.drop()
-    size = f"{work['width']} × {work['height']} px"
-    return _failed("out_of_memory", f"{work['model']} at {size} needs more memory than there is", retriable=True)
-
-
-def _make(engine: Engine, connection: Connection, work: dict[str, Any]) -> Answer:
-    def stop_if_cancelled() -> None:
-        if connection.is_cancelled(work["id"]):
-            raise Cancelled
-
-    def on_step(step: int, steps: int) -> None:
-        connection.send({"is": "step", "step": step, "steps": steps})
-        stop_if_cancelled()
-
-    warm = engine.load(work["model"])
-    connection.send({"is": "loaded"})
-    stop_if_cancelled()
-    image, manifest = engine.generate(warm, work, on_step=on_step)
+        lacked = isinstance(error, NoMemory) or is_out_of_memory(error)
+        said = f"{type(error).__name__} in the pipeline: {error}"[:500]
+        return None if lacked else _failed("internal", said, retriable=True)
     return {"is": "done", "manifest": manifest}, image
 
 

@@ -1,15 +1,14 @@
-"""Runs a `diffusers` pipeline: the only module that imports torch, and only the model process imports it.
+"""Runs a `diffusers` pipeline for one image and says all that made it; only the model process imports torch.
 
 An image is a function of its seed, the model's bytes and the sequence of batch shapes it went through; each goes into
 the manifest, with all else that is known to change the result (device, kernels, dtype, threads, versions).
 """
 
-import gc
 import inspect
 import io
 import platform
-from collections.abc import Callable
-from dataclasses import dataclass
+import threading
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,9 @@ import transformers
 from diffusers.models.attention_dispatch import _AttentionBackendRegistry
 from PIL import Image
 
-from services.inference.backends.diffusion.folder import ModelFolder, Unloadable, find, hashes
+from services.inference.backends.diffusion.adapters import Call
+from services.inference.backends.diffusion.loop import Row, Turn
+from services.inference.backends.diffusion.models import Models, Warm
 from shared.ids import digest_of
 
 SCHEDULERS = {
@@ -39,10 +40,6 @@ SCHEDULERS = {
 NEGATIVE = "negative_prompt"
 
 
-class Cancelled(Exception):
-    """Raised between two steps, so the pipeline unwinds at once."""
-
-
 class Refused(Exception):
     """The image cannot be made, for a reason of our own vocabulary."""
 
@@ -52,20 +49,10 @@ class Refused(Exception):
         self.retriable = retriable
 
 
-@dataclass(frozen=True, slots=True)
-class Warm:
-    """A loaded model; `scheduler` is the configuration every image starts a fresh scheduler from."""
-
-    folder: ModelFolder
-    pipe: Any
-    scheduler: Any
-    files: dict[str, str]
-
-
 class Engine:
-    """One model at a time, kept warm until another one is asked for or its files change."""
+    """Runs pipelines: one image a call, in the thread of its row."""
 
-    def __init__(self, models: Path, *, device: str, dtype: str, threads: int) -> None:
+    def __init__(self, models: Path, *, device: str, dtype: str, threads: int, warm: int = 0) -> None:
         torch.set_num_threads(threads)
         torch.set_num_interop_threads(1)
         # Same device, same versions: same bytes. Operations that have no deterministic form warn instead of failing.
@@ -75,40 +62,47 @@ class Engine:
         diffusers.utils.logging.disable_progress_bar()
         transformers.utils.logging.set_verbosity_error()
         transformers.utils.logging.disable_progress_bar()
-        self._models = models
         self._device = torch.device(_best_device() if device == "auto" else device)
         # bfloat16 has float32's range, so a decoder does not overflow into a black picture as it does in float16.
         default = torch.float32 if self._device.type == "cpu" else torch.bfloat16
         self._dtype = default if dtype == "auto" else getattr(torch, dtype)
-        self._warm: Warm | None = None
+        self._models = Models(models, device=self._device, dtype=self._dtype, budget=warm)
+        self._rows = threading.local()
 
-    def load(self, name: str) -> Warm:
-        """The model, from memory if it is the one that is warm."""
-        folder = find(self._models, name)
-        if self._warm is None or self._warm.folder != folder:
-            self.drop()
-            self._warm = self._load(folder)
-        return self._warm
+    def make(self, row: Row, *, on_step: Callable[[int, int], None]) -> tuple[bytes, dict[str, Any]]:
+        """The image as PNG, and its manifest. Raises `Cancelled` and whatever the pipeline raises."""
+        self._rows.current = row
+        row.enter(row.loop.encoding)
+        row.stop_if_cancelled()
+        with self._models.held(row.work["model"], self._take) as warm:
+            return self._run(warm, row, on_step)
 
-    def drop(self) -> None:
-        """Gives the model's memory back."""
-        self._warm = None
-        gc.collect()
-        if self._device.type == "cuda":
-            torch.cuda.empty_cache()
+    def free(self) -> None:
+        """Gives back whatever memory is not in use."""
+        self._models.free()
 
-    def generate(
-        self, warm: Warm, work: dict[str, Any], *, on_step: Callable[[int, int], None]
-    ) -> tuple[bytes, dict[str, Any]]:
-        """The image as PNG, and its manifest. `on_step` may raise `Cancelled`."""
-        pipe = warm.pipe
-        self._check_size(pipe, work)
-        pipe.scheduler = _scheduler(warm.scheduler, work["scheduler"])
-        shapes: list[int] = []
+    def _take(self, call: Call) -> Any:
+        return self._rows.current.take(call)
+
+    def _run(self, warm: Warm, row: Row, on_step: Callable[[int, int], None]) -> tuple[bytes, dict[str, Any]]:
+        work = row.work
+        self._check_size(warm.pipe, work)
+        pipe = warm.copy(_scheduler(warm.pipe.scheduler, work["scheduler"]))
+        truncated = _is_truncated(pipe, work["prompt"])
+        whole = warm.core is None and not row.is_alone
+        if whole:
+            row.leave(row.loop.encoding)
+            row.ask(Turn())
 
         def after_step(pipe: Any, step: int, _: Any, tensors: dict[str, Any]) -> dict[str, Any]:
-            shapes.append(1)
+            if warm.core is None:
+                row.shapes.append(1)
             on_step(step + 1, pipe.num_timesteps)
+            row.stop_if_cancelled()
+            if step + 1 == pipe.num_timesteps:
+                row.last_step_taken()
+            elif whole:
+                row.ask(Turn())
             return tensors
 
         taken = inspect.signature(pipe.__call__).parameters
@@ -125,14 +119,15 @@ class Engine:
                 output_type="np",
             )
         except ValueError as error:
-            if shapes:
+            if row.shapes:
                 raise
             raise Refused("invalid_request", f"the pipeline refuses it: {error}") from error
+        row.leave()
         if any(getattr(output, "nsfw_content_detected", None) or ()):
             raise Refused("content_filtered", "the model's own safety checker withheld the picture")
-        manifest = self._manifest(warm, work, shapes) | {
+        manifest = self._manifest(warm, pipe, work, row.shapes) | {
             "ignored": [name for name, value in asked.items() if value and name not in taken],
-            "prompt_truncated": _is_truncated(pipe, work["prompt"]),
+            "prompt_truncated": truncated,
         }
         return _png(output.images[0], work), manifest
 
@@ -141,29 +136,17 @@ class Engine:
         found |= {"transformers": transformers.__version__, "numpy": np.__version__}
         return found | ({"cuda": torch.version.cuda or ""} if self._device.type == "cuda" else {})
 
-    def _load(self, folder: ModelFolder) -> Warm:
-        try:
-            pipe = diffusers.DiffusionPipeline.from_pretrained(
-                folder.path, local_files_only=True, use_safetensors=True, trust_remote_code=False, dtype=self._dtype
-            ).to(self._device)
-        except Exception as error:
-            if is_out_of_memory(error):
-                raise
-            raise Unloadable(f"{folder.name} cannot be loaded: {_first_line(error)}") from error
-        pipe.set_progress_bar_config(disable=True)
-        return Warm(folder, pipe, pipe.scheduler, hashes(folder))
-
-    def _check_size(self, pipe: Any, work: dict[str, Any]) -> None:
+    def _check_size(self, pipe: Any, work: Mapping[str, Any]) -> None:
         # Latents are `vae_scale_factor` times smaller; most pipelines ask for eight at least.
         unit = max(8, int(getattr(pipe, "vae_scale_factor", 8)))
         if work["width"] % unit or work["height"] % unit or min(work["width"], work["height"]) < unit:
             raise Refused("invalid_request", f"{work['width']} × {work['height']} px: both must be multiples of {unit}")
 
-    def _manifest(self, warm: Warm, work: dict[str, Any], shapes: list[int]) -> dict[str, Any]:
-        scheduler = warm.pipe.scheduler
+    def _manifest(self, warm: Warm, pipe: Any, work: Mapping[str, Any], shapes: list[int]) -> dict[str, Any]:
+        scheduler = pipe.scheduler
         return {
             "backend": "diffusion",
-            "pipeline": type(warm.pipe).__name__,
+            "pipeline": type(pipe).__name__,
             "model": {"name": warm.folder.name, "digest": digest_of(warm.files), "files": warm.files},
             "scheduler": {"class": type(scheduler).__name__, "config": _plain(dict(scheduler.config))},
             "steps": work["steps"],
@@ -172,10 +155,10 @@ class Engine:
             "height": work["height"],
             "seed": work["seed"],
             "noise": "cpu",
-            "batch_shapes": shapes,
+            "batch_shapes": list(shapes),
             "dtype": str(self._dtype).removeprefix("torch."),
             "device": self._device_facts(),
-            "attention": _attention(warm.pipe),
+            "attention": _attention(pipe),
             "threads": torch.get_num_threads(),
             "deterministic": torch.are_deterministic_algorithms_enabled(),
             "tf32": torch.backends.cuda.matmul.allow_tf32 if self._device.type == "cuda" else False,
@@ -192,12 +175,6 @@ class Engine:
             "name": platform.machine(),
             "capability": torch.backends.cpu.get_cpu_capability(),
         }
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """torch says it in four ways, two of them only in the text of a RuntimeError."""
-    texts = ("can't allocate memory", "not enough memory", "out of memory", "Cannot allocate memory", "bad_alloc")
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(text in str(error) for text in texts)
 
 
 def _best_device() -> str:
@@ -218,7 +195,7 @@ def _scheduler(stored: Any, asked: str) -> Any:
     return fitting[name].from_config(stored.config)
 
 
-def _png(picture: Any, work: dict[str, Any]) -> bytes:
+def _png(picture: Any, work: Mapping[str, Any]) -> bytes:
     if not np.isfinite(picture).all():
         raise Refused("corrupt_output", f"the decoder gave numbers that are no colour (seed {work['seed']})")
     image = Image.fromarray((picture * 255).round().astype("uint8"))
@@ -250,7 +227,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple | np.ndarray):
         return [_plain(item) for item in value]
     return value if value is None or isinstance(value, bool | int | float | str) else str(value)
-
-
-def _first_line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0][:300]}"

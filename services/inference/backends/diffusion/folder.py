@@ -20,12 +20,16 @@ class Unloadable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ModelFolder:
-    """A folder that passed; `signature` differs as soon as one of its files was replaced."""
+    """A folder that passed; `signature` differs as soon as one of its files was replaced.
+
+    `absent`: components that its index says it does without.
+    """
 
     name: str
     path: Path
     pipeline: str
     signature: tuple[tuple[str, int, int], ...]
+    absent: tuple[str, ...] = ()
 
 
 def find(models: Path, name: str) -> ModelFolder:
@@ -40,7 +44,8 @@ def find(models: Path, name: str) -> ModelFolder:
             _check_component(path / component, f"{name}/{component}")
     for script in path.rglob("*.py"):
         raise Unloadable(f"{name}/{script.relative_to(path)} is code: a model folder may hold none")
-    return ModelFolder(name, path, index["_class_name"], tuple(_signature(path)))
+    absent = tuple(component for component, place in index.items() if place == [None, None])
+    return ModelFolder(name, path, index["_class_name"], tuple(_signature(path)), absent)
 
 
 def hashes(folder: ModelFolder) -> dict[str, str]:

@@ -1,15 +1,15 @@
 """Frames between the worker and its model process: a JSON head and bytes, each behind its length.
 
-Worker → model: `{"do": "generate", "id": n, …}`, `{"do": "cancel", "id": n}`. Model → worker: `ready`, then per image
-`loaded`, `step` …, and one end: `done` with the image as bytes, `cancelled`, or `failed`. Either side takes the end of
-the stream as the other's death.
+Worker → model: `{"do": "generate", "id": n, …}`, `{"do": "cancel", "id": n}`. Model → worker: `ready`, then per image,
+with its id, `step` …, and one end: `done` with the image as bytes, `cancelled`, or `failed`. Either side takes the end
+of the stream as the other's death.
 """
 
 import asyncio
 import json
-import select
 import socket
 import struct
+import threading
 from typing import Any
 
 LENGTHS = struct.Struct("!II")
@@ -28,13 +28,15 @@ async def receive(reader: asyncio.StreamReader) -> Frame:
 
 
 class Connection:
-    """The model process's end: blocking, for it does one thing at a time."""
+    """The model process's end: one thread receives, any may send."""
 
     def __init__(self, end: socket.socket) -> None:
         self._end = end
+        self._sending = threading.Lock()
 
     def send(self, head: dict[str, Any], body: bytes = b"") -> None:
-        self._end.sendall(pack(head, body))
+        with self._sending:
+            self._end.sendall(pack(head, body))
 
     def receive(self) -> Frame | None:
         """The next frame, or None when the worker is gone."""
@@ -43,14 +45,6 @@ class Connection:
             return None
         head, body = (self._exactly(size) for size in LENGTHS.unpack(lengths))
         return None if head is None or body is None else (json.loads(head), body)
-
-    def is_cancelled(self, id: int) -> bool:
-        """Whether the image being made is still wanted; never waits. A worker that is gone wants nothing."""
-        while select.select([self._end], [], [], 0)[0]:
-            frame = self.receive()
-            if frame is None or frame[0] == {"do": "cancel", "id": id}:
-                return True
-        return False
 
     def _exactly(self, size: int) -> bytes | None:
         buffer = bytearray()

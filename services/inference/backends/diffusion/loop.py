@@ -1,0 +1,242 @@
+"""The step loop: every image's pipeline runs in a thread of its own, and the loop takes all their steps.
+
+A thread runs `pipe()` up to a call of the model's core, which is held back; the loop, on the main thread, joins the
+calls that wait into one batch, runs it, and gives each thread its rows. So each image keeps its own scheduler, seed,
+guidance and step count; it joins where its first call comes in, and leaves with its last. Prompts are encoded and
+pictures decoded in those threads too, beside the steps, one of each at a time.
+
+All that the loop knows of its rows comes in one queue, so there is no lock between them.
+"""
+
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from queue import SimpleQueue
+from typing import Any
+
+import torch
+
+from services.inference.backends.diffusion.adapters import Call, together
+from services.inference.backends.diffusion.models import is_out_of_memory
+from services.inference.backends.diffusion.planner import Batch, Pace, Usage, Want, plan
+
+
+class Cancelled(Exception):
+    """Raised where a pipeline waits for its next step, so that it unwinds at once."""
+
+
+class NoMemory(Exception):
+    """A step of this row alone found no memory."""
+
+
+class Turn:
+    """What a row asks for that takes its steps itself: nothing else runs until it asks again, or ends."""
+
+
+@dataclass(eq=False)
+class Row:
+    """One image under way, as its own thread sees it. `pins`: shapes its steps must have; the last one holds on."""
+
+    id: int
+    work: Mapping[str, Any]
+    loop: "Loop"
+    shapes: list[int] = field(default_factory=list)
+    is_cancelled: bool = False
+    is_alone: bool = False
+    answers: SimpleQueue[Any] = field(default_factory=SimpleQueue)
+    _doors: set[threading.Lock] = field(default_factory=set)
+
+    @property
+    def lane(self) -> str:
+        return str(self.work["lane"])
+
+    @property
+    def pinned(self) -> int | None:
+        pins: Sequence[int] | None = self.work["shapes"]
+        return pins[min(len(self.shapes), len(pins) - 1)] if pins else None
+
+    def take(self, call: Call) -> Any:
+        """The answer to a call of the model's core."""
+        if self.is_alone:
+            shape = self.pinned or 1
+            answer = together([call], shape)[0]
+            self.shapes.append(shape)
+            return answer
+        self.leave(self.loop.encoding)
+        return self.ask(call)
+
+    def ask(self, wanted: Call | Turn) -> Any:
+        self.stop_if_cancelled()
+        self.loop.hear(lambda: self.loop.asked(self, wanted))
+        answer = self.answers.get()
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def stop_if_cancelled(self) -> None:
+        if self.is_cancelled:
+            raise Cancelled
+
+    def last_step_taken(self) -> None:
+        """What remains is decoding, and nobody has to wait for it."""
+        if not self.is_alone:
+            self.loop.hear(lambda: self.loop.steps_over(self))
+            self.enter(self.loop.decoding)
+
+    def enter(self, door: threading.Lock) -> None:
+        if door not in self._doors:
+            door.acquire()
+            self._doors.add(door)
+
+    def leave(self, *doors: threading.Lock) -> None:
+        for door in doors or tuple(self._doors):
+            if door in self._doors:
+                self._doors.remove(door)
+                door.release()
+
+
+class Loop:
+    """`make` runs one image in its row's thread and says what to tell; `size` is how many threads there are."""
+
+    def __init__(
+        self, make: Callable[[Row], Any], tell: Callable[[Row, Any], None], *, size: int, shares: Mapping[str, int]
+    ) -> None:
+        # A tokenizer fails where two threads use it at once; two decoders at once would double the peak of memory.
+        self.encoding = threading.Lock()
+        self.decoding = threading.Lock()
+        self._make = make
+        self._tell = tell
+        self._heard: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self._new: SimpleQueue[Row] = SimpleQueue()
+        self._rows: dict[int, Row] = {}
+        self._wants: dict[int, tuple[Want, Call | Turn]] = {}
+        self._stepping: set[int] = set()  # rows that were answered and have not said yet what comes next
+        self._paces: defaultdict[Hashable, Pace] = defaultdict(Pace)
+        self._usage = Usage(shares)
+        self._asked = 0
+        for _ in range(size):
+            threading.Thread(target=self._work, daemon=True).start()
+
+    # -- from any thread
+
+    def submit(self, id: int, work: Mapping[str, Any]) -> None:
+        self.hear(lambda: self._submitted(Row(id, work, self)))
+
+    def cancel(self, id: int) -> None:
+        self.hear(lambda: self._cancelled(id))
+
+    def hear(self, news: Callable[[], None]) -> None:
+        self._heard.put(news)
+
+    # -- the loop's thread
+
+    def run(self) -> None:
+        # Every pipeline turns gradients off for itself and, when it ends, back to what it found in its thread.
+        with torch.no_grad():
+            while True:
+                self.step()
+
+    def step(self) -> None:
+        """Hears what there is; then, as soon as every row of the last batch has said what it wants, the next batch."""
+        while not self._wants or self._stepping:
+            self._heard.get()()
+        while not self._heard.empty():
+            self._heard.get()()
+        if not self._wants or self._stepping:
+            return
+        wants = [want for want, _ in self._wants.values()]
+        owed = self._usage.owed(wants, now=time.monotonic())
+        self._take(plan(wants, shapes=lambda group: self._paces[group].shapes(), owed=owed))
+
+    def asked(self, row: Row, wanted: Call | Turn) -> None:
+        self._stepping.discard(row.id)
+        if row.is_cancelled:
+            row.answers.put(Cancelled())
+            return
+        self._asked += 1
+        group, pinned = (wanted.group, row.pinned) if isinstance(wanted, Call) else (("turn", row.id), None)
+        self._wants[row.id] = Want(row.id, group, row.lane, self._asked, pinned), wanted
+
+    def steps_over(self, row: Row) -> None:
+        self._stepping.discard(row.id)
+
+    def _submitted(self, row: Row) -> None:
+        self._rows[row.id] = row
+        self._new.put(row)
+
+    def _cancelled(self, id: int) -> None:
+        row = self._rows.get(id)
+        if row is None:
+            return  # it crossed with the end of its image
+        row.is_cancelled = True
+        if self._wants.pop(id, None) is not None:
+            row.answers.put(Cancelled())
+
+    def _ended(self, row: Row) -> None:
+        self._stepping.discard(row.id)
+        self._rows.pop(row.id, None)
+
+    def _take(self, batch: Batch) -> None:
+        taken = [(self._rows[row], *self._wants.pop(row)) for row in batch.rows]
+        rows = [row for row, _, _ in taken]
+        calls = [wanted for _, _, wanted in taken if isinstance(wanted, Call)]
+        if not calls:
+            self._answer(rows, [None])
+            return
+        want, began = taken[0][1], time.monotonic()
+        pace = self._paces[want.group]
+        try:
+            answers = together(calls, batch.shape)
+            if pace.is_measuring(batch.shape):
+                _wait_for_device(answers)
+        except Exception as error:  # noqa: BLE001  # whatever a model raises is its images' end, not the loop's
+            failed: Exception = NoMemory() if is_out_of_memory(error) else error
+        else:
+            seconds = time.monotonic() - began
+            if want.pinned is None:
+                pace.note(batch.shape, seconds)
+            self._usage.note([row.lane for row in rows], seconds, now=time.monotonic())
+            for row in rows:
+                row.shapes.append(batch.shape)
+            self._answer(rows, answers)
+            return
+        # Outside the handler: the error's traceback holds the tensors that filled the memory.
+        self._apart(taken, batch, pace, failed)
+
+    def _apart(
+        self, taken: Sequence[tuple[Row, Want, Call | Turn]], batch: Batch, pace: Pace, failed: Exception
+    ) -> None:
+        """Short of memory: half as many at once from now on. Anything else: each by itself, to find whose it is."""
+        if isinstance(failed, NoMemory):
+            pace.cap(batch.shape)
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+        if len(taken) == 1:
+            self._answer([taken[0][0]], [failed])
+            return
+        for row, want, wanted in taken:
+            by_itself = want.pinned is not None or not isinstance(failed, NoMemory)
+            self._wants[row.id] = replace(want, group=(want.group, row.id)) if by_itself else want, wanted
+
+    def _answer(self, rows: Sequence[Row], answers: Sequence[Any]) -> None:
+        self._stepping.update(row.id for row in rows)
+        for row, answer in zip(rows, answers, strict=True):
+            row.answers.put(answer)
+
+    # -- the rows' threads
+
+    def _work(self) -> None:
+        while True:
+            row = self._new.get()
+            try:
+                self._tell(row, self._make(row))
+            finally:
+                row.leave()
+                self.hear(lambda row=row: self._ended(row))  # type: ignore[misc]  # bound now, called later
+
+
+def _wait_for_device(answers: Sequence[Any]) -> None:
+    if answers[0][0].device.type == "cuda":
+        torch.cuda.synchronize()

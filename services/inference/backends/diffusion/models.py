@@ -1,0 +1,166 @@
+"""Loaded models: one folder each, kept by least recent use within a budget, and whatever is in use in any case."""
+
+import copy
+import gc
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import torch
+
+from services.inference.backends.diffusion.adapters import ADAPTERS, Call, Core
+from services.inference.backends.diffusion.folder import ModelFolder, Unloadable, find, hashes
+
+# A prompt of the largest encoders takes 5 MB, one of the common ones 0.3.
+REMEMBERED_BYTES = 64 * 2**20
+
+NO_MEMORY = (
+    "can't allocate memory",
+    "not enough memory",
+    "out of memory",
+    "Cannot allocate memory",
+    "bad_alloc",
+    "can't start new thread",
+    "could not create a primitive",  # oneDNN
+)
+
+
+class Warm:
+    """A loaded model. Its pipeline is never called: every image calls a copy with a scheduler of its own."""
+
+    def __init__(self, folder: ModelFolder, pipe: Any, files: dict[str, str]) -> None:
+        self.folder = folder
+        self.pipe = pipe
+        self.files = files
+        self.users = 0
+        self.bytes = _weights(folder)
+        adapter = ADAPTERS.get(type(pipe).__name__)
+        self.core = None if adapter is None else Core(adapter, getattr(pipe, adapter.core))
+        if hasattr(pipe, "encode_prompt"):
+            pipe.encode_prompt = Prompts().remembering(pipe.encode_prompt)
+
+    def hold_back(self, take: Callable[[Call], Any]) -> None:
+        """From now on `take` answers the calls of the model's core."""
+        core = self.core
+        if core is not None:
+            getattr(self.pipe, core.adapter.core).forward = lambda *args, **kwargs: take(Call(core, args, kwargs))
+
+    def copy(self, scheduler: Any) -> Any:
+        """A pipeline for one image: its own state and scheduler, the shared weights and remembered prompts."""
+        pipe = copy.copy(self.pipe)
+        pipe.scheduler = scheduler
+        return pipe
+
+
+class Models:
+    def __init__(self, models: Path, *, device: torch.device, dtype: torch.dtype, budget: int) -> None:
+        """`budget`: bytes of weights that may stay beside those in use."""
+        self._models = models
+        self._device = device
+        self._dtype = dtype
+        self._budget = budget
+        self._warm: OrderedDict[ModelFolder, Warm] = OrderedDict()
+        self._one_at_a_time = threading.RLock()
+
+    @contextmanager
+    def held(self, name: str, take: Callable[[Call], Any]) -> Iterator[Warm]:
+        """The model, loaded if it is not warm or its files have changed; not dropped before the end."""
+        with self._one_at_a_time:
+            folder = find(self._models, name)
+            warm = self._warm.get(folder)
+            if warm is None:
+                self._make_room(_weights(folder))
+                warm = self._warm[folder] = self._load(folder)
+                warm.hold_back(take)
+            self._warm.move_to_end(folder)
+            warm.users += 1
+        try:
+            yield warm
+        finally:
+            with self._one_at_a_time:
+                warm.users -= 1
+
+    def free(self) -> None:
+        """Gives back whatever memory is not in use."""
+        with self._one_at_a_time:
+            self._make_room(self._budget)
+
+    def _make_room(self, wanted: int) -> None:
+        """Drops what was used longest ago until `wanted` bytes fit into the budget beside what is idle."""
+        idle = [folder for folder, warm in self._warm.items() if not warm.users]
+        kept = sum(self._warm[folder].bytes for folder in idle) + wanted
+        for folder in idle:
+            if kept > self._budget:
+                kept -= self._warm.pop(folder).bytes
+        gc.collect()
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def _load(self, folder: ModelFolder) -> Warm:
+        try:
+            pipe = diffusers.DiffusionPipeline.from_pretrained(
+                folder.path,
+                local_files_only=True,
+                use_safetensors=True,
+                trust_remote_code=False,
+                dtype=self._dtype,
+                **dict.fromkeys(folder.absent),
+            ).to(self._device)
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise
+            raise Unloadable(f"{folder.name} cannot be loaded: {_first_line(error)}") from error
+        pipe.set_progress_bar_config(disable=True)
+        return Warm(folder, pipe, hashes(folder))
+
+
+class Prompts:
+    """What a model's encoders made of the prompts it was given last."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[str, Any] = OrderedDict()
+        self._bytes = 0
+
+    def remembering(self, encode: Callable[..., Any]) -> Callable[..., Any]:
+        def encoded(*args: Any, **kwargs: Any) -> Any:
+            key = repr((args, sorted(kwargs.items())))
+            if "tensor(" in key:
+                return encode(*args, **kwargs)
+            if key not in self._known:
+                self._keep(key, encode(*args, **kwargs))
+            self._known.move_to_end(key)
+            return self._known[key]
+
+        return encoded
+
+    def _keep(self, key: str, made: Any) -> None:
+        self._known[key] = made
+        self._bytes += _size(made)
+        while self._bytes > REMEMBERED_BYTES and len(self._known) > 1:
+            self._bytes -= _size(self._known.popitem(last=False)[1])
+
+
+def is_out_of_memory(error: BaseException | None) -> bool:
+    """torch says it in many ways, most of them only in a RuntimeError's text; a loader has it as its error's cause."""
+    while error is not None:
+        if isinstance(error, torch.OutOfMemoryError | MemoryError) or any(text in str(error) for text in NO_MEMORY):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _weights(folder: ModelFolder) -> int:
+    return sum(size for part, size, _ in folder.signature if part.endswith(".safetensors"))
+
+
+def _size(made: Any) -> int:
+    parts = made if isinstance(made, tuple | list) else [made]
+    return sum(part.numel() * part.element_size() for part in parts if isinstance(part, torch.Tensor))
+
+
+def _first_line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0][:300]}"

@@ -1,0 +1,268 @@
+"""Many images in one model process: what they share is time, never a bit of each other.
+
+The real path: a real (small, random) pipeline in a real model process. On a GPU: not measured: no GPU.
+"""
+
+import asyncio
+import hashlib
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from PIL import Image
+
+from services.inference.backends import BackendFailure, Generated, Generation, GenerationCancelled
+from services.inference.backends.diffusion import DiffusionBackend, DiffusionOptions
+from shared.events import FailureReason, Lane
+from tests.inference.generations import WORK
+
+ROOT = Path(__file__).parents[2]
+MIXED = [replace(WORK, seed=seed, steps=(10, 20, 30)[seed % 3], prompt=f"mug {seed}") for seed in range(8)]
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models")
+    run(str(ROOT / "tests/inference/tiny_pipeline.py"), str(folder / "tiny"))
+    return folder
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def backend(models: Path) -> AsyncIterator[DiffusionBackend]:
+    backend = DiffusionBackend(DiffusionOptions(models=models))
+    yield backend
+    await backend.close()
+
+
+def run(*command: str) -> str:
+    done = subprocess.run([sys.executable, *command], check=True, capture_output=True, text=True, cwd=ROOT)
+    return done.stdout
+
+
+async def make(backend: DiffusionBackend, work: Generation = WORK) -> Generated:
+    return await backend.generate(work, progress=lambda step, steps: None, cancelled=lambda: False)
+
+
+async def make_all(backend: DiffusionBackend, works: Sequence[Generation]) -> list[Generated]:
+    return await asyncio.gather(*(make(backend, work) for work in works))
+
+
+def pinned(work: Generation, made: Generated) -> Generation:
+    return replace(work, shapes=tuple(made.manifest["batch_shapes"]))
+
+
+def pixels(made: Generated) -> str:
+    return hashlib.sha256(Image.open(io.BytesIO(made.image), formats=["PNG"]).tobytes()).hexdigest()
+
+
+def plain(model: Path, works: Sequence[Generation]) -> list[str]:
+    """The pixels that `pipe()` by itself makes."""
+    names = ("prompt", "negative_prompt", "width", "height", "steps", "guidance", "scheduler", "seed")
+    asked = [json.dumps({name: getattr(work, name) for name in names}) for work in works]
+    return run("-m", "tests.inference.plain_pipe", str(model), *asked).split()
+
+
+def process_of(backend: DiffusionBackend) -> int:
+    assert backend._model is not None
+    return backend._model._process.pid
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_an_image_that_is_alone_is_what_pipe_makes_of_it(backend: DiffusionBackend, models: Path) -> None:
+    works = [
+        WORK,
+        replace(WORK, guidance=1.0, negative_prompt=""),
+        replace(WORK, width=96, steps=7, seed=8),
+        *(replace(WORK, scheduler=name, steps=6) for name in ("dpm++_2m", "euler", "euler_a", "heun", "pndm", "unipc")),
+    ]
+    assert [pixels(await make(backend, work)) for work in works] == plain(models / "tiny", works)
+
+
+@pytest.mark.parametrize("kind", ["sdxl", "sd3"])
+@pytest.mark.asyncio(loop_scope="module")
+async def test_other_families_share_steps_by_the_same_engine(
+    backend: DiffusionBackend, models: Path, kind: str
+) -> None:
+    run(str(ROOT / "tests/inference/tiny_pipeline.py"), str(models / kind), kind)
+    lone = replace(WORK, model=kind)
+    assert [pixels(await make(backend, lone))] == plain(models / kind, [lone])
+    works = [replace(work, model=kind, steps=5 + work.seed) for work in MIXED[:5]]
+    crowd = await make_all(backend, works)
+    assert max(max(made.manifest["batch_shapes"]) for made in crowd) > 1
+    for work, made in zip(works, crowd, strict=True):
+        assert (await make(backend, pinned(work, made))).image == made.image
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_images_of_any_age_share_steps_and_each_is_made_again_from_its_recorded_shapes(
+    backend: DiffusionBackend,
+) -> None:
+    crowd = await make_all(backend, MIXED)
+    assert [len(made.manifest["batch_shapes"]) for made in crowd] == [work.steps for work in MIXED]
+    assert max(max(made.manifest["batch_shapes"]) for made in crowd) > 1
+    for work, made in zip(MIXED, crowd, strict=True):
+        again = await make(backend, pinned(work, made))
+        assert again.image == made.image
+        assert again.manifest == made.manifest
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_an_image_joins_between_the_steps_of_another_and_leaves_before_its_end(
+    backend: DiffusionBackend,
+) -> None:
+    old, young = replace(WORK, steps=400, shapes=(2,)), replace(WORK, seed=8, steps=5, shapes=(2,))
+    told: list[int] = []
+    under_way = asyncio.Event()
+
+    def on_step(step: int, _: int) -> None:
+        told.append(step)
+        if step >= 3:
+            under_way.set()
+
+    task = asyncio.create_task(backend.generate(old, progress=on_step, cancelled=lambda: False))
+    await under_way.wait()
+    joined = await make(backend, young)
+    assert told[-1] < 400, "the young one left while the old one went on"
+    lasted = await task
+    assert joined.image == (await make(backend, young)).image
+    assert lasted.image == (await make(backend, old)).image
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_neighbours_and_the_row_it_had_change_nothing_at_an_equal_sequence_of_shapes(
+    backend: DiffusionBackend,
+) -> None:
+    mine = replace(WORK, steps=10, shapes=(4,))
+    others = [replace(mine, seed=seed, prompt=f"a tin {seed}", guidance=2.0 + seed) for seed in range(20, 26)]
+    alone = await make(backend, mine)
+    for crowd in ([mine, *others[:3]], [*others[2:5], mine], [others[5], mine]):
+        made = await make_all(backend, crowd)
+        assert made[crowd.index(mine)].image == alone.image
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_strict_is_the_same_alone_and_crowded(backend: DiffusionBackend) -> None:
+    strict = replace(WORK, steps=10, shapes=(1,))
+    alone = await make(backend, strict)
+    crowded = (await make_all(backend, [*MIXED[:4], strict, *MIXED[4:]]))[4]
+    assert crowded.image == alone.image
+    assert crowded.manifest["batch_shapes"] == [1] * 10
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_cancel_of_one_ends_no_other(backend: DiffusionBackend) -> None:
+    await make(backend)
+    process, told = process_of(backend), list[int]()
+    unwanted = backend.generate(
+        replace(WORK, steps=900), progress=lambda step, _: told.append(step), cancelled=lambda: len(told) > 3
+    )
+    ends = await asyncio.gather(unwanted, *(make(backend, work) for work in MIXED), return_exceptions=True)
+    assert isinstance(ends[0], GenerationCancelled)
+    assert all(isinstance(made, Generated) for made in ends[1:])
+    assert process_of(backend) == process
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_caller_that_goes_away_ends_no_other(backend: DiffusionBackend) -> None:
+    await make(backend)
+    process, under_way = process_of(backend), asyncio.Event()
+
+    def on_step(step: int, _: int) -> None:
+        if step:
+            under_way.set()
+
+    unending = replace(WORK, steps=900)
+    gone = asyncio.create_task(backend.generate(unending, progress=on_step, cancelled=lambda: False))
+    others = asyncio.create_task(make_all(backend, MIXED))
+    await under_way.wait()
+    gone.cancel()
+    assert len(await others) == len(MIXED)
+    assert process_of(backend) == process
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_death_with_several_inside_is_shared_and_a_death_of_one_alone_is_its_own(
+    backend: DiffusionBackend,
+) -> None:
+    def kill(step: int, _: int) -> None:
+        if step == 2:
+            os.kill(process_of(backend), signal.SIGKILL)
+
+    async def ends(works: Sequence[Generation], spoil: Callable[[int, int], None]) -> list[BackendFailure]:
+        ended = await asyncio.gather(
+            *(backend.generate(work, progress=spoil, cancelled=lambda: False) for work in works),
+            return_exceptions=True,
+        )
+        return [end for end in ended if isinstance(end, BackendFailure)]
+
+    long = [replace(work, steps=900) for work in MIXED[:3]]
+    crowd = await ends(long, kill)
+    assert [failure.shared for failure in crowd] == [True] * 3
+    assert {failure.reason for failure in crowd} == {FailureReason.BACKEND_UNAVAILABLE}
+    lone = await ends(long[:1], kill)
+    assert [failure.shared for failure in lone] == [False]
+    assert (await make(backend)).image, "and the next process makes the next image"
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_nothing_is_made_beside_an_image_that_has_to_be_alone(backend: DiffusionBackend) -> None:
+    order: list[str] = []
+
+    def note(name: str) -> Callable[[int, int], None]:
+        return lambda step, steps: order.append(name) if step in (0, steps) else None
+
+    async def one(name: str, **how: bool) -> None:
+        work = replace(WORK, steps=6, alone=how.get("alone", False))
+        await backend.generate(work, progress=note(name), cancelled=lambda: False)
+
+    await asyncio.gather(one("a"), one("b"), one("suspect", alone=True), one("c"))
+    place = order.index("suspect")
+    assert order[place + 1] == "suspect"
+    assert set(order[:place]) == {"a", "b"} and set(order[place + 2 :]) == {"c"}
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_dedicated_work_is_done_before_the_bulk_it_came_behind(backend: DiffusionBackend) -> None:
+    await make(backend)
+    done: list[Lane] = []
+
+    async def one(work: Generation) -> None:
+        await make(backend, work)
+        done.append(work.lane)
+
+    bulk = [replace(WORK, steps=60, seed=seed, lane=Lane.BULK) for seed in range(6)]
+    await asyncio.gather(*map(one, bulk), one(replace(WORK, steps=60, lane=Lane.DEDICATED)))
+    assert done[0] is Lane.DEDICATED
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_crowd_that_does_not_fit_into_memory_is_made_in_smaller_batches(models: Path) -> None:
+    backend = DiffusionBackend(DiffusionOptions(models=models, memory=256 * 2**20))
+    crowd = await make_all(backend, [replace(WORK, width=384, height=384, steps=12, seed=seed) for seed in range(8)])
+    shapes = [shape for made in crowd for shape in made.manifest["batch_shapes"]]
+    assert len(shapes) == 8 * 12
+    await backend.close()
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_pipeline_without_an_adapter_runs_whole_beside_the_others(
+    backend: DiffusionBackend, models: Path
+) -> None:
+    run(str(ROOT / "tests/inference/tiny_pipeline.py"), str(models / "whole"))
+    index = json.loads((models / "whole/model_index.json").read_bytes())
+    index |= {"_class_name": "StableDiffusionPAGPipeline"}
+    (models / "whole/model_index.json").write_text(json.dumps(index))
+    whole = replace(WORK, model="whole")
+    alone = await make(backend, whole)
+    crowded = await make_all(backend, [MIXED[0], whole, MIXED[1], replace(whole, seed=8)])
+    assert crowded[1].image == alone.image
+    assert crowded[1].manifest["batch_shapes"] == [1] * 4
+    assert crowded[1].manifest["pipeline"] == "StableDiffusionPAGPipeline"
