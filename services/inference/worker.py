@@ -310,7 +310,8 @@ def _tried(piece: Piece, failure: BackendFailure) -> Tried:
     ending = Failed(reason=failure.reason, detail=failure.detail, remedy=remedy)
     theirs = failure.busy or ((failure.retriable or failure.uncertain) and failure.reason in THEIRS)
     away = Away(cause=failure.detail, seconds=failure.after) if theirs and piece.job.call is not None else None
-    return Tried(attempt, ending, again, failure.after or 0.0, away, failure.busy, failure.shared)
+    after = failure.after or 0.0
+    return Tried(attempt, ending, again, after, away=away, busy=failure.busy, shared=failure.shared)
 
 
 def _cost(job: Job, *, billed: bool | None) -> Decimal | None:
