@@ -1,0 +1,155 @@
+"""Step-level batching against `pipe()`: images that arrive by chance and take 10, 20 or 30 steps, on one thread each.
+
+The arms have the same kernels and the same arrivals: `serial` calls `pipe()` for one after another, `dynamic` batches
+whole requests of as many steps (up to eight that wait, 50 ms patience), `engine` is the diffusion backend as it is, and
+`strict` is the engine with every image pinned to steps of its own. `images_per_min` under more than any of them can do;
+`p50` and `p95` (seconds) at 1.5 × what `serial` can do. A random UNet of 78 M parameters, with guidance.
+"""
+
+import asyncio
+import json
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from benchmarks.frame import Result, arguments, interleave, report
+from services.inference.backends.diffusion import DiffusionBackend, DiffusionOptions
+from tests.inference.generations import WORK
+
+STEPS = (10, 20, 30)
+SIZES = (64, 128)
+SATURATED, BUSY = 6.0, 1.5  # arrivals, in what `serial` can do
+Job = tuple[float, int, int]
+
+
+def arrivals(many: int, *, seconds: float, seed: int) -> list[Job]:
+    """Poisson arrivals every `seconds` on average: when, how many steps, which seed."""
+    draw, at, jobs = random.Random(seed), 0.0, []  # noqa: S311  # a load, not a secret
+    for number in range(many):
+        jobs.append((at, STEPS[number % len(STEPS)], 1000 * seed + number))
+        at += draw.expovariate(1 / seconds)
+    return jobs
+
+
+class Pipes:
+    """The process that calls `pipe()` itself."""
+
+    def __init__(self, model: Path) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.engine_pipes", "serve", str(model)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+
+    async def run(self, arm: str, jobs: Sequence[Job], px: int) -> dict[str, Any]:
+        return await asyncio.to_thread(self._ask, {"arm": arm, "jobs": jobs, "px": px})
+
+    def close(self) -> None:
+        self._process.communicate()
+
+    def _ask(self, asked: dict[str, Any]) -> dict[str, Any]:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(asked) + "\n")
+        self._process.stdin.flush()
+        answer: dict[str, Any] = json.loads(self._process.stdout.readline())
+        return answer
+
+
+class Shared:
+    """The engine, asked as a worker asks it."""
+
+    def __init__(self, backend: DiffusionBackend) -> None:
+        self._backend = backend
+        self.shapes: dict[int, set[int]] = {px: set() for px in SIZES}
+
+    async def run(self, arm: str, jobs: Sequence[Job], px: int) -> dict[str, Any]:
+        began = time.monotonic()
+
+        async def one(job: Job) -> float:
+            at, steps, seed = job
+            await asyncio.sleep(max(0.0, began + at - time.monotonic()))
+            pinned = (1,) if arm == "strict" else None
+            work = replace(WORK, model="bench", width=px, height=px, steps=steps, seed=seed, shapes=pinned)
+            made = await self._backend.generate(
+                replace(work, negative_prompt=""), progress=lambda *_: None, cancelled=lambda: False
+            )
+            if arm != "strict":
+                self.shapes[px] |= set(made.manifest["batch_shapes"])
+            return time.monotonic() - began - at
+
+        latencies = await asyncio.gather(*map(one, jobs))
+        return {"latencies": latencies, "seconds": time.monotonic() - began}
+
+
+async def measured(of: Pipes | Shared, arm: str, px: int, service: float, jobs: int) -> dict[str, float]:
+    saturated = await of.run(arm, arrivals(jobs, seconds=service / SATURATED, seed=1), px)
+    busy = await of.run(arm, arrivals(jobs, seconds=service / BUSY, seed=2), px)
+    ranked = statistics.quantiles(busy["latencies"], n=20, method="inclusive")
+    return {"images_per_min": 60 * jobs / saturated["seconds"], "p50": ranked[9], "p95": ranked[18]}
+
+
+async def main(rounds: int, jobs: int, *, save: bool) -> None:
+    with tempfile.TemporaryDirectory(prefix="calotype-bench-") as folder:
+        models = Path(folder)
+        pipes_of("write", models / "bench")
+        outside = json.loads(pipes_of("outside", models).splitlines()[-1])["outside_model"]
+        pipes = Pipes(models / "bench")
+        backend = DiffusionBackend(DiffusionOptions(models=models))
+        try:
+            await compare(pipes, Shared(backend), rounds, jobs, outside, save=save)
+        finally:
+            await backend.close()
+            pipes.close()
+
+
+def pipes_of(verb: str, folder: Path) -> str:
+    command = [sys.executable, "-m", "benchmarks.engine_pipes", verb, str(folder)]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+async def compare(pipes: Pipes, shared: Shared, rounds: int, jobs: int, outside: float, *, save: bool) -> None:
+    result = Result("engine", "images of 10, 20 and 30 steps")
+    arms, step_ms = {}, {}
+    for px in SIZES:
+        # Warms both up, measures what one image takes, and gives the engine steps to measure its shapes on.
+        lone = await pipes.run("serial", [(0.0, 20, seed) for seed in range(3)], px)
+        service = lone["seconds"] / 3
+        step_ms[px] = round(1000 * service / 20, 1)
+        await shared.run("engine", [(0.0, 10, seed) for seed in range(12)], px)
+        by_arm: dict[str, Pipes | Shared] = {"serial": pipes, "dynamic": pipes, "engine": shared, "strict": shared}
+        for arm, of in by_arm.items():
+            arms[f"{arm}_{px}"] = partial(measured, of, arm, px, service, jobs)
+    await interleave(result, arms, rounds=rounds, warm=0)
+    ratios = {"outside_model": round(outside, 4)}
+    for px, suffix in zip(SIZES, ("", "_128"), strict=True):
+        engine = f"engine_{px}"
+        ratios |= {
+            f"vs_serial{suffix}": result.ratio(engine, f"serial_{px}", "images_per_min"),
+            f"vs_dynamic{suffix}": result.ratio(engine, f"dynamic_{px}", "images_per_min"),
+            f"p95_vs_dynamic{suffix}": result.ratio(engine, f"dynamic_{px}", "p95"),
+            f"strict_vs_serial{suffix}": result.ratio(f"strict_{px}", f"serial_{px}", "images_per_min"),
+        }
+    report(
+        result,
+        ratios,
+        save=save,
+        step_ms={str(px): ms for px, ms in step_ms.items()},
+        shapes={str(px): sorted(shapes) for px, shapes in shared.shapes.items()},
+        gpu="not measured: no GPU",
+    )
+
+
+if __name__ == "__main__":
+    given = arguments(__doc__, more=[("--jobs", {"type": int, "default": 24, "help": "images a trace"})])
+    asyncio.run(main(given.rounds, given.jobs, save=given.save))
