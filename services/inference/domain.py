@@ -26,6 +26,7 @@ from shared.events import (
     Pin,
     Priority,
     PromptAssembled,
+    Reproducible,
     Route,
     SourceRole,
     SourceType,
@@ -225,6 +226,8 @@ def generation_of(
         sources=sources,
         strength=event.strength,
         lane=job.route.lane if job.route else Lane.STANDARD,
+        # What a newer release may ask for beyond this is at least as much.
+        shapes=None if event.reproducible is Reproducible.SHAPE else (1,),
         alone=any(attempt.reason in DEATHS for attempt in earlier),
     )
 
@@ -246,6 +249,7 @@ def manifest_of(job: Job, generated: Generated, *, sha256: str) -> bytes:
         "references": event.references,
         "sources": [use.model_dump(exclude={"key"}) for use in event.sources],
         "strength": event.strength,
+        "reproducible": event.reproducible,
         "route": {"backend": job.backend, "kind": job.kind, "version": job.route.version if job.route else None},
         "made_by": generated.manifest,
         "output": {

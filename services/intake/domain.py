@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from shared import ids
-from shared.events import Brief, RequestAccepted
+from shared.events import Brief, Reproducible, RequestAccepted
 from shared.library.asks import Resolved
 
 
@@ -68,6 +68,7 @@ def accepted(resolved: Resolved, origin: Origin, *, now: datetime) -> RequestAcc
         seed=asked.seed,
         sources=list(resolved.sources),
         strength=asked.strength,
+        reproducible=Reproducible(asked.reproducible),
         supersedes=origin.supersedes,
     )
 

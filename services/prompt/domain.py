@@ -154,6 +154,7 @@ def _assembled(
         deadline=request.deadline,
         sources=request.sources,
         strength=request.strength,
+        reproducible=request.reproducible,
     )
 
 

@@ -8,7 +8,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field
 
 from shared.events.envelope import Body, Event
-from shared.events.words import Brief, Confidentiality, Pin, Priority, SourceUse
+from shared.events.words import Brief, Confidentiality, Pin, Priority, Reproducible, SourceUse
 
 
 class SourceAsked(BaseModel):
@@ -46,6 +46,9 @@ class ImageRequested(BaseModel):
     sources: list[SourceAsked] = Field(default_factory=list, max_length=2)
     strength: float | None = Field(
         default=None, gt=0, le=1, description="How far the picture may leave its reference: 1 is as if there were none"
+    )
+    reproducible: Literal["shape", "strict"] = Field(
+        default="shape", description="strict: no step is shared, so that alone and in a crowd the bytes are the same"
     )
     client_reference: str | None = Field(default=None, max_length=200)
 
@@ -89,6 +92,7 @@ class RequestAccepted(Event):
     seed: int | None = None
     sources: list[SourceUse] = Field(default_factory=list)
     strength: float | None = None
+    reproducible: Reproducible = Reproducible.SHAPE
     supersedes: UUID | None = None
 
 

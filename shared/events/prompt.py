@@ -7,7 +7,7 @@ from uuid import UUID
 from pydantic import Field
 
 from shared.events.envelope import Body, Event
-from shared.events.words import Brief, Confidentiality, Pin, Priority, Run, SourceUse
+from shared.events.words import Brief, Confidentiality, Pin, Priority, Reproducible, Run, SourceUse
 
 
 class Parameters(Body):
@@ -50,3 +50,4 @@ class PromptAssembled(Event):
     strength: float | None = Field(
         default=None, description="How far the picture may leave its reference, up to 1; null leaves it to the backend"
     )
+    reproducible: Reproducible = Reproducible.SHAPE

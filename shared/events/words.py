@@ -58,6 +58,18 @@ class Lane(OpenEnum):
     UNKNOWN = "unknown"
 
 
+class Reproducible(OpenEnum):
+    """What an image made beside others can be made again from.
+
+    `shape`: the batch shapes it happened to go through, which its manifest records. `strict`: its steps are its own, so
+    that alone and in a crowd it has the same bytes, at the price of sharing none.
+    """
+
+    SHAPE = "shape"
+    STRICT = "strict"
+    UNKNOWN = "unknown"
+
+
 class Priority(OpenEnum):
     LOW = "low"
     NORMAL = "normal"

@@ -35,6 +35,7 @@ from shared.events import (
     Parameters,
     Priority,
     PromptAssembled,
+    Reproducible,
     SourceType,
 )
 from tests.inference.prompts import NOW, assembled, routes
@@ -52,6 +53,12 @@ def job(event: PromptAssembled | None = None, *, kind: str = "diffusion", **back
         decide(ask_of(event), table=table, today=date(2026, 11, 22), providers={"acme": kind}),
         cause_id=event.event_id,
     )
+
+
+def test_a_strict_request_shares_no_step_and_every_other_one_goes_by_what_is_faster() -> None:
+    strict = generation_of(job(assembled(reproducible=Reproducible.STRICT)), attempt_id=UUID(int=1))
+    assert strict.shapes == (1,)
+    assert generation_of(job(), attempt_id=UUID(int=1)).shapes is None
 
 
 def test_bulk_is_what_came_with_a_batch() -> None:

@@ -33,7 +33,7 @@ BOTH = naming(reference=PHOTO, mask=MASK)
 
 
 def test_sources_and_strength_travel_with_everything_a_backend_needs() -> None:
-    found = resolved(None, KNOWN, sources=BOTH, strength=0.4)
+    found = resolved(None, KNOWN, sources=BOTH, strength=0.4, reproducible="strict")
     origin = Origin(request_id=uuid4(), workspace=uuid4(), principal="shop", cause=uuid4(), kind="http")
     fact = accepted(found, origin, now=datetime(2030, 1, 1, tzinfo=UTC))
     use = {"sha256": "5a" * 32, "media_type": "image/png", "width": 640, "height": 480}
@@ -42,6 +42,7 @@ def test_sources_and_strength_travel_with_everything_a_backend_needs() -> None:
         SourceUse(role=SourceRole.MASK, source_id=MASK, key=f"k/{MASK}", **use),
     ]
     assert fact.strength == 0.4
+    assert fact.reproducible == "strict"
 
 
 def test_a_source_without_a_role_is_the_reference() -> None:

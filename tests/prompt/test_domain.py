@@ -15,6 +15,7 @@ from shared.events import (
     JobFailed,
     Product,
     PromptAssembled,
+    Reproducible,
     RequestAccepted,
     SourceRole,
     SourceUse,
@@ -95,9 +96,9 @@ def test_every_job_starts_from_the_pictures_of_its_request() -> None:
         width=9,
         height=9,
     )
-    for event in made(request(variants=2, sources=[photo], strength=0.4)):
+    for event in made(request(variants=2, sources=[photo], strength=0.4, reproducible=Reproducible.STRICT)):
         assert isinstance(event, PromptAssembled)
-        assert (event.sources, event.strength) == ([photo], 0.4)
+        assert (event.sources, event.strength, event.reproducible) == ([photo], 0.4, Reproducible.STRICT)
 
 
 def test_each_variant_is_a_job_of_its_own() -> None:
