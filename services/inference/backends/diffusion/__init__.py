@@ -36,8 +36,8 @@ OFFLINE = {
 CAREFUL = {"TORCH_FORCE_WEIGHTS_ONLY_LOAD": "1", "CUBLAS_WORKSPACE_CONFIG": ":4096:8", "OMP_WAIT_POLICY": "PASSIVE"}
 # glibc's: memory that one thread gave back is there for the next, instead of staying in an arena of its own.
 CAREFUL |= {"MALLOC_ARENA_MAX": "1"}
-# And where memory is capped, what is given back leaves the process at once. Steps take a fifth to two thirds longer: without
-# a cap pages are better kept, with one the next image would find it used up by holes.
+# And where memory is capped, what is given back leaves the process at once. Steps take a fifth to two thirds longer:
+# without a cap pages are better kept, with one the next image would find it used up by holes.
 CAPPED = {"MALLOC_MMAP_THRESHOLD_": str(2**20)}
 ROOT = Path(__file__).resolve().parents[4]
 # Importing torch and diffusers took 22 s of CPU without bytecode; a busy machine takes several times that.
