@@ -170,7 +170,7 @@ class Leased:
     lost: bool = False
     good_until: float = float("inf")  # by this host's monotonic clock: before then nobody else can hold it
     occupies: bool = True
-    _on_free: Callable[[], None] | None = None
+    on_free: Callable[[], None] | None = None
 
     @property
     def fence(self) -> Fence:
@@ -179,8 +179,8 @@ class Leased:
     def free(self) -> None:
         """What takes the slot is done, and only what comes of it is to be kept: the next may begin beside that."""
         self.occupies = False
-        if self._on_free is not None:
-            self._on_free()
+        if self.on_free is not None:
+            self.on_free()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -505,7 +505,7 @@ class Worker:
 
     async def _run_alone(self, lease: Leased) -> None:
         assert self.run is not None
-        lease._on_free = self._wake.set  # noqa: SLF001  # the lease tells nobody else
+        lease.on_free = self._wake.set
         try:
             outcome = await self.run(lease)
         except asyncio.CancelledError as error:

@@ -4,9 +4,10 @@ What takes nothing is left alone for a while that grows, and asked again with on
 may go at once.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 # So many tries in a row that somebody did not take are an outage of theirs, not the trouble of what was tried.
 OPENS_AFTER = 3
@@ -40,6 +41,11 @@ class Outage:
     since: datetime
     cause: str
     probe_at: datetime | None = None
+
+
+def outage_of(row: Mapping[str, Any]) -> Outage:
+    """As a stage's table of outages holds it."""
+    return Outage(failures=row["failures"], since=row["since"], cause=row["cause"], probe_at=row["probe_at"])
 
 
 def outage_after(before: Outage | None, tries: Sequence[Away], *, now: datetime, pace: Pace, draw: float) -> Outage:

@@ -1,8 +1,31 @@
-"""Any decoded picture as 8-bit sRGB. Imported by child processes only: Pillow stays out of those that hold keys."""
+"""Any picture as 8-bit sRGB. Imported by child processes only: Pillow stays out of those that hold keys."""
 
 import io
 
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, ImageOps
+
+
+class Undecodable(Exception):
+    """A file that begins as a picture, and what its decoder says of the rest."""
+
+
+def decoded(opened: Image.Image) -> Image.Image:
+    """An opened file's pixels, upright and in sRGB, and nothing else of it: no EXIF, no profile, no text.
+
+    Raises:
+        Undecodable: it is not whole.
+        MemoryError: it takes more than this process may have.
+    """
+    try:
+        opened.load()
+        image = to_srgb(ImageOps.exif_transpose(opened))
+    except MemoryError:
+        raise
+    except Exception as error:
+        # A decoder fed by strangers raises anything: OSError, SyntaxError, struct.error, IndexError and others.
+        raise Undecodable(str(error)) from error
+    image.info = {}
+    return image
 
 
 def to_srgb(image: Image.Image) -> Image.Image:

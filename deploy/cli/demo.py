@@ -24,7 +24,7 @@ from deploy.cli.up import Told
 from deploy.errors import Problem
 from deploy.local.data import DataFolder
 from deploy.local.first_run import Access, checked, ensure_workspace, publish_library, sign_in_link
-from deploy.local.supervisor import Supervisor
+from deploy.local.supervisor import STAGES, Supervisor
 from shared.library.documents import Routes
 from shared.library.reading import read_folder
 
@@ -34,7 +34,6 @@ WORKSPACE = "salt-and-linden"
 APPROVE = 8  # what the demo reviewer lets through before the visitor takes over
 PATIENCE = 180.0  # seconds until a step that should take a few is called stuck
 SAFFRON_ROW = "W05"  # its wall has no place in a campaign of brine and bone
-STAGES = ("intake", "prompt", "inference", "postprocess", "catalog", "publisher")
 ENDED = ("completed", "approved", "rejected", "failed", "cancelled")
 
 Once = Annotated[bool, typer.Option("--once", help="Decide everything, publish what was approved, and exit.")]

@@ -12,8 +12,8 @@ from deploy.cli.client import Client, connected
 from deploy.cli.options import DATA, AsJson, DataOption, WorkspaceOption
 from deploy.cli.terminal import plain_console
 from deploy.errors import Problem
+from deploy.local.supervisor import STAGES
 
-STAGES = ("intake", "prompt", "inference", "postprocess", "catalog", "publisher")
 DUE_DAYS = 30
 
 

@@ -18,7 +18,7 @@ import structlog
 from services.inference.domain import account_of
 from shared.events import FailureReason
 from shared.leases import MAX_FAILURES, Leased
-from shared.outages import Away, Outage, Pace, outage_after
+from shared.outages import Away, Pace, outage_after, outage_of
 from shared.outbox import Transaction
 from shared.postgres import Connection
 
@@ -39,6 +39,11 @@ class Word:
     away: Away | None = None
     busy: bool = False
     first: bool = True
+
+    @property
+    def may_be_the_jobs(self) -> bool:
+        """Whether it counts against the job where the account answers others."""
+        return self.away is not None and not self.busy and not self.first
 
 
 def away_delay(number: int) -> float:
@@ -77,9 +82,11 @@ async def hear(transaction: Transaction, words: Iterable[Word]) -> None:
     for account, spoken in sorted(said.items()):
         if any(word.away is None for word in spoken):
             await _answers(transaction, account, {word.lease.kind for word in spoken})
-            counted += [word.lease for word in spoken if word.away is not None and not word.busy and not word.first]
+            answered_others = True
         else:
-            counted += await _is_away(transaction, account, spoken)
+            answered_others = await _is_away(transaction, account, spoken)
+        if answered_others:
+            counted += [word.lease for word in spoken if word.may_be_the_jobs]
     if counted:
         await queries.count_failures(
             transaction.connection,
@@ -89,11 +96,10 @@ async def hear(transaction: Transaction, words: Iterable[Word]) -> None:
         )
 
 
-async def _is_away(transaction: Transaction, account: str, spoken: Sequence[Word]) -> list[Leased]:
-    """Notes that calls failed and none did not; those of jobs that failed before while the account answered others."""
+async def _is_away(transaction: Transaction, account: str, spoken: Sequence[Word]) -> bool:
+    """Notes that calls failed and none did not; whether the account had answered whoever called last."""
     row = await queries.outage(transaction.connection, account=account)
-    is_new = row["failures"] == 0
-    before = Outage(failures=row["failures"], since=row["since"], cause=row["cause"], probe_at=row["probe_at"])
+    before = outage_of(row)
     tries = [word.away for word in spoken if word.away is not None]
     after = outage_after(before, tries, now=row["now"], pace=PACE, draw=random.random())  # noqa: S311
     await queries.note_outage(
@@ -106,7 +112,7 @@ async def _is_away(transaction: Transaction, account: str, spoken: Sequence[Word
     )
     if before.probe_at is None and after.probe_at is not None:
         log.warning("account.away", account=account, cause=after.cause, until=after.probe_at.isoformat())
-    return [word.lease for word in spoken if is_new and not word.busy and not word.first]
+    return before.failures == 0
 
 
 async def _answers(transaction: Transaction, account: str, kinds: Collection[str]) -> None:

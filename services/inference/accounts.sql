@@ -33,4 +33,4 @@ update work set ready_at = clock_timestamp()
 where kind = any(:kinds::text[]) and holder is null and parked is null and outcome = 'again' and ready_at > clock_timestamp();
 
 -- name: outages()
-select account, failures, since, busy, probe_at from outages where probe_at is not null order by since;
+select account, since, busy, probe_at as next_try_at from outages where probe_at is not null order by since;

@@ -8,7 +8,6 @@ from services.inference import handler, http, http_routes, uncertain
 from services.inference.backends import Backend
 from services.inference.backends.diffusion import DiffusionBackend, DiffusionOptions
 from services.inference.domain import BILLING, kind_of
-from services.inference.flows import SHARES
 from services.inference.handler import Front
 from services.inference.progress import Progress
 from services.inference.queue import AT_ONCE, Claims, Desk, Lookout, queries
@@ -83,7 +82,6 @@ def open_backends(settings: InferenceSettings) -> dict[str, Backend]:
             threads=settings.diffusion_threads,
             images=settings.diffusion_images,
             warm=settings.diffusion_warm_mb * 2**20,
-            shares=SHARES,
             memory=settings.diffusion_memory_mb and settings.diffusion_memory_mb * 2**20,
             silence=settings.diffusion_silence_seconds,
         )

@@ -36,8 +36,10 @@ from shared.events.envelope import Body
 from shared.library.documents import Backend, Call
 
 MANIFEST_FORMAT = "calotype.manifest/1"
-# Within a lane; lanes themselves share the workers out (queue.py).
+# Within a lane; lanes themselves share the workers out (flows.py).
 PRIORITY = {Priority.LOW: -1, Priority.HIGH: 1}
+# Of ten workers that every lane wants, what each lane is guaranteed. Unused share goes to the others.
+SHARES: Mapping[str, int] = {"dedicated": 6, "standard": 3, "bulk": 1}
 # Kinds that call somebody who sends a bill. What one of them may have made is never made again by itself.
 BILLING = frozenset({"openai", "stability", "replicate", "bedrock"})
 # Of those, whose provider can be asked again for what it was told to make: a lost worker's call is taken up.

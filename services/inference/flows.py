@@ -16,14 +16,12 @@ from uuid import UUID
 
 import aiosql
 
-from services.inference.domain import account_of
+from services.inference.domain import SHARES, account_of
 from shared.leases import Heads
 from shared.postgres import Connection
 
 queries: Any = aiosql.from_path(Path(__file__).parent / "flows.sql", "asyncpg")
 
-# Of ten workers that every lane wants, what each lane is guaranteed. Unused share goes to the others.
-SHARES: Mapping[str, int] = {"dedicated": 6, "standard": 3, "bulk": 1}
 LEVEL = timedelta(minutes=10)  # of waiting: what a level of priority is worth
 MOST_SEEN = 4000  # rows that one look compares; of each flow at least one
 MOST_LOOKS = 8  # in one claim; what is left then is the next claim's

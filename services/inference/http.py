@@ -8,8 +8,7 @@ from fastapi import Depends, FastAPI
 from pydantic import BaseModel, Field
 
 from services.inference.accounts import queries as account_queries
-from services.inference.domain import account_of
-from services.inference.flows import SHARES
+from services.inference.domain import SHARES, account_of
 from shared import operating
 from shared.http import Gate
 from shared.identity import Caller, May
@@ -46,9 +45,5 @@ def wire(app: FastAPI, *, pool: Pool, gate: Gate) -> None:
 
 async def _away(pool: Pool, accounts: Collection[str | None]) -> list[AwayAccount]:
     async with transaction(pool) as connection:
-        rows = [dict(row) async for row in account_queries.outages(connection)]
-    return [
-        AwayAccount(account=row["account"], since=row["since"], busy=row["busy"], next_try_at=row["probe_at"])
-        for row in rows
-        if row["account"] in accounts
-    ]
+        away = [AwayAccount(**dict(row)) async for row in account_queries.outages(connection)]
+    return [each for each in away if each.account in accounts]

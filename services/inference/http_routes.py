@@ -182,10 +182,7 @@ def _state(table: Routes, tables: RoutingTables, keyless: frozenset[str]) -> Rou
         table=table.pin(),
         backends=[
             BackendState(
-                **{
-                    name: getattr(backend, name)
-                    for name in BackendState.model_fields.keys() & Backend.model_fields.keys()
-                },
+                **{name: getattr(backend, name) for name in AS_WRITTEN},
                 days_left=(backend.end_of_life - tables.today).days if backend.end_of_life else None,
                 uncallable=uncallable(backend, tables.providers),
                 provider=backend.call.provider if backend.call else None,

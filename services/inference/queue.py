@@ -14,8 +14,8 @@ from uuid import UUID
 import aiosql
 
 from services.inference import accounts
-from services.inference.domain import RESUMABLE, Job
-from services.inference.flows import SHARES, Line
+from services.inference.domain import RESUMABLE, SHARES, Job
+from services.inference.flows import Line
 from shared import ids
 from shared.events import (
     Attempt,
@@ -51,20 +51,19 @@ class Piece:
     earlier: list[Attempt] = field(default_factory=list)
     cancelled_by: str | None = None
     resumes: str | None = None
-    attempt_id: UUID = field(init=False)
+
+    @property
+    def attempt_id(self) -> UUID:
+        return ids.attempt_id(self.job.event.job_id, self.job.event.run, self.number)
 
     @property
     def is_doubtful(self) -> bool:
         """An earlier attempt may have made and billed the image: nothing is called again until somebody knows."""
         return any(attempt.state is AttemptState.UNCERTAIN for attempt in self.earlier)
 
-    def __post_init__(self) -> None:
-        self.attempt_id = ids.attempt_id(self.job.event.job_id, self.job.event.run, self.number)
-
     def resume(self, number: int, provider_request_id: str) -> None:
         """Goes on with an attempt that is still under way at the provider: this is no other one."""
         self.number, self.resumes = number, provider_request_id
-        self.__post_init__()
 
 
 class Desk:

@@ -133,11 +133,6 @@ def bucket_of(job: UUID) -> int:
     return job.int % 100
 
 
-def is_bound_to_private(confidentiality: Confidentiality) -> bool:
-    """A level this release does not know counts as the highest."""
-    return confidentiality.rank >= Confidentiality.CONFIDENTIAL.rank
-
-
 def unserved(
     rule: RouteRule,
     *,
@@ -213,7 +208,7 @@ def _unfit(
 
 
 def _above(backend: Backend, confidentiality: Confidentiality) -> str | None:
-    if is_bound_to_private(confidentiality) and backend.visibility != "private":
+    if confidentiality.stays_private and backend.visibility != "private":
         return f"it is not private, and {confidentiality.value} work never leaves private backends"
     if backend.ceiling is Confidentiality.UNKNOWN:
         return "its ceiling is no level that is known here"

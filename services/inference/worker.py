@@ -11,6 +11,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from typing import TypeVar
 from uuid import UUID
 
 import structlog
@@ -48,6 +49,7 @@ log = structlog.get_logger()
 
 ANOTHER_WORKER = "another worker"
 
+T = TypeVar("T")
 KeepId = Callable[[UUID, str], Awaitable[None]]
 
 
@@ -171,34 +173,48 @@ class Maker:
         """
         if not piece.job.event.sources or piece.resumes is not None:  # who is only asked for an image has them already
             return ()
-        backoff = Backoff()
-        while not lease.lost and piece.cancelled_by is None:
-            try:
-                return await load_sources(piece.job.event, self.blobs)
-            except BackendFailure as failure:
-                return replace(_tried(piece, failure), asked=False)
-            except Unavailable as error:
-                log.warning("sources.wait_for_store", job=str(piece.job.event.job_id), cause=str(error))
-                detail = "the object store is away; the pictures to start from are there"
-                self.progress.tell(State(piece, lease.traceparent, waiting_on=WaitingOn.RETRY, detail=detail))
-                await backoff.wait()
+        try:
+            sources = await self._once_the_store_is_there(
+                lease,
+                piece,
+                lambda: load_sources(piece.job.event, self.blobs),
+                event="sources.wait_for_store",
+                detail="the object store is away; the pictures to start from are there",
+            )
+        except BackendFailure as failure:
+            return replace(_tried(piece, failure), asked=False)
+        if sources is not None:
+            return sources
         attempt = _attempt(piece, AttemptState.CANCELLED, cost=Decimal(0))
         return Tried(attempt, Cancelled(by=piece.cancelled_by or ANOTHER_WORKER), asked=False)
 
     async def _store(self, lease: Leased, piece: Piece, generated: Generated) -> Ending:
         """Waits for a store that is away as long as the lease is ours: the image has been paid for."""
+        try:
+            made = await self._once_the_store_is_there(
+                lease,
+                piece,
+                lambda: self._put_all(piece, generated),
+                event="image.waits_for_store",
+                detail="the object store is away; the image is made and waits to be stored",
+            )
+        except Rejected as error:
+            return Failed(reason=FailureReason.UPLOAD_FAILED, detail=f"the object store refused a file: {error}")
+        return made or Cancelled(by=piece.cancelled_by or ANOTHER_WORKER)
+
+    async def _once_the_store_is_there(
+        self, lease: Leased, piece: Piece, use: Callable[[], Awaitable[T]], *, event: str, detail: str
+    ) -> T | None:
+        """What `use` gives; None where the lease is lost or the job cancelled before the store answers."""
         backoff = Backoff()
         while not lease.lost and piece.cancelled_by is None:
             try:
-                return await self._put_all(piece, generated)
+                return await use()
             except Unavailable as error:
-                log.warning("image.waits_for_store", job=str(piece.job.event.job_id), cause=str(error))
-                detail = "the object store is away; the image is made and waits to be stored"
+                log.warning(event, job=str(piece.job.event.job_id), cause=str(error))
                 self.progress.tell(State(piece, lease.traceparent, waiting_on=WaitingOn.RETRY, detail=detail))
                 await backoff.wait()
-            except Rejected as error:
-                return Failed(reason=FailureReason.UPLOAD_FAILED, detail=f"the object store refused a file: {error}")
-        return Cancelled(by=piece.cancelled_by or ANOTHER_WORKER)
+        return None
 
     async def _put_all(self, piece: Piece, generated: Generated) -> Made:
         size = {"width": generated.width, "height": generated.height}

@@ -14,9 +14,9 @@ import resource
 import struct
 import sys
 
-from PIL import Image, ImageOps
+from PIL import Image
 
-from shared.srgb import to_srgb
+from shared.srgb import Undecodable, decoded
 
 LENGTH = struct.Struct("!I")
 NICENESS = 5  # heartbeats and answers come first
@@ -61,17 +61,10 @@ def rewritten(data: bytes) -> tuple[bytes, int, int]:
         MemoryError: it takes more than this process may have.
     """
     _refuse_disguised(data)
-    opened = _opened(data)
     try:
-        opened.load()
-        upright = ImageOps.exif_transpose(opened)
-        image = to_srgb(upright)
-    except MemoryError:
-        raise
-    except Exception as error:
-        # A decoder fed by strangers raises anything: OSError, SyntaxError, struct.error, IndexError and others.
+        image = decoded(_opened(data))
+    except Undecodable as error:
         raise _damaged(str(error)) from error
-    image.info = {}
     out = io.BytesIO()
     image.save(out, "PNG", compress_level=PNG_LEVEL)
     return out.getvalue(), image.width, image.height

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 import PIL
-from PIL import Image, ImageOps, features
+from PIL import Image, features
 
 from services.postprocess.geometry import Box
-from shared.srgb import to_srgb
+from shared.srgb import Undecodable, decoded
 
 # Pillow registers 43 decoders by default; these three are what backends hand over and what we make.
 DECODERS = ("PNG", "JPEG", "WEBP")
@@ -98,16 +98,9 @@ def decode(data: bytes, limits: Limits) -> tuple[Picture, Facts]:
     opened = _open(data, limits)
     facts = _facts(opened)
     try:
-        opened.load()
-        upright = ImageOps.exif_transpose(opened)
-        image = to_srgb(upright)
-    except MemoryError:
-        raise
-    except Exception as error:
-        # A decoder fed by strangers raises anything: OSError, SyntaxError, struct.error, IndexError and others.
+        return Picture(decoded(opened)), facts
+    except Undecodable as error:
         raise CorruptImage(f"the {facts.media_type} does not decode: {error}") from error
-    image.info = {}  # no EXIF, no profile, no text travels into a derivative
-    return Picture(image), facts
 
 
 def encode(image: Image.Image, format: Format, quality: int) -> Encoded:

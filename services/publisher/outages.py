@@ -17,7 +17,7 @@ import aiosql
 import structlog
 
 from shared.leases import Leased, NewWork, Worker
-from shared.outages import Away, Outage, Pace, outage_after
+from shared.outages import Away, Pace, outage_after, outage_of
 from shared.outbox import Transaction
 from shared.postgres import Connection
 
@@ -76,7 +76,7 @@ async def note_outages(transaction: Transaction, tries: Sequence[tuple[Of, Away]
     # In one order everywhere, so that two workers' settlements cannot wait for each other.
     for (workspace, target), causes in sorted(failures.items()):
         row = await queries.outage(transaction.connection, workspace=workspace, target=target)
-        before = Outage(failures=row["failures"], since=row["since"], cause=row["cause"], probe_at=row["probe_at"])
+        before = outage_of(row)
         after = outage_after(before, causes, now=row["now"], pace=pace, draw=random.random())  # noqa: S311
         await queries.note_outage(
             transaction.connection,

@@ -89,6 +89,11 @@ class Confidentiality(OpenEnum):
     def rank(self) -> int:
         return list(Confidentiality).index(self)
 
+    @property
+    def stays_private(self) -> bool:
+        """Whether such work is made on private backends only."""
+        return self.rank >= Confidentiality.CONFIDENTIAL.rank
+
 
 class AttemptState(OpenEnum):
     SUCCEEDED = "succeeded"

@@ -295,7 +295,7 @@ def _check_rule(routes: Routes, rule: RouteRule, candidates: Sequence[Backend], 
 
 
 def _may_take(backend: Backend, level: Confidentiality) -> bool:
-    leaves = backend.visibility != "private" and level.rank >= Confidentiality.CONFIDENTIAL.rank
+    leaves = backend.visibility != "private" and level.stays_private
     return not leaves and (backend.ceiling is None or level.rank <= backend.ceiling.rank)
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from services.inference.domain import Job, ask_of, job_of
 from services.inference.fallback import fall_back
-from services.inference.routing import RUNNABLE, Decision, Unroutable, bucket_of, decide, is_bound_to_private
+from services.inference.routing import RUNNABLE, Decision, Unroutable, bucket_of, decide
 from shared.events import Confidentiality, Lane, Parameters, Priority, PromptAssembled
 from shared.library.documents import Canary, RouteRule, Routes
 from tests.inference.prompts import PHOTO, assembled
@@ -76,7 +76,7 @@ def test_no_chain_of_fallbacks_leaves_what_the_job_s_confidentiality_and_rule_pe
             assert set(found.refused) == known
             return
         made = found.backend
-        if is_bound_to_private(event.confidentiality):
+        if event.confidentiality.stays_private:
             assert made.visibility == "private"
         assert made.end_of_life is None or made.end_of_life >= TODAY
         assert made.ceiling is None or made.ceiling.rank >= event.confidentiality.rank

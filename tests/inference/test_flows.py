@@ -8,7 +8,8 @@ from uuid import UUID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.inference.flows import LEVEL, SHARES, Flow, Scheduler
+from services.inference.domain import SHARES
+from services.inference.flows import LEVEL, Flow, Scheduler
 
 BEGIN = datetime(2026, 1, 5, tzinfo=UTC)
 ALPINE, BEACH = UUID(int=1), UUID(int=2)

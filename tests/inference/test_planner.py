@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.inference.backends.diffusion.planner import ENOUGH, SHAPES, Batch, Pace, Usage, Want, plan
-from services.inference.flows import SHARES
+from services.inference.domain import SHARES
 
 LANES = tuple(SHARES)
 WANTS = st.lists(

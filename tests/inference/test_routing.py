@@ -16,7 +16,6 @@ from services.inference.routing import (
     bucket_of,
     current_table,
     decide,
-    is_bound_to_private,
     unserved,
 )
 from shared.events import Confidentiality, Lane, Priority, Route
@@ -170,7 +169,7 @@ def test_of_several_tables_the_one_named_default_is_current() -> None:
 @given(ask=asks, routes=tables())
 def test_confidential_work_never_goes_to_a_backend_that_is_not_private(ask: Ask, routes: Routes) -> None:
     decision = decide(ask, table=routes, today=TODAY)
-    if isinstance(decision, Decision) and is_bound_to_private(ask.confidentiality):
+    if isinstance(decision, Decision) and ask.confidentiality.stays_private:
         assert decision.backend.visibility == "private"
 
 

@@ -12,8 +12,8 @@ import pytest
 
 from services.inference.backends import Generated, Generation
 from services.inference.domain import Cancelled, Ending, Failed, Made, ask_of, ended, job_of
-from services.inference.progress import Progress, State
-from services.inference.queue import Desk, Piece
+from services.inference.progress import Progress
+from services.inference.queue import Desk
 from services.inference.routing import Decision, Unroutable, decide
 from services.inference.worker import Maker, Settled
 from shared import retry
@@ -30,6 +30,7 @@ from shared.events import (
     WaitingOn,
 )
 from shared.leases import Leased, Outcome
+from tests.inference.listening import Heard
 from tests.inference.prompts import NOW, PHOTO, WORKSPACE, assembled, routes, source
 
 TODAY = date(2026, 11, 22)
@@ -92,19 +93,6 @@ class Editor:
         return await self.generate(work, progress=progress, cancelled=lambda: False)
 
     async def close(self) -> None:
-        pass
-
-
-class Heard:
-    """A Progress that only remembers."""
-
-    def __init__(self) -> None:
-        self.told: list[State] = []
-
-    def tell(self, state: State) -> None:
-        self.told.append(state)
-
-    def forget(self, piece: Piece) -> None:
         pass
 
 

@@ -22,6 +22,7 @@ from shared.errors import Rejected, Unavailable
 from shared.events import Attempt, AttemptState, CancelRequested, FailureReason
 from shared.leases import Leased, Outcome
 from shared.library.documents import Routes
+from tests.inference.listening import Heard
 from tests.inference.prompts import NOW, WORKSPACE, assembled, routes
 
 PICTURE = b"a picture"
@@ -49,19 +50,6 @@ class FakeBackend:
         return Generated(image=PICTURE, mask=self._mask, width=work.width, height=work.height, manifest={})
 
     async def close(self) -> None:
-        pass
-
-
-class Silent:
-    """A Progress that only remembers."""
-
-    def __init__(self) -> None:
-        self.told: list[State] = []
-
-    def tell(self, state: State) -> None:
-        self.told.append(state)
-
-    def forget(self, piece: Piece) -> None:
         pass
 
 
@@ -108,7 +96,7 @@ def lease(table: Routes | None = None, **fields: Any) -> Leased:
 
 
 def maker(store: Moody, backend: FakeBackend | None = None, desk: Desk | None = None) -> Maker:
-    progress = cast("Progress", Silent())
+    progress = cast("Progress", Heard())
     backends = dict.fromkeys(["proof", "openai"], backend or FakeBackend())
     return Maker(backends=backends, blobs=store, desk=desk or Desk(), progress=progress)
 

@@ -52,18 +52,22 @@ def decoder(**config: Any) -> AutoencoderKL:
     )
 
 
-def build(seed: int = 0) -> StableDiffusionPipeline:
-    torch.manual_seed(seed)
-    text_encoder = CLIPTextModel(TEXT)
-    unet = UNet2DConditionModel(
+def denoiser(**config: Any) -> UNet2DConditionModel:
+    return UNet2DConditionModel(
         sample_size=8,
         block_out_channels=(32, 64),
         layers_per_block=1,
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
         up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
-        cross_attention_dim=32,
         norm_num_groups=8,
+        **config,
     )
+
+
+def build(seed: int = 0) -> StableDiffusionPipeline:
+    torch.manual_seed(seed)
+    text_encoder = CLIPTextModel(TEXT)
+    unet = denoiser(cross_attention_dim=32)
     return StableDiffusionPipeline(
         vae=decoder(),
         text_encoder=text_encoder,
@@ -79,14 +83,8 @@ def build(seed: int = 0) -> StableDiffusionPipeline:
 def build_sdxl(seed: int = 0) -> StableDiffusionXLPipeline:
     """Two encoders, whose texts lie side by side, and conditions beside the text: a size, a crop, a pooled text."""
     torch.manual_seed(seed)
-    unet = UNet2DConditionModel(
-        sample_size=8,
-        block_out_channels=(32, 64),
-        layers_per_block=1,
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+    unet = denoiser(
         cross_attention_dim=64,
-        norm_num_groups=8,
         addition_embed_type="text_time",
         addition_time_embed_dim=8,
         projection_class_embeddings_input_dim=6 * 8 + 32,

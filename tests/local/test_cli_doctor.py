@@ -6,7 +6,8 @@ import httpx
 import pytest
 
 from deploy.cli.client import Client
-from deploy.cli.doctor import STAGES, Finding, judged, unready
+from deploy.cli.doctor import Finding, judged, unready
+from deploy.local.supervisor import STAGES
 
 BACKEND: dict[str, Any] = {
     "name": "cloud", "visibility": "cloud", "enabled": True, "end_of_life": None, "days_left": None,

@@ -178,31 +178,17 @@ class Exchange:
 
     def spoiled(self, words: str) -> BackendFailure:
         """A success that is none: it was billed."""
-        return BackendFailure(
-            FailureReason.CORRUPT_OUTPUT,
-            words,
-            retriable=False,
-            billed=True,
-            provider_request_id=self.provider_request_id,
-        )
+        return self._failure(FailureReason.CORRUPT_OUTPUT, words, billed=True)
 
     def filtered(self, words: str, *, billed: bool) -> BackendFailure:
-        return BackendFailure(
-            FailureReason.CONTENT_FILTERED,
-            f"{self.call.provider}: {words}",
-            retriable=False,
-            billed=billed,
-            provider_request_id=self.provider_request_id,
-        )
+        return self._failure(FailureReason.CONTENT_FILTERED, f"{self.call.provider}: {words}", billed=billed)
 
     def not_made(self, words: str) -> BackendFailure:
-        return BackendFailure(
-            FailureReason.BACKEND_UNAVAILABLE,
-            words,
-            retriable=True,
-            billed=False,
-            provider_request_id=self.provider_request_id,
-        )
+        return self._failure(FailureReason.BACKEND_UNAVAILABLE, words, retriable=True, billed=False)
+
+    def _failure(self, reason: FailureReason, words: str, *, billed: bool, retriable: bool = False) -> BackendFailure:
+        request_id = self.provider_request_id
+        return BackendFailure(reason, words, retriable=retriable, billed=billed, provider_request_id=request_id)
 
     async def _is_kept(self) -> bool:
         if self._keeping is None:

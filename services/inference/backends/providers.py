@@ -10,8 +10,8 @@ from typing import Any
 import httpx
 import structlog
 
-from services.inference.backends import BackendFailure, Generated, Generation, GenerationCancelled
-from services.inference.backends.answers import Answer, Refusal, failure_of, nothing_sent
+from services.inference.backends import BackendFailure, Generated, Generation, GenerationCancelled, Source
+from services.inference.backends.answers import Answer, Refusal, cannot, failure_of, nothing_sent
 from services.inference.backends.exchange import CONNECT_SECONDS, Exchange, Provider, Request, bearer
 from services.inference.backends.picture import NotAPicture, inspect
 from shared.events import FailureReason
@@ -27,6 +27,19 @@ class Picture:
     data: bytes
     said: Mapping[str, Any] = field(default_factory=dict)
     charges: int = 1
+
+
+def picture_and_mask(work: Generation, *, who: str) -> dict[str, Source]:
+    """The one picture to start from and its mask, as `image` and `mask`. Raises BackendFailure for anything else."""
+    found: dict[str, Source] = {}
+    for source in work.sources:
+        name = {"reference": "image", "mask": "mask"}.get(source.role, "")
+        if not name or name in found:
+            raise cannot(who, f"take a second {source.role}")
+        found[name] = source
+    if "mask" in found and "image" not in found:
+        raise cannot(who, "fill a mask without a picture")
+    return found
 
 
 class ProviderBackend:

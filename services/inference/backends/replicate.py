@@ -27,7 +27,7 @@ from services.inference.backends import Generated, Generation
 from services.inference.backends.answers import Answer, Refusal, cannot, uncertain
 from services.inference.backends.exchange import Exchange, Provider, Request, quality_unasked, told
 from services.inference.backends.openai import EXTRAS
-from services.inference.backends.providers import Picture, ProviderBackend
+from services.inference.backends.providers import Picture, ProviderBackend, picture_and_mask
 from shared.events import FailureReason
 from shared.library.documents import Call
 
@@ -143,14 +143,10 @@ async def _file(exchange: Exchange, address: str) -> bytes:
 
 def _pictures(work: Generation) -> dict[str, Any]:
     """As data URLs: Replicate advises them below 256 kB and takes them above."""
-    found: dict[str, Any] = {}
-    for source in work.sources:
-        name = {"reference": "image", "mask": "mask"}.get(source.role, "")
-        if not name or name in found:
-            raise cannot("replicate", f"take a second {source.role}")
-        found[name] = f"data:{source.media_type};base64,{base64.b64encode(source.data).decode()}"
-    if "mask" in found and "image" not in found:
-        raise cannot("replicate", "fill a mask without a picture")
+    found: dict[str, Any] = {
+        name: f"data:{source.media_type};base64,{base64.b64encode(source.data).decode()}"
+        for name, source in picture_and_mask(work, who="replicate").items()
+    }
     if found and work.strength is not None:
         found["prompt_strength"] = work.strength
     return found

@@ -16,7 +16,7 @@ from typing import Any
 from services.inference.backends import Generation, Source
 from services.inference.backends.answers import Answer, Refusal, cannot
 from services.inference.backends.exchange import Exchange, FormPart, Request, file_part, part, quality_unasked, told
-from services.inference.backends.providers import Picture, ProviderBackend
+from services.inference.backends.providers import Picture, ProviderBackend, picture_and_mask
 
 RATIOS = ("16:9", "1:1", "21:9", "2:3", "3:2", "4:5", "5:4", "9:16", "9:21")
 SAME = 0.04  # sizes are multiples of 64 px, so that 896 × 1088 px is what "4:5" makes
@@ -83,16 +83,10 @@ def _asked(work: Generation) -> tuple[str, dict[str, Any]]:
 
 def pictures_of(work: Generation) -> dict[str, Source]:
     """The one picture to start from and its mask, by the names that Stability's models give them; both of our size."""
-    found: dict[str, Source] = {}
-    for source in work.sources:
-        name = {"reference": "image", "mask": "mask"}.get(source.role, "")
-        if not name or name in found:
-            raise cannot("stability", f"take a second {source.role}")
+    found = picture_and_mask(work, who="stability")
+    for source in found.values():
         if (source.width, source.height) != (work.width, work.height):
             raise cannot("stability", f"make another size of a {source.width} × {source.height} px {source.role}")
-        found[name] = source
-    if "mask" in found and "image" not in found:
-        raise cannot("stability", "fill a mask without a picture")
     return found
 
 

@@ -21,6 +21,7 @@ from typing import Any
 
 from services.inference.backends import BackendFailure, Generated, Generation, GenerationCancelled
 from services.inference.backends.diffusion import wire
+from services.inference.domain import SHARES
 from shared.events import FailureReason
 
 # All the model process inherits: how to find programs, drivers and devices. No secret of the service is among them.
@@ -63,7 +64,7 @@ class DiffusionOptions:
     warm: int = 0
     memory: int | None = None
     silence: float = 600.0
-    shares: Mapping[str, int] = field(default_factory=lambda: {"dedicated": 6, "standard": 3, "bulk": 1})
+    shares: Mapping[str, int] = field(default_factory=lambda: dict(SHARES))
 
 
 class DiffusionBackend:
