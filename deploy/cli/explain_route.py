@@ -7,11 +7,11 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import RenderableType
-from rich.table import Table
 
 from deploy.cli.client import connected
 from deploy.cli.options import DATA, AsJson, DataOption, WorkspaceOption
 from deploy.cli.terminal import plain_console
+from deploy.cli.trace import decision_table
 from deploy.errors import Problem
 
 
@@ -48,10 +48,7 @@ def explain_route(
 
 def drawn(answer: Mapping[str, Any]) -> RenderableType:
     """The answer of `POST /v1/explain-route`, a line a backend: the chosen one first."""
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    table.add_column(style="dim", no_wrap=True)
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
+    table = decision_table()
     if asked := answer["asked"]:
         table.add_row("asked", asked["template"], _asked(asked))
     if answer["routable"]:

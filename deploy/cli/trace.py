@@ -117,12 +117,18 @@ def _head(life: Mapping[str, Any]) -> RenderableType:
     return Group(*lines)
 
 
-def route_of(route: Mapping[str, Any]) -> Table:
-    """Where a job was sent, and every other backend with its reason."""
+def decision_table() -> Table:
+    """What a line of a routing decision is, the backend, and why."""
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(style="dim", no_wrap=True)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
+    return table
+
+
+def route_of(route: Mapping[str, Any]) -> Table:
+    """Where a job was sent, and every other backend with its reason."""
+    table = decision_table()
     by = f" ({route['table']})" if route["table"] else ""
     if route["backend"]:
         table.add_row("route", route["backend"], f"{route['reason']}{by}")
