@@ -26,6 +26,7 @@ def main() -> int:
     parser.add_argument("--faults", type=int, default=200)
     parser.add_argument("--scale", type=float, default=Scale().factor, help="1: production's durations")
     parser.add_argument("--minutes", type=float, default=None, help="how long the load is spread over")
+    parser.add_argument("--gap", type=float, default=None, help="seconds between planned faults; minutes over faults")
     parser.add_argument("--only", nargs="+", default=[], metavar="KIND", help="these kinds of faults")
     parser.add_argument("--out", type=Path, default=None)
     parser.add_argument("--mutant", default="", help="a mutant of tests/faults/mutants, that has to be caught")
@@ -39,13 +40,16 @@ def main() -> int:
         parser.error(f"no kind of fault: {', '.join(sorted(unknown))}; there are {', '.join(sorted(KNOWN))}")
     if told.only == [CRASHED]:
         parser.error(f"{CRASHED} needs a kind beside it that makes services start again, for example process.killed")
-    usual = max(told.faults * SECONDS_A_FAULT, told.requests * SECONDS_A_REQUEST)
+    seconds = (
+        told.minutes * 60 if told.minutes else max(told.faults * SECONDS_A_FAULT, told.requests * SECONDS_A_REQUEST)
+    )
     asked = Asked(
         seed=told.seed,
         requests=told.requests,
         faults=told.faults,
         scale=Scale(factor=told.scale),
-        seconds=told.minutes * 60 if told.minutes else usual,
+        seconds=seconds,
+        gap=told.gap or seconds / max(1, told.faults),
         out=out.resolve(),
         only=tuple(told.only),
         mutant=told.mutant,

@@ -41,5 +41,8 @@ class Arms:
         hits = 1 + int(random.expovariate(1 / (10 if point in FREQUENT else 2)))
         armed = {point: hits}
         if random.random() < ARMED_WITH_ALL:
-            armed |= dict.fromkeys((SELDOM | SELDOM_IN.get(stage, set())).intersection(points), 1)
+            # Either side of what is done, drawn: armed with both, nobody would ever get past the first.
+            side = random.choice((".before", ".after"))
+            seldom = (SELDOM | SELDOM_IN.get(stage, set())).intersection(points)
+            armed |= {point: 1 for point in seldom if side in point}
         return ",".join(f"{stage}.{point}:{hits}" for point, hits in sorted(armed.items()))

@@ -45,6 +45,7 @@ class Asked:
     faults: int
     scale: Scale = field(default_factory=Scale)
     seconds: float  # how long the load is spread over
+    gap: float  # seconds between two planned faults on average; services that die at crash points come on top
     out: Path
     only: tuple[str, ...] = ()  # kinds of faults, CRASHED among them; without any all of them
     mutant: str = ""
@@ -99,8 +100,7 @@ class Run:
         self.not_here = [missing for missing in missing_here if not self.asked.only or missing.name in self.asked.only]
         for missing in self.not_here:
             self.say(f"NOT RUN {missing.name}: {missing.why}")
-        gap = self.asked.seconds / max(1, self.asked.faults)
-        plan = schedule(self.asked.seed, kinds, scale=self.asked.scale, gap=gap)
+        plan = schedule(self.asked.seed, kinds, scale=self.asked.scale, gap=self.asked.gap)
         injector = Injector(
             self.world,
             kinds,
