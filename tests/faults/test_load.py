@@ -30,6 +30,7 @@ def test_so_many_requests_are_asked_as_were_wanted_in_every_way_there_is() -> No
     for wanted in ("again", "clash", "structured", "cancel", "is_wrong"):
         assert any(getattr(ask, wanted) for ask in asks), wanted
     assert any(len(sheet.files) > 2 and sheet.cancels for sheet in sheets)
+    assert any(sheet.cancel for sheet in sheets)
 
 
 def test_even_the_smallest_run_uses_one_id_in_two_workspaces() -> None:

@@ -201,6 +201,12 @@ def a_cancel_is_lost(e: Evidence) -> None:
 
 
 @breaks("I1")
+def a_cancel_of_a_batch_is_lost(e: Evidence) -> None:
+    e.tables["intake.batches"] = [{"batch_id": "b1", "workspace": WORKSPACE, "name": "n", "state": "expanded"}]
+    e.batch_cancels.append({"batch_id": "b1", "workspace": WORKSPACE, "batch": "n", "answered": 202})
+
+
+@breaks("I1")
 def a_cancel_is_not_obeyed(e: Evidence) -> None:
     for fact in e.kept:
         if fact.type == "CancelRequested":
@@ -719,6 +725,14 @@ def test_every_invariant_is_broken_in_several_ways() -> None:
     ways = Counter(invariant for invariant, _ in BREAKS.values())
     assert set(ways) == {"I1", "I2", "I3", "I4", "I5", "I6", "I7", "I8", "I10", "rest"}
     assert len(ALL) == 11 and min(many for name, many in ways.items() if name != "rest") >= 4
+
+
+def test_a_row_of_a_file_that_was_called_off_may_never_be_read() -> None:
+    evidence = clean()
+    BREAKS["a_promised_row_of_a_file_is_unknown"][1](evidence)
+    evidence.tables["intake.batches"] = [{"batch_id": "b1", "workspace": WORKSPACE, "name": "b", "state": "cancelled"}]
+    evidence.batch_cancels.append({"batch_id": "b1", "workspace": WORKSPACE, "batch": "b", "answered": 202})
+    assert judge(evidence) == []
 
 
 def test_giving_up_a_record_may_end_its_job_beside_its_own_end() -> None:

@@ -1,10 +1,10 @@
-"""Cancels of jobs and of whole requests, at any moment of their lives."""
+"""Cancels of jobs, of whole requests and of whole batches, at any moment of their lives."""
 
 import asyncio
 
 from tests.faults.load.ledgers import Ledgers
 from tests.faults.load.people import Person
-from tests.faults.load.plan import Cancel
+from tests.faults.load.plan import Cancel, Sheet
 from tests.faults.oracle import ids
 
 HEARD_WITHIN = 60.0  # seconds until a request from Kafka or a file is looked for no longer
@@ -28,3 +28,14 @@ async def cancel(ledgers: Ledgers, person: Person, request_id: str, wanted: Canc
     ledgers.write(
         "cancels", workspace=person.workspace, request_id=request_id, job_id=job_id, answered=answer.status_code
     )
+
+
+async def cancel_batch(ledgers: Ledgers, person: Person, sheet: Sheet, batch_id: str, wanted: Cancel) -> None:
+    """Asks once its moment has come. What was not read of the file by then is never asked for."""
+    await asyncio.sleep(wanted.after)
+    # Written first: whether it was heard before an answer got lost is for the oracle to find out.
+    ledgers.write("batch_cancels", workspace=person.workspace, batch=sheet.name, batch_id=batch_id, answered=None)
+    body = {"reason": "the campaign is off"}
+    answer = await person.call("POST", f"/v1/batches/{batch_id}/cancel", json=body)
+    answered = answer.status_code
+    ledgers.write("batch_cancels", workspace=person.workspace, batch=sheet.name, batch_id=batch_id, answered=answered)

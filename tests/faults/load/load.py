@@ -8,7 +8,7 @@ from collections.abc import Coroutine
 from typing import Any, Self
 from uuid import uuid4
 
-from tests.faults.load.cancelling import cancel
+from tests.faults.load.cancelling import cancel, cancel_batch
 from tests.faults.load.cleaning import Janitor
 from tests.faults.load.ledgers import Ledgers
 from tests.faults.load.library import documents
@@ -138,8 +138,11 @@ class Load:
         try:
             person = self._people[step.whose]
             if isinstance(step, Sheet):
-                await self._files.send(step, person)
+                batch_id = await self._files.send(step, person)
                 self._cancel_rows(step, person)
+                if step.cancel is not None and batch_id is not None:
+                    work = cancel_batch(self.ledgers, person, step, batch_id, step.cancel)
+                    self._start(self._cancelling, work)
                 self.sent["batch"] += max(map(len, step.files))
                 return
             await (self._http if step.via == "http" else self._kafka).send(step, person)

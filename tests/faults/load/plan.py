@@ -73,6 +73,8 @@ class Sheet:
     traceparent: str | None = None
     cancels: dict[str, Cancel] = field(default_factory=dict)
     """By the row's key, of what the first file asks."""
+    cancel: Cancel | None = None
+    """Of the whole batch, after its last file was taken."""
 
 
 Step = Ask | Sheet
@@ -138,7 +140,11 @@ def _sheet(rng: random.Random, seed: int, number: int, *, rows: int, canary: str
     cancels = {
         row.key: Cancel(after=rng.uniform(0, 10)) for row in files[0] if not row.is_wrong and rng.random() < 0.06
     }
-    return Sheet(whose=whose, name=f"{seed}-{number}", files=files, traceparent=_traceparent(rng), cancels=cancels)
+    traceparent = _traceparent(rng)
+    whole = Cancel(after=rng.choice((0.0, rng.uniform(0, 10)))) if rng.random() < 0.15 else None
+    return Sheet(
+        whose=whose, name=f"{seed}-{number}", files=files, traceparent=traceparent, cancels=cancels, cancel=whole
+    )
 
 
 def _spoilt(row: Row) -> Row:

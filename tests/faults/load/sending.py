@@ -186,11 +186,12 @@ class Files:
         self._ledgers = ledgers
         self._promised: set[tuple[str, str, str]] = set()
 
-    async def send(self, sheet: Sheet, person: Person) -> None:
-        for file in sheet.files:
-            await self._upload(sheet, file, person)
+    async def send(self, sheet: Sheet, person: Person) -> str | None:
+        """The id of the batch; none where a file was refused, which is in the ledger then."""
+        batch_ids = [await self._upload(sheet, file, person) for file in sheet.files]
+        return batch_ids[-1]
 
-    async def _upload(self, sheet: Sheet, file: Sequence[Row], person: Person) -> None:
+    async def _upload(self, sheet: Sheet, file: Sequence[Row], person: Person) -> str | None:
         headers = {"Content-Type": "text/csv"} | ({"traceparent": sheet.traceparent} if sheet.traceparent else {})
         while True:
             how: dict[str, Any] = {"params": {"name": sheet.name}, "content": table(file), "headers": headers}
@@ -207,7 +208,7 @@ class Files:
                 wanted=202,
                 got=f"{answer.status_code} {answer.text[:500]}",
             )
-            return
+            return None
         for row in file:
             request = ids.request_of_row(person.workspace, sheet.name, row.key, row.ask)
             if row.is_wrong or (person.workspace, sheet.name, request) in self._promised:
@@ -225,3 +226,5 @@ class Files:
                 ask=row.ask,
                 expects="accepted",
             )
+        batch_id: str = answer.json()["batch_id"]
+        return batch_id

@@ -123,6 +123,7 @@ class Evidence:
     unfinished: dict[str, int] = field(default_factory=dict)
     accepted: list[Row] = field(default_factory=list)
     cancels: list[Row] = field(default_factory=list)
+    batch_cancels: list[Row] = field(default_factory=list)
     decisions: list[Row] = field(default_factory=list)
     complaints: list[Row] = field(default_factory=list)
     poison: list[Row] = field(default_factory=list)

@@ -16,7 +16,10 @@ PUBLIC = (
     "assets-recalled.v1",
     "assets-published.v1",
 )
-LEDGERS = ("accepted", "cancels", "decisions", "complaints", "poison", "charges", "calls", "deliveries", "spans")
+LEDGERS = (
+    "accepted", "cancels", "batch_cancels", "decisions", "complaints", "poison", "charges", "calls", "deliveries",
+    "spans",
+)  # fmt: skip
 
 
 async def gather(world: World) -> Evidence:

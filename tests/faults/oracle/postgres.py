@@ -12,6 +12,7 @@ STAGES = ("intake", "inference", "postprocess", "catalog", "publisher")
 TABLES = {
     "intake.workspaces": "workspace::text, name",
     "intake.requests": "request_id::text, workspace::text, state, jobs, batch_id::text, day::text",
+    "intake.batches": "batch_id::text, workspace::text, name, state",
     "intake.quotas": "workspace::text, day::text, jobs, ended, released",
     "intake.job_ends": "job_id::text, run, workspace::text, request_id::text, released",
     "intake.attempts": """attempt_id::text, workspace::text, job_id::text, state, cost, currency,

@@ -38,6 +38,7 @@ def promised(line: Row) -> str:
 def _promises(evidence: Evidence) -> Iterator[Violation]:
     known = evidence.by("intake.requests", "request_id")
     rejected = {event.subject for event in evidence.all_of("RequestRejected")}
+    called_off = {(line["workspace"], line["batch"]) for line in evidence.batch_cancels}
     for line in evidence.accepted:
         if line.get("expects") is None:
             continue  # of a sender that did not say what it sent
@@ -49,6 +50,8 @@ def _promises(evidence: Evidence) -> Iterator[Violation]:
                     subject=request, what="nobody answered an ask that is wrong", kind="lost", evidence=dict(line)
                 )
         elif row is None:
+            if line["via"] == "batch" and (line["workspace"], line["batch"]) in called_off:
+                continue  # it had not been read yet
             yield Broken(
                 subject=request, what="was promised, and intake does not know it", kind="lost", evidence=dict(line)
             )
@@ -162,6 +165,11 @@ def _cancels(evidence: Evidence) -> Iterator[Violation]:
         asked = told.get((line["request_id"], line["job_id"]), set())
         if line["answered"] == 202 and not asked:
             yield Broken(subject=line["request_id"], what="its cancel was taken, and no event says so", kind="lost")
+    batches = evidence.by("intake.batches", "batch_id")
+    for line in evidence.batch_cancels:
+        state = batches.get(line["batch_id"], {"state": "unknown"})["state"]
+        if line["answered"] == 202 and state != "cancelled":
+            yield Broken(subject=line["batch_id"], what=f"its cancel was taken, and it is {state}", kind="lost")
     for (request, job), facts in told.items():
         if len(facts) > 1:
             yield Broken(
