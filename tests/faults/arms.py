@@ -14,6 +14,7 @@ SELDOM = {"dead_letter.before", "dead_letter.after", "sweep.before_send", "sweep
           "replay.after"}  # fmt: skip
 SELDOM_IN = {"intake": {"claim.after", "settle.before", "settle.after", "blob.before", "blob.after"}}
 ARMED = 0.75  # share of starts
+TOGETHER = 4  # points of one start; with one alone, a start that never comes to it lives until it is killed
 ARMED_WITH_ALL = 0.5  # share of these that are armed with all that is seldom; the others get past it
 CRASHED = "process.crashed"  # what an end at a crash point is called among the kinds of faults
 
@@ -34,15 +35,15 @@ class Arms:
         random = Random(f"{self._seed}/{member}/{start}")
         if start <= 1 or random.random() > ARMED:
             return ""
-        points = points_of(stage)
-        fewest = min(self._drawn[stage, point] for point in points)
-        point = random.choice([point for point in points if self._drawn[stage, point] == fewest])
-        self._drawn[stage, point] += 1
-        hits = 1 + int(random.expovariate(1 / (10 if point in FREQUENT else 2)))
-        armed = {point: hits}
+        # Either side of what is done, drawn: armed with both, nobody would ever get past the first.
+        side = ".before" if ".before" in random.choice(points_of(stage)) else ".after"
+        points = [point for point in points_of(stage) if side in point]
+        random.shuffle(points)
+        points.sort(key=lambda point: self._drawn[stage, point])
+        armed = {}
+        for point in points[:TOGETHER]:
+            self._drawn[stage, point] += 1
+            armed[point] = 1 + (int(random.expovariate(1 / 20)) if point in FREQUENT else random.randrange(2))
         if random.random() < ARMED_WITH_ALL:
-            # Either side of what is done, drawn: armed with both, nobody would ever get past the first.
-            side = random.choice((".before", ".after"))
-            seldom = (SELDOM | SELDOM_IN.get(stage, set())).intersection(points)
-            armed |= {point: 1 for point in seldom if side in point}
+            armed |= dict.fromkeys((SELDOM | SELDOM_IN.get(stage, set())).intersection(points), 1)
         return ",".join(f"{stage}.{point}:{hits}" for point, hits in sorted(armed.items()))
