@@ -26,7 +26,7 @@ from services.catalog.ledger.writing import queries as ledger
 from services.inference.queue import Claims, Desk
 from shared.leases import IN_ORDER, Leased, NewWork, Worker, enqueue, queries
 from shared.outbox import queries as outbox
-from shared.postgres import Pool, migrate_all, open_pool, transaction
+from shared.postgres import Pool, migrate_all, role_of, transaction
 
 FEW = 1000
 BATCH = 500
@@ -92,7 +92,11 @@ class Backend:
 
 
 async def open_backend(url: str, stage: str) -> Backend:
-    pool = await open_pool(url, stage=stage, size=1)
+    # As `open_pool` opens it, and never renewed: its process is what is measured.
+    settings = {"role": role_of(stage), "search_path": stage}
+    pool = await asyncpg.create_pool(
+        url, min_size=1, max_size=1, max_queries=10**9, max_inactive_connection_lifetime=0, server_settings=settings
+    )
     return Backend(url, pool, await pool.fetchval("select pg_backend_pid()"))
 
 
