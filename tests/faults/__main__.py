@@ -26,7 +26,7 @@ def main() -> int:
     parser.add_argument("--faults", type=int, default=200)
     parser.add_argument("--scale", type=float, default=Scale().factor, help="1: production's durations")
     parser.add_argument("--minutes", type=float, default=None, help="how long the load is spread over")
-    parser.add_argument("--gap", type=float, default=None, help="seconds between planned faults; minutes over faults")
+    parser.add_argument("--gap", type=float, default=None, help="seconds between planned faults, else minutes / faults")
     parser.add_argument("--only", nargs="+", default=[], metavar="KIND", help="these kinds of faults")
     parser.add_argument("--out", type=Path, default=None)
     parser.add_argument("--mutant", default="", help="a mutant of tests/faults/mutants, that has to be caught")
@@ -49,7 +49,7 @@ def main() -> int:
         faults=told.faults,
         scale=Scale(factor=told.scale),
         seconds=seconds,
-        gap=told.gap or seconds / max(1, told.faults),
+        gap=told.gap,
         out=out.resolve(),
         only=tuple(told.only),
         mutant=told.mutant,

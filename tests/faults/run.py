@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import math
 import sys
 import time
 from collections import Counter
@@ -45,7 +46,7 @@ class Asked:
     faults: int
     scale: Scale = field(default_factory=Scale)
     seconds: float  # how long the load is spread over
-    gap: float  # seconds between two planned faults on average; services that die at crash points come on top
+    gap: float | None = None  # seconds between two planned faults on average; no more come once the load's time is over
     out: Path
     only: tuple[str, ...] = ()  # kinds of faults, CRASHED among them; without any all of them
     mutant: str = ""
@@ -100,12 +101,14 @@ class Run:
         self.not_here = [missing for missing in missing_here if not self.asked.only or missing.name in self.asked.only]
         for missing in self.not_here:
             self.say(f"NOT RUN {missing.name}: {missing.why}")
-        plan = schedule(self.asked.seed, kinds, scale=self.asked.scale, gap=self.asked.gap)
+        gap = self.asked.gap or self.asked.seconds / max(1, self.asked.faults)
+        plan = schedule(self.asked.seed, kinds, scale=self.asked.scale, gap=gap)
+        over = time.monotonic() + self.asked.seconds if self.asked.gap else math.inf
         injector = Injector(
             self.world,
             kinds,
             plan,
-            enough=lambda planned: planned + len(self.world.crashes()) >= self.asked.faults,
+            enough=lambda planned: time.monotonic() > over or planned + len(self.world.crashes()) >= self.asked.faults,
         )
         memory = Memory(self.world)
         watching = asyncio.create_task(memory.watch())
