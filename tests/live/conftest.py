@@ -10,6 +10,25 @@ from threading import Thread
 import pytest
 
 from deploy.local.servers import EmbeddedServers
+from tests.live.stage import KAFKA_PROPERTIES, make_template
+
+# Their seconds are most of the tier's; whoever comes last to a long one lets the others wait for it.
+LONGEST = (
+    "pipeline", "mutants", "intake", "up", "orders", "backup", "backup_cli", "publisher_killed", "demo", "traces",
+    "intake_cli", "delivery", "inference",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def turn(item: pytest.Item) -> int:
+        name = item.path.stem.removeprefix("test_")
+        return LONGEST.index(name) if name in LONGEST else len(LONGEST)
+
+    here = Path(__file__).parent
+    for item in items:  # of every folder
+        if here in item.path.parents:
+            item.add_marker("live")
+    items.sort(key=turn)
 
 
 @pytest.fixture(scope="session")
@@ -23,9 +42,10 @@ def servers() -> Iterator[EmbeddedServers]:
     loop = asyncio.new_event_loop()
     thread = Thread(target=loop.run_forever, name="servers")
     thread.start()
-    running = EmbeddedServers(folder)
+    running = EmbeddedServers(folder, kafka_properties=KAFKA_PROPERTIES)
     try:
         asyncio.run_coroutine_threadsafe(running.start(), loop).result()
+        asyncio.run_coroutine_threadsafe(make_template(running), loop).result()
         yield running
         asyncio.run_coroutine_threadsafe(running.stop(), loop).result()
     finally:

@@ -6,9 +6,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
-import asyncpg
 import httpx
 from aiokafka import AIOKafkaConsumer
 
@@ -29,23 +28,12 @@ from shared.events import (
 from shared.identity import NewKey, new_key
 from shared.kafka import create_topics, record_of
 from shared.library.documents import TargetDocument
-from shared.postgres import migrate_all
 from shared.service import Service, open_service
 from shared.topics import ASSETS_PUBLISHED
+from tests.live.stage import new_database
 from tests.publisher.builders import APPROVED_AT, FILES, WORKSPACE
 
 Ended = AssetPublished | PublicationFailed
-
-
-async def new_database(servers: EmbeddedServers) -> str:
-    """The URL of an empty database with the publisher's schema."""
-    name = f"publisher_{uuid4().hex[:12]}"
-    admin = await asyncpg.connect(servers.admin_database_url)
-    await admin.execute(f'create database "{name}"')
-    await admin.close()
-    url = f"{servers.admin_database_url.rpartition('/')[0]}/{name}"
-    await migrate_all(url, stages=["publisher"])
-    return url
 
 
 def settings_at(servers: EmbeddedServers, url: str, folder: Path, **changed: Any) -> PublisherSettings:

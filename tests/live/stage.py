@@ -22,6 +22,9 @@ from shared.topics import Topic
 
 STAGE = "postprocess"
 PARTITIONS = 2
+TEMPLATE = "migrated"
+# Who died is to be missed within seconds.
+KAFKA_PROPERTIES = {"group.min.session.timeout.ms": "1000"}
 
 
 @dataclass(eq=False)
@@ -82,17 +85,32 @@ async def records_of(bootstrap: str, *topics: str) -> list[Any]:
         await consumer.stop()
 
 
+async def make_template(servers: EmbeddedServers) -> None:
+    """Migrates once what every test's database is a copy of: a copy takes a twentieth of the time."""
+    connection = await asyncpg.connect(servers.admin_database_url)
+    try:
+        # Nobody cuts the power of shared servers, and a kill needs no flushed disk.
+        await connection.execute("alter system set fsync = off")
+        await connection.execute("select pg_reload_conf()")
+        await connection.execute(f"create database {TEMPLATE}")
+    finally:
+        await connection.close()
+    await migrate_all(_address(servers, TEMPLATE))
+
+
 async def new_database(servers: EmbeddedServers) -> str:
     """A migrated database of its own; returns its administrator's address."""
     name = f"test_{secrets.token_hex(4)}"
     connection = await asyncpg.connect(servers.admin_database_url)
     try:
-        await connection.execute(f"create database {name}")
+        await connection.execute(f"create database {name} template {TEMPLATE}")
     finally:
         await connection.close()
-    url = servers.admin_database_url.rsplit("/", 1)[0] + f"/{name}"
-    await migrate_all(url)
-    return url
+    return _address(servers, name)
+
+
+def _address(servers: EmbeddedServers, database: str) -> str:
+    return f"{servers.admin_database_url.rpartition('/')[0]}/{database}"
 
 
 @asynccontextmanager

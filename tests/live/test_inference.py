@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
-import asyncpg
 import httpx
 import pytest
 from aiokafka import AIOKafkaConsumer
@@ -45,10 +44,10 @@ from shared.events import (
 )
 from shared.kafka import create_topics, record_of
 from shared.library.documents import Routes
-from shared.postgres import migrate_all
 from shared.service import Service, open_service
 from shared.topics import IMAGES_GENERATED, JOBS_ENDED, JOBS_PROGRESSED
 from tests.inference.prompts import NOW, WORKSPACE, assembled, routes
+from tests.live.stage import new_database
 from tests.servers.provider import Provider, png
 
 HEARD = (IMAGES_GENERATED, JOBS_ENDED, JOBS_PROGRESSED)
@@ -154,22 +153,12 @@ class Stage:
         return bool(work == 0 and await self.value("select count(*) from outbox") == 0)
 
 
-async def new_database(servers: EmbeddedServers) -> tuple[str, str]:
-    name = f"inference_{uuid4().hex[:12]}"
-    admin = await asyncpg.connect(servers.admin_database_url)
-    await admin.execute(f'create database "{name}"')
-    await admin.close()
-    url = f"{servers.admin_database_url.rpartition('/')[0]}/{name}"
-    await migrate_all(url, stages=[STAGE])
-    return name, url
-
-
-def settings_for(servers: EmbeddedServers, name: str, url: str, folder: Path, **settings: Any) -> InferenceSettings:
+def settings_for(servers: EmbeddedServers, url: str, folder: Path, **settings: Any) -> InferenceSettings:
     return InferenceSettings(
         **{
             "DATABASE_URL": url,
             "kafka_bootstrap": servers.kafka_bootstrap,
-            "topic_prefix": f"{name}.",
+            "topic_prefix": f"{url.rpartition('/')[2]}.",
             "topic_partitions": 2,
             "topic_replication": 1,
             "blobs_url": f"file://{folder}/blobs",
@@ -190,8 +179,7 @@ async def running(
     roles: frozenset[str] = frozenset({"consume", "work"}),
     **settings: Any,
 ) -> AsyncIterator[Stage]:
-    name, url = await new_database(servers)
-    told = settings_for(servers, name, url, folder, **settings)
+    told = settings_for(servers, await new_database(servers), folder, **settings)
     await create_topics(told)
     topics = [told.topic_prefix + topic.name for topic in HEARD]
     heard = AIOKafkaConsumer(*topics, bootstrap_servers=servers.kafka_bootstrap, auto_offset_reset="earliest")

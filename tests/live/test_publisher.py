@@ -23,7 +23,8 @@ from shared.kafka import Producer
 from shared.leases import Worker
 from shared.outbox import Outbox
 from shared.postgres import open_pool
-from tests.live.publishing import hold, new_database, publisher, settings_at, target_changed, until
+from tests.live.publishing import hold, publisher, settings_at, target_changed, until
+from tests.live.stage import new_database
 from tests.publisher.builders import APPROVED_AT, FILES, WORKSPACE, approved, delivery, target_document
 
 

@@ -23,7 +23,8 @@ from shared.outbox import Outbox
 from shared.postgres import Pool, open_pool
 from shared.topics import ASSETS_PUBLISHED
 from tests.live.dying_publisher import STEPS
-from tests.live.publishing import blobs_at, hold, new_database, read_ended, settings_at, target_changed, until
+from tests.live.publishing import blobs_at, hold, read_ended, settings_at, target_changed, until
+from tests.live.stage import new_database
 from tests.publisher.builders import FILES, approved, delivery, target_document
 from tests.servers.receiver import PUBLISHER_ENVIRONMENT, Receiver, receiving
 

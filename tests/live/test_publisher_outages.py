@@ -20,7 +20,8 @@ from shared.leases import Leased, NewWork, Worker
 from shared.outages import Pace
 from shared.outbox import Outbox
 from shared.postgres import Pool, open_pool, transaction
-from tests.live.publishing import blobs_at, new_database, settings_at, target_changed, until
+from tests.live.publishing import blobs_at, settings_at, target_changed, until
+from tests.live.stage import new_database
 from tests.publisher.builders import WORKSPACE, PostBox, approved, target_document
 
 SHARE = 2

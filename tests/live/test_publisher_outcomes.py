@@ -19,7 +19,8 @@ from shared.library.documents import TargetDocument
 from shared.outages import Pace
 from shared.outbox import Outbox
 from shared.postgres import Pool, open_pool, transaction
-from tests.live.publishing import blobs_at, hold, new_database, settings_at, target_changed, until
+from tests.live.publishing import blobs_at, hold, settings_at, target_changed, until
+from tests.live.stage import new_database
 from tests.publisher.builders import MemoryTarget, PostBox, approved, delivery, target_document
 
 
