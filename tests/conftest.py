@@ -1,10 +1,15 @@
 """What holds for every test: tests that need a browser are named where there is none, never silently left out."""
 
 import os
+from functools import cache
 
+import httpx
 import pytest
 
 from tests.run import NOT_RUN
+
+# For each client that it opens httpx reads all the world's authorities anew, 30 ms a time, and no test meets one.
+pytest.MonkeyPatch().setattr("httpx._transports.default.create_ssl_context", cache(httpx.create_ssl_context))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

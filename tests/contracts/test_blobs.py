@@ -27,7 +27,7 @@ def server() -> Iterator[S3Proxy]:
         yield running
 
 
-@pytest.fixture(params=["file", "s3"])
+@pytest.fixture(params=["file", pytest.param("s3", marks=pytest.mark.live)])
 async def blobs(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Blobs]:
     store: Blobs
     if request.param == "file":

@@ -12,6 +12,8 @@ import pytest
 from deploy.local.processes import Program
 from tests.faults.nursery import Forked, Nursery, own_environment
 
+pytestmark = pytest.mark.live
+
 
 @pytest.fixture
 async def nursery() -> AsyncIterator[Nursery]:
