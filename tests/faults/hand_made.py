@@ -169,11 +169,12 @@ def _money(made: Made) -> None:
     for job in (APPROVED, UNCERTAIN, CANCELLED):
         known = job != UNCERTAIN
         row = _attempt(job, cost="0.04" if known else None, state="succeeded" if known else "uncertain")
-        row |= {"job_id": job, "run": 1, "workspace": WORKSPACE, "day": DAY}
+        row |= {"job_id": job, "run": 1, "workspace": WORKSPACE, "day": DAY, "backend": "acme-fast"}
         for table in ("inference.attempts", "intake.attempts", "catalog.attempts"):
             made.rows(table, dict(row))
-        made.evidence.calls.append({"attempt_id": row["attempt_id"]})
-        made.evidence.charges.append({"attempt_id": row["attempt_id"], "charge_id": job})
+        line = {"attempt_id": row["attempt_id"], "by": "acme", "visibility": "cloud"}
+        made.evidence.calls.append(line | {"prompt": "calm level-public"})
+        made.evidence.charges.append(line | {"charge_id": job})
     spent = {
         "workspace": WORKSPACE,
         "day": DAY,

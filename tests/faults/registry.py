@@ -10,6 +10,7 @@ from tests.faults.kinds.records import Reordered, Repeated, Replayed
 from tests.faults.kinds.scripts import CLOUD, TARGETS, Cloud, Target
 from tests.faults.kinds.servers import Restarted
 from tests.faults.kinds.stores import TROUBLES, StoreTrouble
+from tests.faults.providers import PROVIDERS
 from tests.faults.world import World
 
 SERVERS = ("kafka", "postgres")
@@ -49,8 +50,8 @@ def _why_not(kind: Kind, world: World) -> str:
             return f"no small file system could be mounted: {world.disks[store].why_not}"
         case ClockWrong() if LIBRARY is None:
             return "Debian's package faketime is not installed"
-        case Cloud() if "provider" not in world.scripted:
-            return "there is no scripted provider"
+        case Cloud() if not PROVIDERS.keys() <= world.scripted.keys():
+            return "not every provider is scripted"
         case Target() if "receiver" not in world.scripted:
             return "there is no scripted receiver"
         case _:

@@ -3,14 +3,20 @@
 import csv
 import io
 from collections import Counter
+from datetime import date
 from pathlib import Path
 from random import Random
 from typing import Any
 
+from services.inference import routing
+from shared.events import Confidentiality, Priority
+from shared.library.documents import Routes
 from shared.topics import TOPICS
+from tests.faults.load.library import BACKENDS, documents
 from tests.faults.load.plan import Ask, Sheet, plan, table
 from tests.faults.load.poison import MOST, Poisoner, poisons
 from tests.faults.oracle.world import World
+from tests.faults.providers import PROVIDERS
 
 
 def test_the_same_seed_asks_the_same_and_another_seed_something_else() -> None:
@@ -59,6 +65,25 @@ def test_poison_of_every_kind_is_spread_so_thin_that_no_consumer_stops(tmp_path:
     poisoner = Poisoner(_world(tmp_path), None, None, seed=1, workspace="w", many=10_000)  # type: ignore[arg-type]
     spread = Counter((poison.topic.name, partition) for poison, partition in poisoner.plan())
     assert set(spread.values()) == {MOST}
+
+
+def test_every_provider_has_work_and_the_law_has_clouds_to_keep_confidential_work_from() -> None:
+    (given,) = [each for each in documents(providers=PROVIDERS, receiver=None) if each["kind"] == "routes"]
+    table = Routes.model_validate(given)
+    kinds = {name: each.kind for name, each in PROVIDERS.items()}
+
+    def made_by(level: Confidentiality, priority: Priority, bucket: int, **avoid: str) -> str:
+        ask = routing.Ask(confidentiality=level, priority=priority, width=64, height=64)
+        found = routing.decide(ask, table=table, today=date(2026, 11, 22), providers=kinds, bucket=bucket, avoid=avoid)
+        return found.backend.name if isinstance(found, routing.Decision) else ""
+
+    public = {made_by(Confidentiality.PUBLIC, priority, bucket) for priority in Priority for bucket in range(100)}
+    secret = {made_by(Confidentiality.CONFIDENTIAL, priority, bucket) for priority in Priority for bucket in range(100)}
+    assert public | secret >= {each["name"] for each in BACKENDS}
+    assert secret == {"own"} and made_by(Confidentiality.CONFIDENTIAL, Priority.HIGH, 1, own="away") == "proof"
+    (rule,) = [rule for rule in table.rules if rule.id == "private"]
+    assert rule.backends[1:-1] and rule.backends[-1] == "proof"
+    assert made_by(Confidentiality.PUBLIC, Priority.HIGH, 99, acme="away") == "stability"
 
 
 def test_a_world_is_read_as_it_was_written_with_whatever_else_stands_in_it(tmp_path: Path) -> None:

@@ -517,6 +517,11 @@ def what_was_never_billed_is_settled(e: Evidence) -> None:
 
 
 @breaks("I5")
+def another_than_it_is_booked_for_was_called(e: Evidence) -> None:
+    e.calls[0] = dict(e.calls[0], by="zenith")
+
+
+@breaks("I5")
 def an_uncertain_call_was_repeated(e: Evidence) -> None:
     e.tables["inference.attempts"].append(
         dict(row(e, "inference.attempts", job_id=UNCERTAIN), number=2, attempt_id=ids.attempt(UNCERTAIN, 1, 2))
@@ -628,6 +633,11 @@ def poison_passed_unnoticed(e: Evidence) -> None:
 
 
 # -- I8
+
+
+@breaks("I8")
+def a_confidential_prompt_was_sent_to_the_cloud(e: Evidence) -> None:
+    e.calls[0] = dict(e.calls[0], prompt="calm level-confidential")
 
 
 @breaks("I8")

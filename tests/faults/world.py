@@ -28,19 +28,20 @@ from tests.faults.disks import Disk
 from tests.faults.link import Link
 from tests.faults.members import READY_WITHIN, Member, eventually
 from tests.faults.nursery import Nursery, own_environment
+from tests.faults.providers import PROVIDERS, inference_environment
 from tests.faults.scale import Scale
 from tests.faults.store_link import StoreLink
+from tests.servers import bedrock
 from tests.servers.otlp import Span, otlp_receiver
-from tests.servers.provider import inference_environment
 from tests.servers.receiver import NEW_SECRET, OLD_SECRET, PUBLISHER_ENVIRONMENT
 from tests.servers.s3proxy import S3Proxy
 
 ROOT = Path(__file__).resolve().parents[2]
 PARTITIONS = 4
 BUCKET = "images"
-NEEDS = {"provider": "services/inference/backends/openai.py", "receiver": "services/publisher/targets/webhook.py"}
+RECEIVER = "receiver"
 # Scripted servers, and the ledger that has a line for each call.
-ASKED = {"provider": "calls.jsonl", "receiver": "deliveries.jsonl"}
+ASKED = {**{name: f"{name}/calls.jsonl" for name in PROVIDERS}, RECEIVER: "deliveries.jsonl"}
 # A text that stands in every prompt and in no public topic, log, span or dead letter.
 PROMPTS_CANARY = "canary-of-the-prompts"
 SECRETS_CANARY = "a-secret-of-the-faults-world"
@@ -91,8 +92,8 @@ class World:
         self.scripted_urls: dict[str, str] = {}
         # Whole: what a script does not name stays as the fault before left it.
         self.usual_scripts: dict[str, dict[str, Any]] = {
-            "provider": {"weights": {"ok": 1}},
-            "receiver": {"weights": {"ok": 1}, "down": False},
+            **{name: dict(each.usual) for name, each in PROVIDERS.items()},
+            RECEIVER: {"weights": {"ok": 1}, "down": False},
         }
         self.arming = True
         self.violations: list[str] = []  # what the harness itself saw go wrong
@@ -205,7 +206,9 @@ class World:
 
     async def _start_scripted(self, name: str) -> None:
         port = self.servers.data.port(name)
-        argv = [sys.executable, "-m", f"tests.servers.{name}", "--port", str(port), "--ledgers", str(self.ledgers)]
+        module = PROVIDERS[name].module if name in PROVIDERS else "tests.servers.receiver"
+        ledgers = self.ledgers / name if name in PROVIDERS else self.ledgers
+        argv = [sys.executable, "-m", module, "--port", str(port), "--ledgers", str(ledgers)]
         program = Program(
             name=name,
             argv=[*argv, "--seed", str(self.seed)],
@@ -217,6 +220,7 @@ class World:
         self.scripted_urls[name] = f"http://127.0.0.1:{port}"
         if not await eventually(lambda: takes_connections(port), within=30):
             raise RuntimeError(f"the scripted {name} does not start: {last_lines(program.log)}")
+        await self.script(name, self.usual_scripts[name])
 
     # -- members
 
@@ -267,7 +271,7 @@ class World:
             # A minute and not five: what an outage put off comes again while there is still something to break.
             "CALOTYPE_PUBLISH_RETRY_CEILING_SECONDS": str(self.scale.seconds(60)),
             **PUBLISHER_ENVIRONMENT,
-            **inference_environment(f"{self.scripted_urls['provider']}/v1", key=SECRETS_CANARY),
+            **inference_environment(self.scripted_urls, key=SECRETS_CANARY),
             "CALOTYPE_TRACE_SAMPLE": "0.02",
             "OTEL_EXPORTER_OTLP_ENDPOINT": self._traces,
             "CALOTYPE_LEASE_SECONDS": str(self.scale.lease),
@@ -332,12 +336,13 @@ class World:
             "published": str(self.servers.data.published),
             "logs": str(self.logs),
             "ledgers": str(self.ledgers),
-            "secrets": [SECRETS_CANARY, self.bootstrap_token, NEW_SECRET, OLD_SECRET],
+            "secrets": [SECRETS_CANARY, self.bootstrap_token, NEW_SECRET, OLD_SECRET, bedrock.SECRET],
             "prompts_canary": PROMPTS_CANARY,
             "lease_seconds": self.scale.lease,
             "services": {stage: self.url(stage) for stage in STAGES},
             "bootstrap_token": self.bootstrap_token,
-            **{name: url for name, url in self.scripted_urls.items() if (ROOT / NEEDS[name]).exists()},
+            "providers": {name: each.visibility for name, each in PROVIDERS.items()},
+            RECEIVER: self.scripted_urls[RECEIVER],
         }
         self.world_file.write_text(json.dumps(document, indent=1))
 

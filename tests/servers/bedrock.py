@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote, unquote
 
-from tests.servers.provider import CHARGED, Asked, Call, Handler, Headers, NotUnderstood, Provider
+from tests.servers.provider import CHARGED, Asked, Call, Handler, Headers, NotUnderstood, Provider, main
 
 KEY_ID, SECRET, REGION = "AKIATEST", "a secret of the tests", "eu-test-1"
 SIZES = {"1:1": (64, 64), "3:2": (96, 64)}
@@ -63,9 +63,10 @@ class BedrockHandler(Handler):
         if "amazon." in model:
             config = asked["imageGenerationConfig"]
             pictures = sum(name in body.decode() for name in ('"images"', '"image"', '"maskImage"'))
-            return Asked(model, config["width"], config["height"], pictures)
+            (words,) = (params["text"] for name, params in asked.items() if name.endswith("Params"))
+            return Asked(model, config["width"], config["height"], pictures, words)
         width, height = SIZES[asked["aspect_ratio"]] if "aspect_ratio" in asked else (96, 64)
-        return Asked(model, width, height, ("image" in asked) + ("mask" in asked))
+        return Asked(model, width, height, ("image" in asked) + ("mask" in asked), asked["prompt"])
 
     def answer_of(self, call: Call) -> Any:
         amazon = "amazon." in call.model
@@ -105,3 +106,7 @@ class BedrockHandler(Handler):
         for word in (given[2], REGION, "bedrock", "aws4_request"):
             key = hmac.digest(key, word.encode(), "sha256")
         return hmac.compare_digest(hmac.digest(key, to_sign.encode(), "sha256").hex(), given[6])
+
+
+if __name__ == "__main__":
+    main(Bedrock)

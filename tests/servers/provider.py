@@ -21,8 +21,8 @@ Not charged: `429`, `429_retry_after`, `429_date` (Retry-After as a date), `quot
 
 Other providers' servers stand beside this one: they answer in their own forms, and share the script and the ledgers.
 
-`DIR/calls.jsonl` has every call, `DIR/charges.jsonl` every billed one, written before the answer leaves. A picture is a
-real PNG of the asked size with colours drawn from its charge: no two calls give the same bytes.
+`DIR/calls.jsonl` has every call with its prompt, `DIR/charges.jsonl` every billed one, written before the answer
+leaves. A picture is a real PNG of the asked size with colours drawn from its charge: no two calls give the same bytes.
 """
 
 import argparse
@@ -213,7 +213,7 @@ class Provider:
                 _append(self._charges, {**charge, "outcome": choice})
             line = {"call": call.number, "at": now, "attempt_id": attempt_id, "model": asked.model, "choice": choice}
             said = {"size": f"{asked.width}x{asked.height}", "charge_id": call.charge_id, "pictures": asked.pictures}
-            _append(self._calls, {**line, **said})
+            _append(self._calls, {**line, **said, "prompt": asked.prompt})
         return call
 
     def picture(self, call: Call) -> bytes:
@@ -465,15 +465,16 @@ def _lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="A scripted OpenAI-compatible image provider; see the module.")
+def main(kind: type[Provider] = Provider) -> None:
+    """Serves one kind of provider as a program; the other kinds' modules call it too."""
+    parser = argparse.ArgumentParser(description="A scripted image provider; see the module.")
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--ledgers", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--weights", type=json.loads, help="JSON: choice → weight")
     parser.add_argument("--takes-seed", action="store_true")
     asked = parser.parse_args()
-    provider = Provider(asked.ledgers, port=asked.port, seed=asked.seed, weights=asked.weights)
+    provider = kind(asked.ledgers, port=asked.port, seed=asked.seed, weights=asked.weights)
     provider.script.takes_seed = asked.takes_seed
     print(provider.url, flush=True)  # noqa: T201  # whoever started it reads where it listens
     provider.serve()

@@ -1,17 +1,19 @@
 """A scripted Replicate: predictions that are ordered, looked at, and over; script and ledgers are `provider.py`'s.
 
-`hold` in the script keeps every prediction going until it is taken back. Of its own, charged: `failed` (while it ran),
-`nsfw`, `canceled`, `removed` (its output is deleted), `busy_looks` (looks answer 429 and 500), `data_url`. Not charged:
-`failed_before`, `aborted`, `402`, `422`. A prediction is charged when it is ordered.
+`hold` in the script keeps every prediction going until it is taken back. Of its own, charged: `runs` (for
+`slow_seconds`), `failed` (while it ran), `nsfw`, `canceled`, `removed` (its output is deleted), `busy_looks` (looks
+answer 429 and 500), `data_url`. Not charged: `failed_before`, `aborted`, `402`,
+`422`. A prediction is charged when it is ordered.
 """
 
 import base64
 import json
 import re
+import time
 from collections.abc import Mapping
 from typing import Any
 
-from tests.servers.provider import CHARGED, Asked, Call, Handler, Headers, NotUnderstood, Provider
+from tests.servers.provider import CHARGED, Asked, Call, Handler, Headers, NotUnderstood, Provider, main
 
 REFUSALS: Mapping[str, tuple[int, str]] = {
     "429": (429, "Request was throttled. Your rate limit resets in ~7s."),
@@ -31,14 +33,15 @@ ENDS = {"failed": "failed", "nsfw": "failed", "canceled": "canceled", "failed_be
 class Replicate(Provider):
     charged = (
         *("ok", "slow", "charge_then_hang", "charge_then_reset", "charge_then_502", "malformed", "empty", "cut_body"),
-        *(*LATER, "page", "wrong_type", "failed", "nsfw", "canceled", "removed", "busy_looks", "data_url"),
+        *(*LATER, "page", "wrong_type", "failed", "nsfw", "canceled", "removed", "busy_looks", "data_url", "runs"),
     )
     refusals = REFUSALS
-    assert set(charged) - set(CHARGED) == {"failed", "nsfw", "canceled", "removed", "busy_looks", "data_url"}
+    assert set(charged) - set(CHARGED) == {"failed", "nsfw", "canceled", "removed", "busy_looks", "data_url", "runs"}
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self.predictions: dict[str, Call] = {}
+        self.ordered: dict[str, float] = {}
         self.looks = 0
 
     @classmethod
@@ -85,11 +88,12 @@ class ReplicateHandler(Handler):
         if place[1] is None and "version" not in asked:
             raise NotUnderstood(422, "version is required")
         pictures = sum(str(given.get(name, "")).startswith("data:image/png;base64,") for name in ("image", "mask"))
-        return Asked(place[1] or asked["version"], given["width"], given["height"], pictures)
+        return Asked(place[1] or asked["version"], given["width"], given["height"], pictures, given["prompt"])
 
     def answer_of(self, call: Call) -> Any:
         found = self.provider.prediction(call, over=False)
         self.provider.predictions[found["id"]] = call
+        self.provider.ordered[found["id"]] = time.monotonic()
         return found
 
     def do_GET(self) -> None:  # noqa: N802  # the name that http.server calls
@@ -105,10 +109,16 @@ class ReplicateHandler(Handler):
         if call.choice == "busy_looks" and self.provider.looks < 3:
             self.say(429 if self.provider.looks % 2 else 500, "later")
             return
-        self._json(200, self.provider.prediction(call, over=not self.provider.script.hold))
+        script = self.provider.script
+        runs = call.choice == "runs" and time.monotonic() < self.provider.ordered[found[1]] + script.slow_seconds
+        self._json(200, self.provider.prediction(call, over=not (script.hold or runs)))
 
     def say(self, *words: Any, headers: Headers = None) -> None:
         status, detail = words
         self._send(
             status, json.dumps({"detail": detail, "status": status}).encode(), "application/json", headers=headers
         )
+
+
+if __name__ == "__main__":
+    main(Replicate)

@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from tests.servers.provider import CHARGED, Asked, Call, Handler, Headers, NotUnderstood, Provider
+from tests.servers.provider import CHARGED, Asked, Call, Handler, Headers, NotUnderstood, Provider, main
 
 # Shape for shape, as core makes them smaller than life.
 SIZES = {"1:1": (64, 64), "3:2": (96, 64), "2:3": (64, 96)}
@@ -54,7 +54,7 @@ class StabilityHandler(Handler):
         if needed - form.keys() or form.keys() - takes or self.headers.get("accept") != "application/json":
             raise NotUnderstood(400, "bad_request")
         width, height = SIZES[form["aspect_ratio"]] if not files else (96, 64)  # as large as what the tests send
-        return Asked(form.get("model", place), width, height, len(files))
+        return Asked(form.get("model", place), width, height, len(files), form["prompt"])
 
     def answer_of(self, call: Call) -> Any:
         image = base64.b64encode(self.provider.picture(call)).decode()
@@ -67,3 +67,7 @@ class StabilityHandler(Handler):
         status, name = words
         said = {"id": "a1b2", "name": name, "errors": ["some-field: is required"]}
         self._send(status, json.dumps(said).encode(), "application/json", headers=headers)
+
+
+if __name__ == "__main__":
+    main(Stability)

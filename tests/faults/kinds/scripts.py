@@ -1,4 +1,4 @@
-"""What the cloud provider and the publishing targets do: their scripts are changed for a while."""
+"""What providers and publishing targets do: their scripts are changed for a while."""
 
 import asyncio
 from collections.abc import Mapping
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
+from tests.faults.providers import PROVIDERS
 from tests.faults.schedule import Drawn, Planned
 from tests.faults.world import World
 
@@ -20,7 +21,9 @@ CLOUD: Mapping[str, dict[str, float]] = {
     "malformed": {"malformed": 30},
     "empty": {"empty": 30},
     "wrong_image": {"wrong_image": 30, "not_an_image": 10, "cut_image": 10},
-    "moderation": {"moderation": 20, "content_policy": 10},
+    "moderation": {"moderation": 20, "content_policy": 10, "moderation_200": 10, "moderation_made": 10, "nsfw": 10},
+    "unfinished": {"failed": 10, "failed_before": 10, "canceled": 10, "aborted": 10},
+    "down": {"503": 1000},
 }
 TARGETS: Mapping[str, dict[str, Any]] = {
     "down": {"down": True},
@@ -30,6 +33,7 @@ TARGETS: Mapping[str, dict[str, Any]] = {
     "reply_lost": {"weights": {"ok": OK, "reply_lost": 40}},
     "500": {"weights": {"ok": OK, "500": 40, "500_taken": 20, "503": 10, "429": 10}},
 }
+DOWN = 160.0  # 24 s at the usual scale
 HOUR = 600.0  # the nominal outage of a target: an hour is this at a scale of 6
 
 
@@ -44,12 +48,21 @@ class Cloud:
         return f"cloud.{self.what}"
 
     def draw(self, random: Random) -> Drawn:
-        return Drawn(seconds=random.choice([15.0, 45.0]), rooms=frozenset({"cloud"}))
+        name = random.choice([name for name in PROVIDERS if self._weights(name)])
+        # Away for so long that its work goes elsewhere: that begins after fifteen seconds, whatever the scale.
+        seconds = DOWN if self.what == "down" else random.choice([15.0, 45.0])
+        return Drawn(seconds=seconds, rooms=frozenset({f"provider {name}"}), parameters={"provider": name})
 
     async def strike(self, world: World, fault: Planned) -> bool:
-        usual = world.usual_scripts["provider"]
-        changed = {**usual, "weights": {"ok": OK} | CLOUD[self.what]}
-        return await struck(world, "provider", changed, usual, seconds=fault.seconds)
+        name = fault.parameters["provider"]
+        usual = world.usual_scripts[name]
+        changed = {**usual, "weights": {"ok": OK} | self._weights(name)}
+        return await struck(world, name, changed, usual, seconds=fault.seconds)
+
+    def _weights(self, name: str) -> dict[str, float]:
+        """As far as this provider has such answers."""
+        choices = PROVIDERS[name].server.choices()
+        return {choice: weight for choice, weight in CLOUD[self.what].items() if choice in choices}
 
 
 @dataclass(frozen=True, slots=True)

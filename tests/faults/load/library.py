@@ -1,21 +1,31 @@
 """What the campaigns of the load are made of: pictures of 64 pixels with one small file each."""
 
+from collections.abc import Collection
 from typing import Any
-
-from tests.servers.provider import NAME as PROVIDER
 
 CAMPAIGN = "tide"
 ASSET_TYPES = ("tile", "card")
 CHANNEL = "web"
-PROOF, CLOUD = "proof", "cloud"
+PROOF = "proof"
 FOLDER, HOOK = "shelf", "hook"
 CALL_SECONDS = 6  # a provider that hangs must not hold a run up
 # Each variable alone is let in, and the prompt that is made of them is not.
 REFUSED, BEGUN, ENDED = "contraband", "contra", "band"
 
 
-def documents(*, provider: str | None, receiver: str | None) -> list[dict[str, Any]]:
-    """With a provider, urgent work that may leave goes to the cloud; with a receiver, everything is told to it too."""
+# Named after the account that each calls, or that and what it asks for there.
+BACKENDS: tuple[dict[str, Any], ...] = (
+    {"name": "acme", "kind": "openai", "model": "gpt-image-1"},
+    {"name": "own", "kind": "openai", "visibility": "private", "model": "house"},
+    {"name": "stability", "kind": "stability", "model": "core"},
+    {"name": "replicate", "kind": "replicate", "model": "stability-ai/sdxl"},
+    {"name": "bedrock", "kind": "bedrock", "model": "stability.stable-image-core-v1:1"},
+    {"name": "bedrock-amazon", "kind": "bedrock", "model": "amazon.nova-canvas-v1:0"},
+)
+
+
+def documents(*, providers: Collection[str], receiver: str | None) -> list[dict[str, Any]]:
+    """With providers, some work that may leave goes to the cloud; with a receiver, everything is told to it too."""
     found: list[dict[str, Any]] = [
         {"kind": "brand", "name": "salt", "title": "Salt"},
         {
@@ -40,7 +50,7 @@ def documents(*, provider: str | None, receiver: str | None) -> list[dict[str, A
                 name: {"template": name, "recipes": {CHANNEL: "web"}, "rubric": "tiles"} for name in ASSET_TYPES
             },
         },
-        {"kind": "routes", "name": "default", **_routes(provider)},
+        {"kind": "routes", "name": "default", **_routes(providers)},
         {"kind": "target", "name": FOLDER, "type": "folder", "demo": True, "ceiling": "internal"},
     ]
     if receiver is not None:
@@ -71,15 +81,36 @@ def _template(name: str) -> dict[str, Any]:
     }
 
 
-def _routes(provider: str | None) -> dict[str, Any]:
-    backends: list[dict[str, Any]] = [{"name": PROOF, "kind": "proof", "visibility": "private", "price": "0"}]
+def _routes(providers: Collection[str]) -> dict[str, Any]:
+    """Confidential work has clouds between what may take it: the law has to keep it from them, on fallback too."""
+    proof = {"name": PROOF, "kind": "proof", "visibility": "private", "price": "0"}
     rules: list[dict[str, Any]] = [
         {"id": "private", "confidentiality": ["confidential"], "lane": "dedicated", "backends": [PROOF]},
         {"id": "files", "bulk": True, "lane": "bulk", "backends": [PROOF]},
         {"id": "rest", "lane": "standard", "backends": [PROOF]},
     ]
-    if provider is not None:
-        cloud = {"name": CLOUD, "kind": "openai", "visibility": "cloud", "model": "gpt-image-1", "price": "0.04"}
-        backends.append(cloud | {"call": {"provider": PROVIDER, "timeout_seconds": CALL_SECONDS}})
-        rules.insert(1, {"id": "urgent", "priority": ["high"], "lane": "standard", "backends": [CLOUD]})
-    return {"backends": backends, "rules": rules}
+    called = [_called(each) for each in BACKENDS if _account(each) in providers]
+    if called:
+        rules[0]["backends"] = ["own", "acme", "stability", PROOF]
+        rules[2]["canary"] = {"backend": "bedrock-amazon", "percent": 10}
+        urgent = {"id": "urgent", "priority": ["high"], "lane": "standard", "backends": ["acme", "stability"]}
+        patient = {
+            "id": "patient",
+            "priority": ["low"],
+            "lane": "standard",
+            "backends": ["bedrock", "replicate", PROOF],
+        }
+        rules[1:1] = [
+            urgent | {"canary": {"backend": "stability", "percent": 20}},
+            patient | {"canary": {"backend": "replicate", "percent": 60}},
+        ]
+    return {"backends": [proof, *called], "rules": rules}
+
+
+def _called(backend: dict[str, Any]) -> dict[str, Any]:
+    call = {"provider": _account(backend), "timeout_seconds": CALL_SECONDS, "sizes": ["64x64"]}
+    return {"visibility": "cloud", "price": "0.04", **backend, "call": call}
+
+
+def _account(backend: dict[str, Any]) -> str:
+    return str(backend["name"]).partition("-")[0]

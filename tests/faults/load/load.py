@@ -104,7 +104,8 @@ class Load:
         """Looks into what is uncertain, starts again what failed, ends every dead letter; for when nothing moves."""
         await until_quiet(self.world, within=within)
         for person in self._people.values():
-            await Operator(person, self.ledgers, charges=self.world.ledgers / "charges.jsonl").act()
+            charges = [self.world.ledgers / name / "charges.jsonl" for name in self.world.providers]
+            await Operator(person, self.ledgers, charges=charges).act()
         janitor = Janitor(self.world, list(self._people.values()), self.ledgers)
         await janitor.clear(within=within)
         return janitor
@@ -196,7 +197,7 @@ class Load:
         self.ledgers.write(
             "workspaces", name=name, workspace=told["workspace"], principal=name, token=told["token"], seed=self.seed
         )
-        library = documents(provider=self.world.provider, receiver=self.world.receiver)
+        library = documents(providers=self.world.providers, receiver=self.world.receiver)
         await person.json("POST", "/v1/library", json={"documents": library})
         async with asyncio.timeout(KNOWN_WITHIN):
             while not await _is_known(person, targets=sum(item["kind"] == "target" for item in library)):

@@ -3,20 +3,21 @@
 Half of it: what nobody looked into has to stay listed as uncertain, or failed with its reason.
 """
 
-import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from tests.faults.load.ledgers import Ledgers
 from tests.faults.load.people import Person
+from tests.faults.oracle.files import lines
 
 IN_VAIN = frozenset({"above_ceiling", "proof"})  # why a publication would be refused again
 
 
 class Operator:
-    """One for each workspace. `charges` is the provider's own account."""
+    """One for each workspace. `charges` are the providers' own accounts."""
 
-    def __init__(self, person: Person, ledgers: Ledgers, *, charges: Path) -> None:
+    def __init__(self, person: Person, ledgers: Ledgers, *, charges: Sequence[Path]) -> None:
         self._person = person
         self._ledgers = ledgers
         self._charges = charges
@@ -38,10 +39,7 @@ class Operator:
                 self._write("settle", asked, answer)
 
     def _billed(self) -> set[str]:
-        if not self._charges.exists():
-            return set()
-        lines = self._charges.read_text().splitlines()
-        return {json.loads(line)["attempt_id"] for line in lines if line.endswith("}")}
+        return {line["attempt_id"] for path in self._charges for line in lines(path)}
 
     async def _retry_jobs(self) -> None:
         after: int | None = 0

@@ -153,15 +153,18 @@ def _spoilt(row: Row) -> Row:
 
 def _body(rng: random.Random, number: int, *, canary: str) -> dict[str, Any]:
     refused = f" {BEGUN}" if rng.random() < 0.03 else ""
-    return {
+    body: dict[str, Any] = {
         "campaign": CAMPAIGN,
         "asset_type": rng.choice(ASSET_TYPES),
         "channels": [CHANNEL],
-        "variables": {"headline": f"Evening {number}{refused}", "mood": f"{rng.choice(WORDS)} {canary}".strip()},
+        "variables": {"headline": f"Evening {number}{refused}", "mood": rng.choice(WORDS)},
         "variants": rng.choices((1, 2, 3, 4), weights=(75, 15, 6, 4))[0],
         "priority": rng.choices(("normal", "low", "high"), weights=(60, 15, 25))[0],
         "confidentiality": rng.choices(("public", "internal", "confidential"), weights=(80, 12, 8))[0],
     }
+    # Whoever is shown the prompt is shown how secret it is.
+    body["variables"]["mood"] += f" level-{body['confidentiality']} {canary}".rstrip()
+    return body
 
 
 def _traceparent(rng: random.Random) -> str | None:

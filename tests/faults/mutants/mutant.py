@@ -18,6 +18,9 @@ class Scenario:
     strikes: Sequence[str] = ()
     """Names of strikes.py, at once and beside the load."""
     provider: Mapping[str, Any] = field(default_factory=dict)
+    """The script of `acme`, to whom most is sent."""
+    others: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Those of other providers, by their names."""
     receiver: Mapping[str, Any] = field(default_factory=dict)
     requests: int = 40
     poison: int = 0

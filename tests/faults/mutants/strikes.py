@@ -23,6 +23,8 @@ Strike = Callable[["Trial"], Coroutine[Any, Any, None]]
 SOON = 90.0  # seconds that a moment is waited for; where it does not come nothing is struck, and the trial says so
 SLOW_FOR = 15.0  # seconds
 HELD = "select count(*) from inference.work where holder is not null"
+ORDERED = """select count(*) from inference.attempts
+    where state = 'started' and backend = 'replicate' and provider_request_id is not null"""
 ACCEPTED = "select count(*) from intake.requests where state = 'accepted'"
 
 
@@ -118,12 +120,18 @@ async def inference_stands_still(trial: "Trial") -> None:
 async def inference_dies_in_a_call(trial: "Trial") -> None:
     """The provider has billed it and has not answered yet; more than once, for one call may be of a cancelled job."""
     member = trial.world.members["inference"]
-    charges = trial.world.ledgers / "charges.jsonl"
+    charges = trial.world.ledgers / "acme" / "charges.jsonl"
     for many in (1, 4, 7):
         async with asyncio.timeout(SOON):
             while not charges.exists() or charges.read_bytes().count(b"\n") < many:
                 await asyncio.sleep(0.02)
         await member.kill()
+
+
+async def inference_dies_beside_predictions(trial: "Trial") -> None:
+    """They are ordered and named, and not over: whoever comes next asks for them."""
+    await until(trial, ORDERED, least=2)
+    await trial.world.members["inference"].kill()
 
 
 async def cancelled_while_prompts_stand_still(trial: "Trial") -> None:
@@ -164,7 +172,7 @@ async def failed_are_started_again(trial: "Trial") -> None:
     failed = "select count(*) from catalog.jobs where rank = 4 and run = 1"
     await trial.asked.wait()
     await until(trial, failed, within=SOON)
-    await trial.world.script("provider", {"weights": {"ok": 1}})
+    await trial.world.script("acme", {"weights": {"ok": 1}})
     await asyncio.sleep(2)
     for person in trial.people:
         await person.json("POST", "/v1/jobs/retry", json={"every": True, "limit": 500})
@@ -197,6 +205,7 @@ STRIKES: dict[str, Strike] = {
         dead_letters_are_refused,
         inference_stands_still,
         inference_dies_in_a_call,
+        inference_dies_beside_predictions,
         cancelled_while_prompts_stand_still,
         decided_is_cancelled,
         failed_are_started_again,

@@ -32,7 +32,6 @@ QUIET_WITHIN = 300.0  # seconds after the last ask
 STUCK = 30.0  # seconds without any progress
 ASKED_WITHIN = 300.0
 EXAMPLES = 3
-USUAL = {"weights": {"ok": 1}}
 
 
 class FirstStarts(Arms):
@@ -164,8 +163,10 @@ async def tried(arena: World, name: str, scenario: Scenario, *, out: Path, say: 
     trial = Trial(arena, scenario, Seen.read(arena.world_file))
     try:
         await arena.all_ready()
-        for server, script in (("provider", scenario.provider), ("receiver", scenario.receiver)):
-            await arena.script(server, script or USUAL)
+        scripts = {"acme": scenario.provider, "receiver": scenario.receiver, **scenario.others}
+        for server, script in scripts.items():
+            if script:  # they have just been started, with their usual ones
+                await arena.script(server, script)
         violations = await trial.run()
     except Exception as error:  # noqa: BLE001  # a mutant may break what a trial cannot do without
         violations = [Violation(invariant="rest", subject="the trial", what=repr(error)[:500])]

@@ -129,6 +129,7 @@ class Evidence:
     poison: list[Row] = field(default_factory=list)
     charges: list[Row] = field(default_factory=list)
     calls: list[Row] = field(default_factory=list)
+    """Of all providers, each line with who was called (`by`) and where that is (`visibility`)."""
     deliveries: list[Row] = field(default_factory=list)
 
     def table(self, name: str) -> list[Row]:

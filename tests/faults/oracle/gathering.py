@@ -16,16 +16,17 @@ PUBLIC = (
     "assets-recalled.v1",
     "assets-published.v1",
 )
-LEDGERS = (
-    "accepted", "cancels", "batch_cancels", "decisions", "complaints", "poison", "charges", "calls", "deliveries",
-    "spans",
-)  # fmt: skip
+LEDGERS = ("accepted", "cancels", "batch_cancels", "decisions", "complaints", "poison", "deliveries", "spans")
 
 
 async def gather(world: World) -> Evidence:
     found = Evidence(prefix=world.prefix, lease_seconds=world.lease_seconds)
     for name in LEDGERS:
         setattr(found, name, files.lines(world.ledgers / f"{name}.jsonl"))
+    for provider, visibility in world.providers.items():
+        by = {"by": provider, "visibility": visibility}
+        found.calls += [by | line for line in files.lines(world.ledgers / provider / "calls.jsonl")]
+        found.charges += [by | line for line in files.lines(world.ledgers / provider / "charges.jsonl")]
     workspaces = files.lines(world.ledgers / "workspaces.jsonl")
     found.tables, found.kept, found.unfinished = await postgres.tables(world)
     await _hear(world, found, secrets=files.texts_of(world, [row["token"] for row in workspaces]))

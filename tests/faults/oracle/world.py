@@ -23,7 +23,7 @@ PATHS = {
 
 @dataclass(frozen=True, kw_only=True)
 class World:
-    """`provider` and `receiver`: addresses of the scripted cloud backend and webhook receiver, where they run."""
+    """`providers`: the scripted ones by name, each `cloud` or `private`; `receiver`: the webhook receiver's address."""
 
     database_url: str
     kafka: str
@@ -38,7 +38,7 @@ class World:
     lease_seconds: float = 30.0
     secrets: tuple[str, ...] = ()
     prompts_canary: str = ""
-    provider: str | None = None
+    providers: dict[str, str] = field(default_factory=dict)
     receiver: str | None = None
     more: dict[str, Any] = field(default_factory=dict)
 

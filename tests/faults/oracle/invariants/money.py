@@ -30,10 +30,15 @@ def _charges(evidence: Evidence, attempts: dict[str, Row]) -> Iterator[Violation
             yield Broken(subject=attempt, what="was billed, and is no attempt of ours", kind="lost")
         elif row["state"] != "uncertain" and not row["cost"]:
             yield Broken(subject=attempt, what=f"was billed, and is {row['state']} at no cost", kind="lost")
-    called = {line["attempt_id"] for line in evidence.calls}
-    for attempt in called - billed.keys():
-        if attempt in attempts and attempts[attempt]["state"] == "succeeded":
-            yield Broken(subject=attempt, what="was settled, and never billed", evidence=dict(attempts[attempt]))
+    # A backend is named after the account that it calls, and after what it asks for there.
+    accounts = {line["by"] for line in evidence.calls}
+    for attempt, row in attempts.items():
+        if row["backend"].partition("-")[0] in accounts and row["cost"] and attempt not in billed:
+            yield Broken(subject=attempt, what="was paid for, and never billed", evidence=dict(row))
+    for line in evidence.calls:
+        backend = attempts[line["attempt_id"]]["backend"] if line["attempt_id"] in attempts else line["by"]
+        if backend.partition("-")[0] != line["by"]:
+            yield Broken(subject=line["attempt_id"], what=f"is booked for {backend}, and {line['by']} was called")
 
 
 def _repeats(attempts: dict[str, Row]) -> Iterator[Violation]:
