@@ -48,6 +48,10 @@ RESUMABLE = frozenset({"replicate"})
 NEEDED = {SourceRole.REFERENCE: "image-to-image", SourceRole.MASK: "inpainting"}
 # Kinds that compute a picture from a scene; every other kind is a trained model.
 ALGORITHMIC = frozenset({"proof", "null"})
+# A table may have hundreds of backends; a fact has 256 KiB for everything. `explain-route` says it all.
+MOST_REFUSED = 50
+LONGEST_REASON = 300
+LONGEST_DETAIL = 2000
 # What an attempt ends with whose process died or hung.
 DEATHS = frozenset({FailureReason.BACKEND_UNAVAILABLE, FailureReason.MODEL_TIMEOUT})
 REMEDIES = {
@@ -160,7 +164,7 @@ def job_of(
         event=event,
         asset_id=asset_id,
         cause_id=cause_id,
-        route=decision.route,
+        route=decision.route.model_copy(update={"refused": in_short(decision.route.refused)}),
         kind=backend.kind,
         model=decision.model,
         price=decision.price,
@@ -172,12 +176,24 @@ def job_of(
 def unroutable(decision: Unroutable) -> Failed:
     return Failed(
         reason=FailureReason.UNROUTABLE,
-        detail=decision.missing,
+        detail=_cut(decision.missing, LONGEST_DETAIL),
         remedy=decision.remedy,
         rule=decision.rule,
-        refused=decision.refused,
+        refused=in_short(decision.refused),
         table=decision.table,
     )
+
+
+def in_short(refused: Mapping[str, str]) -> dict[str, str]:
+    """As much of it as a fact has room for: the first backends, which are those of the rule, and how many others."""
+    told = {name: _cut(why, LONGEST_REASON) for name, why in list(refused.items())[:MOST_REFUSED]}
+    if others := len(refused) - len(told):
+        told[f"{others} others"] = "calotype explain-route says why not each of them"
+    return told
+
+
+def _cut(text: str, longest: int) -> str:
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
 def work_kind(backend: Backend) -> str:

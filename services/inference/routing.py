@@ -101,6 +101,8 @@ def decide(
     for name in backends:
         if name != chosen:
             refused.setdefault(name, _passed_over(rule, name, chosen))
+    # The rule's own first: whoever tells only some of them tells those.
+    refused = {name: refused[name] for name in [*rule.candidates, *backends] if name in refused}
     if chosen is None:
         reasons = "; ".join(f"{name}: {refused[name]}" for name in wanted)
         return Unroutable(

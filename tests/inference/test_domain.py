@@ -10,6 +10,7 @@ import pytest
 
 from services.inference.backends import Generated
 from services.inference.domain import (
+    MOST_REFUSED,
     Cancelled,
     Failed,
     Job,
@@ -26,18 +27,21 @@ from services.inference.domain import (
 from services.inference.routing import Ask, Unroutable, decide
 from shared import ids
 from shared.events import (
+    MAX_EVENT_BYTES,
     Confidentiality,
     FailureReason,
     File,
     ImageGenerated,
     JobCancelled,
     JobFailed,
+    Lane,
     Parameters,
     Priority,
     PromptAssembled,
     Reproducible,
     SourceType,
 )
+from shared.library.documents import Backend, Call, RouteRule
 from tests.inference.prompts import NOW, assembled, routes
 
 FILE = File(name="original.png", media_type="image/png", bytes=3, sha256="0" * 64, key="k", width=64, height=64)
@@ -169,6 +173,26 @@ def test_a_job_nobody_may_make_ends_with_every_reason() -> None:
     assert isinstance(fact, JobFailed)
     assert (fact.reason, fact.rule, fact.table) == (FailureReason.UNROUTABLE, "confidential", table.pin())
     assert fact.refused == {"local": "it is not private, and confidential work never leaves private backends"}
+
+
+@pytest.mark.parametrize("rest", [[], ["other-499"]])
+def test_hundreds_of_backends_leave_a_fact_room_and_those_of_the_rule_are_told_first(rest: list[str]) -> None:
+    """Each that the rule prefers has a reason longer than a page."""
+    sizes = [f"{size}x9999" for size in range(1000, 1400)]
+    call = Call(provider="acme", sizes=sizes)
+    own = [Backend(name=f"own-{n}", kind="openai", visibility="private", model="m", call=call) for n in range(3)]
+    others = [Backend(name=f"other-{n}", kind="proof", visibility="private") for n in range(500)]
+    rule = RouteRule(id="any", lane=Lane.STANDARD, backends=[*(each.name for each in own), *rest])
+    table = routes().model_copy(update={"backends": [*others, *own], "rules": [rule]})
+    event = assembled()
+    decision = decide(ask_of(event), table=table, today=date(2026, 11, 22), providers={"acme": "openai"})
+    ending = unroutable(decision) if isinstance(decision, Unroutable) else MADE
+    fact = ended(job_of(event, decision, cause_id=event.event_id), ending, attempts=[], at=NOW)
+    assert isinstance(fact, ImageGenerated if rest else JobFailed)
+    told = list((fact.route if isinstance(fact, ImageGenerated) else fact).refused)
+    assert told[:3] == ["own-0", "own-1", "own-2"]
+    assert told[-1] == f"{503 - MOST_REFUSED - len(rest)} others"
+    assert len(fact.model_dump_json().encode()) < MAX_EVENT_BYTES / 8
 
 
 def test_the_price_of_a_job_is_that_of_its_size() -> None:
