@@ -3,7 +3,7 @@
 Routes, targets, limits, roles and key hashes travel this way; no service reads another's schema.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from uuid import UUID
 
@@ -85,3 +85,13 @@ async def newest_documents(pool: Pool | Connection, workspace: UUID, kind: str) 
     """Name → the newest published document's JSON, for kinds that are current (routes, target)."""
     rows = queries.newest_items(pool, workspace=workspace, kind=kind)
     return {row["name"]: row["document"] async for row in rows if row["document"] is not None}
+
+
+async def newest_documents_of(
+    pool: Pool | Connection, workspaces: Collection[UUID], kind: str
+) -> dict[UUID, dict[str, str]]:
+    """The same of many workspaces; of one that has none, nothing."""
+    found: dict[UUID, dict[str, str]] = {}
+    async for row in queries.newest_items_of(pool, workspaces=list(workspaces), kind=kind):
+        found.setdefault(row["workspace"], {})[row["name"]] = row["document"]
+    return found

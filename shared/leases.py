@@ -299,6 +299,7 @@ class Worker:
     claim: Claim | None = None
     on_wake: Callable[[], None] | None = None
     concurrency: int = 4
+    kept: int = 0  # of these slots, for work that is not to find them all taken
     lease_seconds: float = 30.0
     holder: str = ""
     held: dict[UUID, Leased] = field(default_factory=dict)

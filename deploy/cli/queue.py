@@ -24,9 +24,11 @@ def queue(
     workspace: WorkspaceOption = None,
     as_json: AsJson = False,  # noqa: FBT002 a flag
 ) -> None:
-    """Show what waits and what runs, per stage, lane and kind, with ages, workers, brakes and absent providers."""
+    """Show what waits and what runs, per stage, lane and kind, with ages, workers, and what holds work back."""
     with connected(data, workspace=workspace) as client:
         answers = of_stages(client, STAGES, "queue")
+        if (inference := answers["inference"]) is not None:
+            inference.update(client.get("/v1/queue"))  # which knows more of its own: caps, limits, providers
     found = [answer for answer in answers.values() if answer is not None]
     silent = [stage for stage, answer in answers.items() if answer is None]
     if as_json:
@@ -49,7 +51,7 @@ def drawn(stages: Sequence[Mapping[str, Any]]) -> list[RenderableType]:
     for stage, line in lines:
         counts = [f"{line[name]:,}" if line[name] else "–" for name in ("running", "waiting", "delayed", "held")]
         table.add_row(stage, line["lane"], line["kind"], *counts, age(line["oldest_seconds"]))
-    return [table, *_workers(stages), *_away(stages), *_brakes(stages)]
+    return [table, *_workers(stages), *_away(stages), *_held_back(stages), *_brakes(stages)]
 
 
 def _workers(stages: Sequence[Mapping[str, Any]]) -> list[RenderableType]:
@@ -73,6 +75,31 @@ def _away(stages: Sequence[Mapping[str, Any]]) -> list[RenderableType]:
         since, again = clock(account["since"]), clock(account["next_try_at"])
         found.append(Text(f"{account['account']} {why} since {since}; it is asked again at {again}", "yellow"))
     return [Text(), *found] if found else []
+
+
+def _held_back(stages: Sequence[Mapping[str, Any]]) -> list[RenderableType]:
+    """What waits for something else than its turn; providers that are away stand above."""
+    found: list[RenderableType] = [
+        Text(f"{each['backend']}, {each['lane']} lane: {held_by(each)}", "yellow")
+        for stage in stages
+        for each in stage.get("held_back", [])
+        if each["waiting_on"] != "breaker"
+    ]
+    for spend in [stage["spend"] for stage in stages if stage.get("spend")]:
+        gone = [f"{one['settled']} {one['currency']} and {one['reserved']} set aside" for one in spend["spent"]]
+        found.append(
+            Text(f"of {spend['cap']} a day, in any one currency, today has cost {', '.join(gone) or 'nothing'}")
+        )
+    return [Text(), *found] if found else []
+
+
+def held_by(held: Mapping[str, Any]) -> str:
+    """What holds something, since when, until when if that is known, and what helps."""
+    parts = [f"{held['who']}, since {clock(held['since'])}"]
+    if held["until"]:
+        parts.append(f"until {clock(held['until'])}")
+    words = ", ".join(parts)
+    return f"{words}; {held['remedy']}" if held["remedy"] else words
 
 
 def clock(moment: str) -> str:

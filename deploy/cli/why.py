@@ -1,5 +1,6 @@
 """`calotype why ID`: the cause, who owns it, when it moves, and the one command."""
 
+import contextlib
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -12,10 +13,18 @@ from rich.text import Text
 
 from deploy.cli.client import Client, connected, of_stages
 from deploy.cli.options import DATA, AsJson, DataOption, WorkspaceOption
+from deploy.cli.queue import age
 from deploy.cli.trace import mark, route_of
+from deploy.errors import Problem
 
 WORKING = ("inference", "postprocess", "publisher")
 MOST_REQUESTS = 100  # of a batch: what one call asks a stage for
+OWNERS = {
+    "cap": "whoever sets the cap",
+    "rate": "the backend's limit",
+    "breaker": "the provider",
+    "worker": "an operator",
+}
 SAME = ("status", "cause", "owner", "moves")  # with one cause comes one route
 
 
@@ -49,6 +58,45 @@ def _ask_stages(client: Client, jobs: Sequence[dict[str, Any]]) -> None:
             job = held_here.get(standing["job_id"])
             if job is not None and standing["brake"] is not None:
                 job.update(held(standing["brake"]))
+    _ask_queue(client, jobs)
+
+
+def _ask_queue(client: Client, jobs: Sequence[dict[str, Any]]) -> None:
+    """Whatever else a job waits for before it is begun, its turn included, inference's queue knows."""
+    waiting = {job["job_id"]: job for job in jobs if _holder(job) == "inference"}
+    requests = list({job["request_id"] for job in waiting.values()})[:MOST_REQUESTS]
+    if not requests:
+        return
+    with contextlib.suppress(Problem):  # what the catalog knows is said all the same
+        for place in client.get("/v1/queue/jobs", request=requests):
+            if (job := waiting.get(place["job_id"])) is not None:
+                job.update(waits(place))
+
+
+def waits(place: Mapping[str, Any]) -> dict[str, Any]:
+    """What is said of a job that waits in inference's queue."""
+    held_by = place["held"]
+    if held_by is not None:
+        until = (
+            held_by["until"] and f"at {datetime.fromisoformat(held_by['until']):%Y-%m-%d %H:%M:%S} UTC at the latest"
+        )
+        return {
+            "waiting_on": held_by["waiting_on"],
+            "cause": f"held: {held_by['who']}",
+            "owner": OWNERS.get(held_by["waiting_on"], "the pipeline"),
+            "moves": "; ".join(filter(None, [until, held_by["remedy"]])) or "as soon as there is room",
+            "command": "calotype queue",
+            "since": held_by["since"],
+            "runbook": "docs/runbook.md#held-back",
+        }
+    if place["position"] is None:
+        return {"waiting_on": "worker", "cause": "waits its turn, behind more than a thousand others"}
+    starts = place["starts_in_seconds"]
+    return {
+        "waiting_on": "worker",
+        "cause": f"waits its turn, as number {place['position']} in its lane",
+        "moves": "when a worker takes it" if starts is None else f"in about {age(starts)}",
+    }
 
 
 def _holder(job: Mapping[str, Any]) -> str | None:

@@ -16,7 +16,7 @@ app = typer.Typer(help="Workspaces.", no_args_is_help=True, add_completion=False
 
 JobsADay = Annotated[int | None, typer.Option(min=0, help="Jobs a day (UTC) may have.")]
 OpenJobs = Annotated[int | None, typer.Option(min=0, help="Jobs that may be open at once.")]
-SpendADay = Annotated[str | None, typer.Option(help="What a day may cost, in any one currency.")]
+SpendADay = Annotated[str | None, typer.Option(help="What a day (UTC) may cost, in any one currency; more waits.")]
 Undo = Annotated[float | None, typer.Option(min=0, help="Seconds a decision can be taken back.")]
 
 

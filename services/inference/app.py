@@ -9,11 +9,14 @@ from services.inference.backends import Backend
 from services.inference.backends.diffusion import DiffusionBackend, DiffusionOptions
 from services.inference.domain import BILLING, kind_of
 from services.inference.handler import Front
+from services.inference.limits import ClaimLimits, Limit
+from services.inference.presence import Paces, Presence
 from services.inference.progress import Progress
 from services.inference.queue import AT_ONCE, Claims, Desk, Lookout, queries
 from services.inference.rerouting import Rerouting
 from services.inference.settings import InferenceSettings
 from services.inference.tables import RoutingTables
+from services.inference.telling import Telling
 from services.inference.worker import Maker, record
 from shared.current import wire_current
 from shared.leases import Worker
@@ -22,6 +25,7 @@ from shared.postgres import transaction
 from shared.service import Service
 
 STAGE = "inference"
+KEPT = 5  # one slot of so many is for the dedicated lane alone
 
 
 async def build(service: Service, *, backends: Mapping[str, Backend] | None = None) -> None:
@@ -40,14 +44,16 @@ async def build(service: Service, *, backends: Mapping[str, Backend] | None = No
         async with transaction(service.database) as connection:
             await queries.keep_provider_id(connection, attempt=attempt, provider_id=provider_request_id)
 
-    maker = Maker(backends=backends, blobs=service.blobs, desk=desk, progress=progress, keep_id=keep_id)
+    paces = Paces()
+    maker = Maker(backends=backends, blobs=service.blobs, desk=desk, progress=progress, keep_id=keep_id, paces=paces)
     works = "work" in service.roles
-    workers = {kind: open_worker(service, kind, maker, desk) for kind in sorted(tables.kinds)} if works else {}
+    workers = {kind: open_worker(service, kind, maker, desk, tables) for kind in sorted(tables.kinds)} if works else {}
     by_work_kind = {work_kind: worker for worker in workers.values() for work_kind in worker.kinds}
     front = Front(tables=tables, desk=desk, workers=by_work_kind, lease_seconds=settings.lease_seconds)
     handler.wire(service.bus, front=front)
     wire_current(service.bus, stage=STAGE)
-    http.wire(service.app, pool=service.database, gate=service.gate)
+    limits = account_limits(settings)
+    http.wire(service.app, pool=service.database, gate=service.gate, tables=tables, accounts=limits)
     http_routes.wire(
         service.app,
         pool=service.database,
@@ -63,6 +69,8 @@ async def build(service: Service, *, backends: Mapping[str, Backend] | None = No
         service.add(progress)
         service.add(Lookout(desk, service.database))
         service.add(Rerouting(service.database, tables, kinds=list(by_work_kind)))
+        service.add(Presence(service.database, list(workers.values()), paces))
+        service.add(Telling(service.database, progress, kinds=list(by_work_kind), tables=tables, accounts=limits))
         for worker in workers.values():
             service.add_worker(worker)
 
@@ -125,13 +133,14 @@ def open_providers(kind: str, settings: InferenceSettings) -> Backend:
     return OpenAIBackend(providers)
 
 
-def open_worker(service: Service, kind: str, maker: Maker, desk: Desk) -> Worker:
+def open_worker(service: Service, kind: str, maker: Maker, desk: Desk, tables: RoutingTables) -> Worker:
     settings = service.settings
     assert isinstance(settings, InferenceSettings)
     accounts = list(settings.providers) if kind in BILLING else [None]
     kinds = [kind_of(kind, pool, account=account) for pool in settings.pools.split(",") for account in accounts]
     at_once = kind in AT_ONCE
-    claims = Claims(desk, kinds=kinds, at_once=at_once)
+    limits = ClaimLimits(tables, accounts=account_limits(settings))
+    claims = Claims(desk, kinds=kinds, at_once=at_once, limits=limits)
     worker = Worker(
         stage=STAGE,
         outbox=service.facts,
@@ -145,10 +154,18 @@ def open_worker(service: Service, kind: str, maker: Maker, desk: Desk) -> Worker
         claim=claims.claim,
         on_wake=claims.look_round,
         concurrency=2 * settings.max_records if at_once else concurrency(kind, settings),
+        # An image is in the making for seconds: where all slots had bulk work, urgent work would wait for one of them.
+        kept=settings.diffusion_images // KEPT if kind == "diffusion" else 0,
         lease_seconds=settings.lease_seconds,
     )
     claims.worker = worker
     return worker
+
+
+def account_limits(settings: InferenceSettings) -> dict[str, Limit]:
+    return {
+        name: Limit(at_once=of.calls, rate=of.rate) for name, of in settings.providers.items() if of.calls or of.rate
+    }
 
 
 def concurrency(kind: str, settings: InferenceSettings) -> int:

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import orjson
@@ -40,6 +40,7 @@ MANIFEST_FORMAT = "calotype.manifest/1"
 PRIORITY = {Priority.LOW: -1, Priority.HIGH: 1}
 # Of ten workers that every lane wants, what each lane is guaranteed. Unused share goes to the others.
 SHARES: Mapping[str, int] = {"dedicated": 6, "standard": 3, "bulk": 1}
+POOLS = ("dedicated", "standard")
 # Kinds that call somebody who sends a bill. What one of them may have made is never made again by itself.
 BILLING = frozenset({"openai", "stability", "replicate", "bedrock"})
 # Of those, whose provider can be asked again for what it was told to make: a lost worker's call is taken up.
@@ -68,6 +69,13 @@ REMEDIES = {
 }
 
 
+class Cost(NamedTuple):
+    """What an attempt may cost; `amount` None: nobody knows."""
+
+    currency: str
+    amount: Decimal | None
+
+
 class Job(Body):
     """One run of a job with the route that was decided when it arrived: the payload of its work row."""
 
@@ -94,6 +102,11 @@ class Job(Body):
     def bills(self) -> bool:
         """Whether an attempt may cost money. A price of 0 is an operator's word that it does not; none is no word."""
         return self.kind in BILLING and self.price != 0
+
+    @property
+    def cost(self) -> Cost | None:
+        """What an attempt may cost, None where it costs nothing: what is made here and has no price."""
+        return Cost(self.currency, self.price) if self.price or self.bills else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,3 +1,6 @@
+-- name: now()$
+select clock_timestamp();
+
 -- name: flows(kinds, lanes)
 -- What waits, by backend and workspace: a walk over the index from one flow to the next, however much waits in each.
 with recursive flow as (
@@ -20,13 +23,13 @@ select kind, lane, workspace, subject, priority from flow;
 
 -- name: heads(kinds, lanes, workspaces, subjects, priorities, afters, many)
 -- Since when it waits, of what could start, the first of each flow; behind a brake nothing could. `afters`: what stands before
--- is left to a later look.
-select f.number, w.created_at
+-- is left to a later look. What a worker lost has its attempt already: whether another follows, and costs, shows when it is taken.
+select f.number, w.created_at, w.currency, w.price
 from unnest(:kinds::text[], :lanes::text[], :workspaces::uuid[], :subjects::text[], :priorities::smallint[],
             :afters::timestamptz[])
      with ordinality as f(kind, lane, workspace, subject, priority, after, number)
 cross join lateral (
-    select w.created_at from work w
+    select w.created_at, case when w.holder is null then w.currency end as currency, w.price from work w
     where w.kind = f.kind and w.lane = f.lane and w.workspace = f.workspace and w.subject = f.subject
       and w.priority = f.priority and w.created_at >= coalesce(f.after, '-infinity') and w.ready_at <= statement_timestamp() and w.parked is null
     order by w.created_at limit :many
@@ -56,7 +59,7 @@ update work w set holder = :holder, epoch = w.epoch + 1, losses = w.losses + (w.
                   ready_at = clock_timestamp() + make_interval(secs => :lease)
 from due where w.work_id = due.work_id and w.asked_at = due.asked_at
 returning w.work_id, w.asked_at, w.kind, w.workspace, w.request_id, w.job_id, w.run, w.lane, w.subject, w.priority, w.epoch, w.failures,
-          w.losses, w.deadline, w.traceparent, w.payload, w.created_at, statement_timestamp() as claimed_at,
+          w.losses, w.deadline, w.traceparent, w.payload, w.created_at, statement_timestamp() as claimed_at, w.currency, w.price,
           (w.deadline is not null and w.deadline < clock_timestamp()) as expired;
 
 -- name: claim_late(kinds, many, holder, lease)

@@ -25,7 +25,7 @@ from services.inference.routing import Decision, Unroutable
 from services.inference.tables import RoutingTables
 from shared import ids
 from shared.bus import Bus
-from shared.events import CancelRequested, FailureReason, JobCancelled, JobFailed, JobRetried, PromptAssembled
+from shared.events import CancelRequested, FailureReason, JobCancelled, JobFailed, JobRetried, Lane, PromptAssembled
 from shared.leases import NewWork, Worker, buried, bury, drop_waiting
 from shared.outbox import Transaction
 from shared.postgres import Connection
@@ -154,17 +154,21 @@ class Front:
             deadline=event.deadline,
             traceparent=event.traceparent,
         )
-        return Arrival(work, Piece(job), ending)
+        has_rate = isinstance(decision, Decision) and decision.backend.rate is not None
+        is_limited = account_of(work.kind) is not None or job.cost is not None or has_rate
+        return Arrival(work, Piece(job), ending, is_limited=is_limited)
 
     def _hold(self, arrivals: Sequence["Arrival"]) -> None:
         """Gives each worker what it has room for; a worker beside which anything waits has none.
 
-        What calls a provider is claimed: its account may be away.
+        What calls a provider, costs something or has a rate is claimed: there may be no room for it.
         """
         room = {worker: worker.room() for worker in self._workers.values()}
         for arrival in arrivals:
             worker = self._workers.get(arrival.work.kind)
-            if arrival.ending is None and worker is not None and room[worker] > 0 and not account_of(arrival.work.kind):
+            if arrival.ending is not None or worker is None or arrival.is_limited:
+                continue
+            if room[worker] > (0 if arrival.work.lane == Lane.DEDICATED else worker.kept):
                 room[worker] -= 1
                 arrival.worker = worker
 
@@ -205,13 +209,14 @@ class Arrival:
     work: NewWork
     piece: Piece
     ending: Ending | None
+    is_limited: bool = False
     worker: Worker | None = None
     at: datetime = field(init=False)
 
 
 async def _insert(connection: Connection, arrivals: Sequence[Arrival], *, lease: float) -> list[Arrival]:
     """Those that are new, dated, and ended where their deadline has passed."""
-    work = [arrival.work for arrival in arrivals]
+    work, costs = [arrival.work for arrival in arrivals], [arrival.piece.job.cost for arrival in arrivals]
     rows = queries.take(
         connection,
         ids=[row.work_id for row in work],
@@ -227,6 +232,8 @@ async def _insert(connection: Connection, arrivals: Sequence[Arrival], *, lease:
         deadlines=[row.deadline for row in work],
         traceparents=[row.traceparent for row in work],
         payloads=[row.payload for row in work],
+        currencies=[cost.currency if cost else None for cost in costs],
+        prices=[cost.amount if cost else None for cost in costs],
         holders=[arrival.worker.holder if arrival.worker else None for arrival in arrivals],
         endings=[_outcome(arrival.ending) for arrival in arrivals],
         lease=lease,

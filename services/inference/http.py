@@ -1,18 +1,24 @@
-"""The caller's own queue: read only."""
+"""The caller's own queue: what waits, what holds it, and where each job of a request stands. Read only."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
+from uuid import UUID
 
-from fastapi import Depends, FastAPI
+from fastapi import Depends, FastAPI, Query
 from pydantic import BaseModel, Field
 
 from services.inference.accounts import queries as account_queries
 from services.inference.domain import SHARES, account_of
+from services.inference.limits import Limit
+from services.inference.standing import Hold, flows_of, heads_of, look, places_of, queries
+from services.inference.tables import RoutingTables
 from shared import operating
+from shared.events import WaitingOn
 from shared.http import Gate
 from shared.identity import Caller, May
-from shared.postgres import Pool, transaction
+from shared.leases import IN_ORDER
+from shared.postgres import Pool, transaction, workspace_transaction
 
 
 class Queue(operating.Queue):
@@ -20,6 +26,8 @@ class Queue(operating.Queue):
 
     shares: dict[str, float]
     away: list["AwayAccount"] = Field(description="Providers that the caller's work waits for")
+    held_back: list["HeldBack"] = Field(description="What waits for something else than its turn, and for what")
+    spend: "Spending | None" = Field(description="Where a day has a cap: what today has cost (UTC)")
 
 
 class AwayAccount(BaseModel):
@@ -31,7 +39,50 @@ class AwayAccount(BaseModel):
     next_try_at: datetime
 
 
-def wire(app: FastAPI, *, pool: Pool, gate: Gate) -> None:
+class Held(BaseModel):
+    """On what something waits, who or what that is, since when, until when where that is known, and what helps."""
+
+    waiting_on: WaitingOn
+    who: str
+    since: datetime
+    until: datetime | None
+    remedy: str | None
+
+
+class HeldBack(Held):
+    """Work for one backend in one lane that is held."""
+
+    backend: str
+    lane: str
+
+
+class InCurrency(BaseModel):
+    """`reserved`: what calls were let go for whose cost is not known yet, uncertain ones among them."""
+
+    currency: str
+    settled: str
+    reserved: str
+
+
+class Spending(BaseModel):
+    cap: str = Field(description="In any one currency")
+    spent: list[InCurrency]
+
+
+class Standing(BaseModel):
+    """A job that waits. `held`: for something else than its turn, else its `position` in the order of turns, from 1.
+
+    No position: it is held, or more than a thousand go before it. `starts_in_seconds` is an estimate from what pictures
+    of its backend took lately.
+    """
+
+    job_id: UUID
+    held: Held | None
+    position: int | None
+    starts_in_seconds: float | None
+
+
+def wire(app: FastAPI, *, pool: Pool, gate: Gate, tables: RoutingTables, accounts: Mapping[str, Limit]) -> None:
     reader = Depends(gate.needs(May.READ))
 
     @app.get("/v1/queue")
@@ -39,8 +90,57 @@ def wire(app: FastAPI, *, pool: Pool, gate: Gate) -> None:
         found = await operating.queue_of(pool, "inference", caller.workspace)
         whole = sum(SHARES.values())
         shares = {lane: share / whole for lane, share in SHARES.items()}
-        away = await _away(pool, {account_of(line.kind) for line in found.lines})
-        return Queue(**found.model_dump(), shares=shares, away=away)
+        kinds = sorted({line.kind for line in found.lines})
+        away = await _away(pool, {account_of(kind) for kind in kinds})
+        held_back, spend = await _held_back(pool, caller.workspace, kinds, tables=tables, accounts=accounts)
+        return Queue(**found.model_dump(), shares=shares, away=away, held_back=held_back, spend=spend)
+
+    @app.get("/v1/queue/jobs")
+    async def jobs(
+        request: Annotated[list[UUID], Query(min_length=1, max_length=100)], caller: Annotated[Caller, reader]
+    ) -> list[Standing]:
+        """Where the jobs of these requests stand that wait for a backend; not what runs, is braked or over."""
+        async with workspace_transaction(pool, stage="inference", workspace=caller.workspace) as connection:
+            waiting = [row async for row in queries.waiting_of(connection, requests=request)]
+        async with transaction(pool) as connection:
+            places = await places_of(connection, waiting, tables=tables, accounts=accounts) if waiting else []
+        return [
+            Standing(
+                job_id=place.job_id,
+                held=_held(place.hold) if place.hold else None,
+                position=place.position,
+                starts_in_seconds=place.starts_in_seconds,
+            )
+            for place in places
+        ]
+
+
+async def _held_back(
+    pool: Pool, workspace: UUID, kinds: Collection[str], *, tables: RoutingTables, accounts: Mapping[str, Limit]
+) -> tuple[list[HeldBack], Spending | None]:
+    """By the first in line of each flow: what holds that one holds what is behind it."""
+    async with workspace_transaction(pool, stage="inference", workspace=workspace) as connection:
+        await connection.execute(IN_ORDER)
+        flows = await flows_of(connection, sorted(kinds))
+        heads = await heads_of(connection, flows, 1)
+    async with transaction(pool) as connection:
+        moment = await look(connection, flows, tables=tables, accounts=accounts, of=workspace)
+    holds: dict[tuple[Any, ...], HeldBack] = {}
+    for flow, (head, *_) in heads.items():
+        hold = moment.hold(flow, head.cost, head.since)
+        if hold is not None:
+            held = HeldBack(**_held(hold).model_dump(), backend=flow.subject, lane=flow.lane)
+            holds.setdefault((flow.subject, flow.lane, hold.waiting_on), held)
+    cap = moment.caps.get(workspace)
+    spent = [
+        InCurrency(currency=each.currency, settled=str(each.settled), reserved=str(each.reserved))
+        for each in moment.spent.get(workspace, ())
+    ]
+    return list(holds.values()), None if cap is None else Spending(cap=str(cap), spent=spent)
+
+
+def _held(hold: Hold) -> Held:
+    return Held(waiting_on=hold.waiting_on, who=hold.who, since=hold.since, until=hold.until, remedy=hold.remedy)
 
 
 async def _away(pool: Pool, accounts: Collection[str | None]) -> list[AwayAccount]:

@@ -1,9 +1,9 @@
--- name: take(ids, asked, kinds, workspaces, requests, jobs, runs, lanes, subjects, priorities, deadlines, traceparents, payloads, holders, endings, lease)
+-- name: take(ids, asked, kinds, workspaces, requests, jobs, runs, lanes, subjects, priorities, deadlines, traceparents, payloads, currencies, prices, holders, endings, lease)
 -- The row is the inbox: only those that come back are new. With a holder they arrive already claimed, but for those that
 -- stand behind a brake; with an ending, or a deadline that has passed, they are over as soon as they are heard of.
 insert into work (work_id, asked_at, kind, workspace, request_id, job_id, run, lane, subject, priority, deadline, traceparent,
-                  payload, ready_at, parked, holder, epoch, outcome, finished_at)
-select id, asked, kind, workspace, request, job, run, lane, subject, priority, deadline, traceparent, payload,
+                  payload, currency, price, ready_at, parked, holder, epoch, outcome, finished_at)
+select id, asked, kind, workspace, request, job, run, lane, subject, priority, deadline, traceparent, payload, currency, price,
        case when ending is null then now + make_interval(secs => case when held then :lease::float8 else 0 end) end,
        case when ending is null then brake end,
        case when held then holder end,
@@ -17,9 +17,10 @@ from (
                coalesce(t.given, case when t.deadline < clock_timestamp() then 'expired' end) as ending
         from unnest(:ids::uuid[], :asked::timestamptz[], :kinds::text[], :workspaces::uuid[], :requests::uuid[], :jobs::uuid[], :runs::int[],
                     :lanes::text[], :subjects::text[], :priorities::smallint[], :deadlines::timestamptz[],
-                    :traceparents::text[], :payloads::text[], :holders::text[], :endings::text[])
-             as t(id, asked, kind, workspace, request, job, run, lane, subject, priority, deadline, traceparent, payload, holder,
-                  given)
+                    :traceparents::text[], :payloads::text[], :currencies::text[], :prices::numeric[], :holders::text[],
+                    :endings::text[])
+             as t(id, asked, kind, workspace, request, job, run, lane, subject, priority, deadline, traceparent, payload,
+                  currency, price, holder, given)
         cross join lateral (
             select min(brake_id) as brake from brakes b
             where (b.kind, b.name) in (('lane', t.lane), ('backend', t.subject), ('workspace', t.workspace::text))
@@ -31,11 +32,13 @@ where not exists (select from work w where w.work_id = new.id and w.asked_at = '
 on conflict (work_id, asked_at) do nothing
 returning work_id, outcome, created_at, parked is not null as parked;
 
--- name: begin_attempts(ids, workspaces, requests, jobs, runs, numbers, backends, currencies)!
--- The intent, in the transaction of the claim: before any backend is called.
-insert into attempts (attempt_id, workspace, request_id, job_id, run, number, backend, currency)
+-- name: begin_attempts(ids, workspaces, requests, jobs, runs, numbers, backends, currencies, reserved)!
+-- The intent, in the transaction of the claim: before any backend is called, and with what it may cost set aside. Here and
+-- below by workspace, so that two writers move the sums of two workspaces in one order.
+insert into attempts (attempt_id, workspace, request_id, job_id, run, number, backend, currency, reserved)
 select * from unnest(:ids::uuid[], :workspaces::uuid[], :requests::uuid[], :jobs::uuid[], :runs::int[], :numbers::int[],
-                     :backends::text[], :currencies::text[])
+                     :backends::text[], :currencies::text[], :reserved::numeric[]) as t(id, workspace)
+order by workspace
 on conflict (attempt_id) do nothing;
 
 -- name: keep_provider_id(attempt, provider_id)!
@@ -49,7 +52,8 @@ insert into attempts as a (attempt_id, workspace, request_id, job_id, run, numbe
 select *, clock_timestamp()
 from unnest(:ids::uuid[], :workspaces::uuid[], :requests::uuid[], :jobs::uuid[], :runs::int[], :numbers::int[], :backends::text[],
             :states::text[], :costs::numeric[], :currencies::text[], :seconds::float8[], :provider_ids::text[], :reasons::text[],
-            :price_lists::text[], :latencies::float8[])
+            :price_lists::text[], :latencies::float8[]) as t(id, workspace)
+order by workspace
 on conflict (attempt_id) do update set
     state = excluded.state, cost = excluded.cost, currency = excluded.currency, seconds = excluded.seconds,
     provider_request_id = coalesce(excluded.provider_request_id, a.provider_request_id), reason = excluded.reason,

@@ -4,6 +4,7 @@ An attempt is written in the transaction that claims its work, before any backen
 known, and its cost is unknown, not 0.
 """
 
+import asyncio
 import contextlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,8 +15,9 @@ from uuid import UUID
 import aiosql
 
 from services.inference import accounts
-from services.inference.domain import RESUMABLE, SHARES, Job
-from services.inference.flows import Line
+from services.inference.domain import RESUMABLE, SHARES, Cost, Job
+from services.inference.flows import Limits, Line, NoLimits
+from services.inference.turns import SHARED, Flow, Room
 from shared import ids
 from shared.events import (
     Attempt,
@@ -24,13 +26,15 @@ from shared.events import (
     ImageGenerated,
     JobCancelled,
     JobFailed,
+    Lane,
     PromptAssembled,
 )
-from shared.leases import MAX_FAILURES, MAX_LOSSES, Leased, Worker, buried
+from shared.leases import MAX_FAILURES, MAX_LOSSES, POLL_SECONDS, Leased, Worker, buried
 from shared.postgres import Connection, Pool, transaction
 from shared.rounds import Rounds
 
 queries = aiosql.from_path(Path(__file__).parent / "queries.sql", "asyncpg")
+limit_queries: Any = aiosql.from_path(Path(__file__).parent / "limits.sql", "asyncpg")
 
 LOOK_EVERY = 1.0  # seconds
 REMEMBERED = 2000
@@ -60,6 +64,11 @@ class Piece:
     def is_doubtful(self) -> bool:
         """An earlier attempt may have made and billed the image: nothing is called again until somebody knows."""
         return any(attempt.state is AttemptState.UNCERTAIN for attempt in self.earlier)
+
+    @property
+    def reserves(self) -> Cost | None:
+        """What is set aside for it before it begins; what is under way already has it set aside."""
+        return self.job.cost if self.resumes is None else None
 
     def resume(self, number: int, provider_request_id: str) -> None:
         """Goes on with an attempt that is still under way at the provider: this is no other one."""
@@ -149,29 +158,46 @@ class Claims:
     worker: Worker
 
     def __init__(
-        self, desk: Desk, *, kinds: Sequence[str], at_once: bool = False, shares: Mapping[str, int] = SHARES
+        self,
+        desk: Desk,
+        *,
+        kinds: Sequence[str],
+        at_once: bool = False,
+        shares: Mapping[str, int] = SHARES,
+        limits: Limits | None = None,
     ) -> None:
         """`at_once`: the work takes no time, so there is no moment in which it could be cancelled or lost."""
         self._desk = desk
         self._kinds = list(kinds)
-        self._line = Line(kinds, shares=shares)
+        self._limits = limits or NoLimits()
+        self._line = Line(kinds, shares=shares, limits=self._limits)
         self._at_once = at_once
 
     def look_round(self) -> None:
         self._line.look_round()
 
     async def claim(self, connection: Connection, many: int) -> list[Leased]:
-        room = await accounts.rooms(connection, self._kinds)
+        room = Room(calls=await accounts.rooms(connection, self._kinds))
+        if self.worker.kept:
+            others = sum(lease.occupies and lease.lane != Lane.DEDICATED for lease in self.worker.held.values())
+            room.calls[SHARED] = max(0, self.worker.concurrency - self.worker.kept - others)
         rows = await self._line.take(
             connection, many, holder=self.worker.holder, lease=self.worker.lease_seconds, room=room
         )
         leases = [Leased(**row) for row in rows]
         if leases and not self._at_once:
-            await self._begin(connection, leases)
+            leases = await self._begin(connection, leases)
+        else:
+            await self._limits.called(connection, [_flow_of(lease) for lease in leases])
+        if (due := self._limits.due_in) is not None and due < POLL_SECONDS:
+            asyncio.get_running_loop().call_later(due, self.worker.wake)
         return leases
 
-    async def _begin(self, connection: Connection, leases: Sequence[Leased]) -> None:
-        """Cancelled meanwhile, tried before, tried now: three statements for the whole claim."""
+    async def _begin(self, connection: Connection, leases: Sequence[Leased]) -> list[Leased]:
+        """Cancelled meanwhile, tried before, tried now: three statements for the whole claim, which is what comes back.
+
+        What costs something begins within its workspace's cap or waits on.
+        """
         pieces = {lease.work_id: Piece(self._desk.job(lease), number=lease.epoch) for lease in leases}
         by = await buried(connection, leases)
         runs = {lease.work_id for lease in leases if _will_run(lease)}
@@ -180,9 +206,31 @@ class Claims:
         for work_id, piece in pieces.items():
             piece.cancelled_by = by.get(piece.job.event.job_id)
             piece.earlier = earlier.get(work_id, [])
-        running = [pieces[lease.work_id] for lease in leases if lease.work_id in runs]
-        await begin_attempts(connection, [piece for piece in running if not piece.is_doubtful])
-        self._desk.put(pieces)
+        running = [lease for lease in leases if lease.work_id in runs and not pieces[lease.work_id].is_doubtful]
+        dear = [lease for lease in running if pieces[lease.work_id].reserves is not None]
+        unaffordable = await self._unaffordable(connection, dear, pieces) if dear else set()
+        running = [lease for lease in running if lease.work_id not in unaffordable]
+        await begin_attempts(connection, [pieces[lease.work_id] for lease in running])
+        await self._limits.called(connection, [_flow_of(lease) for lease in running])
+        self._desk.put({work_id: piece for work_id, piece in pieces.items() if work_id not in unaffordable})
+        return [lease for lease in leases if lease.work_id not in unaffordable]
+
+    async def _unaffordable(
+        self, connection: Connection, dear: Sequence[Leased], pieces: Mapping[UUID, Piece]
+    ) -> set[UUID]:
+        """Which of these no cap has room for after all: put back, to wait on."""
+        purses = await self._limits.purses(connection, {lease.workspace for lease in dear})
+        back = []
+        for lease in dear:
+            cost, purse = pieces[lease.work_id].reserves, purses[lease.workspace]
+            if cost is not None and not purse.affords(cost):
+                back.append(lease)
+            elif cost is not None:
+                purse.pay(cost)
+        if back:
+            ids_of, asked = [lease.work_id for lease in back], [lease.asked_at for lease in back]
+            await limit_queries.put_back(connection, ids=ids_of, asked=asked)
+        return {lease.work_id for lease in back}
 
 
 async def begin_attempts(connection: Connection, pieces: Sequence[Piece]) -> None:
@@ -197,6 +245,7 @@ async def begin_attempts(connection: Connection, pieces: Sequence[Piece]) -> Non
             numbers=[piece.number for piece in pieces],
             backends=[piece.job.backend for piece in pieces],
             currencies=[piece.job.currency for piece in pieces],
+            reserved=[piece.reserves.amount if piece.reserves else None for piece in pieces],
         )
 
 
@@ -245,6 +294,10 @@ async def earlier_attempts(
             else:
                 found.setdefault(work_id, []).append(Attempt(**dict(row)))
     return {work_id: sorted(attempts, key=lambda attempt: attempt.number) for work_id, attempts in found.items()}
+
+
+def _flow_of(lease: Leased) -> Flow:
+    return Flow(lease.kind, lease.lane, lease.workspace, lease.subject or "", lease.priority)
 
 
 def _will_run(lease: Leased) -> bool:

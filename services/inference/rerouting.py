@@ -86,8 +86,10 @@ class Rerouting:
         ]
         cut_off = {row["job_id"] async for row in queries.under_way(connection, attempts=attempts)}
         moved: list[tuple[Any, Job, Decision]] = []
+        avoid = {workspace: self._absent(workspace, away) for workspace in {row["workspace"] for row in rows}}
         for row, job in waiting:
-            decision = None if job.event.job_id in cut_off else self._instead(job, row["workspace"], away)
+            cut = job.event.job_id in cut_off
+            decision = None if cut else self._instead(job, row["workspace"], avoid[row["workspace"]])
             if decision is not None:
                 instead = job_of(job.event, decision, cause_id=job.cause_id, asset_id=job.asset_id)
                 moved.append((row, instead, decision))
@@ -100,18 +102,24 @@ class Rerouting:
                 lanes=[decision.route.lane for _, _, decision in moved],
                 subjects=[decision.backend.name for _, _, decision in moved],
                 payloads=[job.model_dump_json(exclude_none=True) for _, job, _ in moved],
+                currencies=[job.cost.currency if job.cost else None for _, job, _ in moved],
+                prices=[job.cost.amount if job.cost else None for _, job, _ in moved],
             )
             log.warning("work.rerouted", account=account, jobs=len(moved))
 
-    def _instead(self, job: Job, workspace: UUID, away: Mapping[str, datetime]) -> Decision | None:
+    def _absent(self, workspace: UUID, away: Mapping[str, datetime]) -> dict[str, str]:
+        """The workspace's backends that are not to be taken now, and why."""
+        table = self._tables.table_of(workspace)
+        return {
+            backend.name: f"{backend.call.provider} has taken no calls since {away[backend.call.provider]:%H:%M:%S} UTC"
+            for backend in (table.backends if isinstance(table, Routes) else [])
+            if backend.call is not None and backend.call.provider in away
+        }
+
+    def _instead(self, job: Job, workspace: UUID, avoid: Mapping[str, str]) -> Decision | None:
         table = self._tables.table_of(workspace)
         if not isinstance(table, Routes):
             return None
-        avoid = {
-            backend.name: f"{backend.call.provider} has taken no calls since {away[backend.call.provider]:%H:%M:%S} UTC"
-            for backend in table.backends
-            if backend.call is not None and backend.call.provider in away
-        }
         found = fall_back(
             job,
             table=table,

@@ -10,6 +10,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
+from shared.library.documents import Rate
 from shared.settings import Settings
 
 
@@ -17,6 +18,7 @@ class ProviderSettings(BaseModel):
     """Somebody we call for images: whose API it speaks, where, with which key, and through which proxy if any.
 
     `key_id`, `session` and `region`: for `bedrock`, whose requests are signed; `key` is the secret access key there.
+    `calls` at once and `rate` hold for the account: for all workspaces and processes together.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -28,6 +30,8 @@ class ProviderSettings(BaseModel):
     session: SecretStr = SecretStr("")
     region: str | None = None
     proxy: str | None = None
+    calls: int | None = Field(default=None, ge=1, le=1024)
+    rate: Rate | None = None
 
 
 class InferenceSettings(Settings):

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from services.inference.queue import queries
 from services.inference.routing import NOTHING, Ask, Decision, Unroutable, bucket_of, current_table, decide
-from shared.current import newest_documents
+from shared.current import newest_documents_of
 from shared.library.documents import Routes
 from shared.postgres import Connection
 
@@ -27,6 +27,7 @@ class Table:
     """A workspace's table and what it decided so far; asks are few, jobs are many."""
 
     routes: Routes | Unroutable | None
+    documents: Mapping[str, str]
     read_at: float
     decisions: dict[tuple[Ask, int | None, date], Decision | Unroutable] = field(default_factory=dict)
 
@@ -45,19 +46,19 @@ class RoutingTables:
         self._tables: dict[UUID, Table] = {}
         self._waited: dict[UUID, float] = {}
 
-    async def refresh(self, connection: Connection, workspaces: Iterable[UUID]) -> None:
-        """Makes `decide` ready for these workspaces; waits a moment, now and then, for one that has no table yet."""
+    async def refresh(self, connection: Connection, workspaces: Iterable[UUID], *, patient: bool = True) -> None:
+        """Makes `decide` ready for these workspaces; if `patient`, waits now and then for one that has no table yet."""
         now = time.monotonic()
         stale = {w for w in workspaces if w not in self._tables or now - self._tables[w].read_at > FRESH_SECONDS}
         if stale:
             # Hosts disagree about the day: what decides is the database's.
             self.today = await queries.today(connection)
         absent = await self._read(connection, stale)
-        patient = {w for w in absent if now - self._waited.get(w, -GRACE_EVERY) >= GRACE_EVERY}
-        while absent & patient and time.monotonic() - now < GRACE_SECONDS:
+        due = {w for w in absent if patient and now - self._waited.get(w, -GRACE_EVERY) >= GRACE_EVERY}
+        while absent & due and time.monotonic() - now < GRACE_SECONDS:
             await asyncio.sleep(GRACE_SECONDS / 20)
             absent = await self._read(connection, absent)
-        self._waited |= dict.fromkeys(patient, now)
+        self._waited |= dict.fromkeys(due, now)
 
     def decide(self, workspace: UUID, ask: Ask, *, job: UUID | None = None) -> Decision | Unroutable:
         """`job` says on which side of a canary; without one, on the side of most."""
@@ -87,20 +88,17 @@ class RoutingTables:
 
     async def _read(self, connection: Connection, workspaces: set[UUID]) -> set[UUID]:
         """Reads these; says which have none."""
-        absent = set()
+        found = await newest_documents_of(connection, workspaces, "routes") if workspaces else {}
         for workspace in workspaces:
-            routes = _parse(await newest_documents(connection, workspace, "routes"))
-            known = self._tables.get(workspace)
-            if known is not None and known.routes == routes:
+            documents, known = found.get(workspace, {}), self._tables.get(workspace)
+            if known is not None and known.documents == documents:
                 known.read_at = time.monotonic()
             else:
-                self._tables[workspace] = Table(routes, time.monotonic())
-            if routes is None:
-                absent.add(workspace)
-        return absent
+                self._tables[workspace] = Table(_parse(documents), documents, time.monotonic())
+        return {workspace for workspace in workspaces if self._tables[workspace].routes is None}
 
 
-def _parse(documents: dict[str, str]) -> Routes | Unroutable | None:
+def _parse(documents: Mapping[str, str]) -> Routes | Unroutable | None:
     try:
         return current_table(Routes.model_validate_json(document) for document in documents.values())
     except ValidationError as error:

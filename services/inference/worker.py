@@ -9,7 +9,7 @@ import functools
 import hashlib
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import TypeVar
 from uuid import UUID
@@ -32,6 +32,7 @@ from services.inference.domain import (
     manifest_of,
     succeeded,
 )
+from services.inference.presence import Paces
 from services.inference.progress import Progress, State
 from services.inference.queue import Desk, Piece, attempt_columns, queries
 from services.inference.sources import load_sources
@@ -96,6 +97,7 @@ class Maker:
     desk: Desk
     progress: Progress
     keep_id: KeepId = keep_no_id
+    paces: Paces = field(default_factory=Paces)
 
     async def run(self, lease: Leased) -> Outcome:
         """One attempt; whatever becomes of it is an outcome."""
@@ -109,6 +111,8 @@ class Maker:
             attempt = tried.attempt.model_copy(update={"seconds": seconds})
             parent = _attempt_span(lease, piece, attempt, started)
             _log(piece, attempt, tried.ending)
+            if attempt.state is AttemptState.SUCCEEDED:
+                self.paces.note(lease.workspace, piece.job.backend, seconds)
             said = Word(lease=lease, away=tried.away, busy=tried.busy, first=piece.number == 1)
             word = said if tried.asked else None
             has_time = lease.failures + 1 < MAX_FAILURES if tried.away is None else not has_waited_long(lease)
@@ -132,7 +136,7 @@ class Maker:
             # This process stood still: another one may hold the job by now, and say that it was called.
             late = "its lease ran out before the call; nothing was sent"
             failure = BackendFailure(FailureReason.BACKEND_UNAVAILABLE, late, retriable=True, billed=False)
-            return _tried(piece, failure)
+            return replace(_tried(piece, failure), asked=False)
         try:
             backend = self.backends[job.kind]
             keep_id = functools.partial(self.keep_id, piece.attempt_id)
@@ -324,7 +328,8 @@ def _tried(piece: Piece, failure: BackendFailure) -> Tried:
     # An uncertain attempt may have been billed: a person looks before anything is sent again.
     again = failure.retriable and not failure.uncertain
     ending = Failed(reason=failure.reason, detail=failure.detail, remedy=remedy)
-    theirs = failure.busy or ((failure.retriable or failure.uncertain) and failure.reason in THEIRS)
+    unheard = (failure.retriable or failure.uncertain) and not failure.answered
+    theirs = failure.busy or (unheard and failure.reason in THEIRS)
     away = Away(cause=failure.detail, seconds=failure.after) if theirs and piece.job.call is not None else None
     after = failure.after or 0.0
     return Tried(attempt, ending, again, after, away=away, busy=failure.busy, shared=failure.shared)

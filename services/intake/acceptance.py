@@ -4,7 +4,6 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -155,18 +154,15 @@ async def _look(connection: Connection, workspace: UUID, ids: Sequence[UUID]) ->
 
 @dataclass(slots=True)
 class _Room:
-    """What the workspace still allows; None is no limit."""
+    """How many jobs the workspace still allows; None is no limit. What a day may cost is inference's to keep."""
 
     limits: Limits
     closed: Problem | None = None
     today: int | None = None
     open: int | None = None
-    broke: bool = False
 
     def refusal(self, jobs: int) -> Problem | None:
         """Takes up the room of so many jobs, or says why there is none."""
-        if self.broke:
-            return _over("what a day may cost is spent", "raise the limit, or send it again tomorrow (UTC)")
         if self.today is not None and jobs > self.today:
             what = f"{jobs} jobs are more than the {max(self.today, 0)} left of {self.limits.jobs_per_day} a day"
             return _over(what, "raise the limit, or send it again tomorrow (UTC)")
@@ -184,14 +180,13 @@ def _over(what: str, remedy: str) -> Problem:
 
 async def _room(connection: Connection, workspace: UUID, look: _Look) -> _Room:
     room = _Room(look.limits, closed=_closed(workspace, look.state))
-    if look.limits == Limits() or room.closed:
+    if (look.limits.jobs_per_day, look.limits.max_open_jobs) == (None, None) or room.closed:
         return room
     used = await queries.lock_quota(connection, workspace=workspace)
     if look.limits.jobs_per_day is not None:
         room.today = look.limits.jobs_per_day - used["today"]
     if look.limits.max_open_jobs is not None:
         room.open = look.limits.max_open_jobs - used["open"]
-    room.broke = look.limits.spend_per_day is not None and Decimal(used["spent"]) >= look.limits.spend_per_day
     return room
 
 

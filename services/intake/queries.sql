@@ -9,15 +9,13 @@ from (select 1) one left join workspaces w on w.workspace = :workspace
 left join requests r on r.request_id = any(:ids::uuid[]);
 
 -- name: lock_quota(workspace)^
--- Only for workspaces with limits: until the commit nobody else reserves there, so what is counted here still holds then.
+-- Only for workspaces with limits of jobs: until the commit nobody else reserves there, so what is counted here still holds then.
 with locked as (
     insert into quotas as q (workspace, day) values (:workspace, (clock_timestamp() at time zone 'utc')::date)
     on conflict (workspace, day) do update set jobs = q.jobs
-    returning day, jobs - released as today
+    returning jobs - released as today
 )
-select today, (select coalesce(sum(jobs - ended), 0)::bigint from quotas where workspace = :workspace) as open,
-       (select coalesce(max(cost), 0) from spending s where s.workspace = :workspace and s.day = locked.day) as spent
-from locked;
+select today, (select coalesce(sum(jobs - ended), 0)::bigint from quotas where workspace = :workspace) as open from locked;
 
 -- name: take(workspace, now, ids, principals, states, jobs, digests, answers, batches, row_keys, traceparents)
 -- The inbox and the reservation in one statement: only rows that come back are new, and only they are counted.

@@ -223,6 +223,13 @@ class Call(Part):
     ADDED: ClassVar[frozenset[str]] = frozenset({"quality"})
 
 
+class Rate(Part):
+    """How often somebody may be called: so often a minute on average, and `burst` at once after a pause."""
+
+    per_minute: float = Field(gt=0, le=1e6)
+    burst: int = Field(default=1, ge=1, le=10_000)
+
+
 class Price(Part):
     """One line of a backend's price list: what an image of this size and quality costs; a blank matches any."""
 
@@ -246,7 +253,12 @@ class Backend(Part):
     max_height: int = 4096
     price: Decimal | None = Field(default=None, description="List price of one image; unknown is never 0")
     currency: str = "USD"
-    concurrency: int = Field(default=1, ge=1, le=256)
+    concurrency: int = Field(
+        default=1,
+        ge=1,
+        le=256,
+        description="Calls at once, of all workers together; for the kinds that call a provider",
+    )
     region: str | None = None
     end_of_life: date | None = None
     url: str | None = None
@@ -259,8 +271,11 @@ class Backend(Part):
     version: str | None = Field(
         default=None, min_length=1, max_length=120, description="What the provider calls this version of the model"
     )
+    rate: Rate | None = Field(
+        default=None, description="How often, of all workers together; none: as often as they can"
+    )
 
-    ADDED: ClassVar[frozenset[str]] = frozenset({"call", "ceiling", "prices", "available_from", "version"})
+    ADDED: ClassVar[frozenset[str]] = frozenset({"call", "ceiling", "prices", "available_from", "version", "rate"})
 
     def price_of(self, width: int, height: int) -> Decimal | None:
         """List price of one image of that size in pixels; None where nobody knows it, which is not 0."""

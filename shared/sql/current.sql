@@ -1,7 +1,9 @@
 -- name: keep_workspaces(workspaces, names, states, limits, undo, revisions)
--- The highest revision wins, whatever order the topic is read in.
+-- The highest revision wins, whatever order the topic is read in. In the order in which inference's claims lock them.
 insert into workspaces as w (workspace, name, state, limits, undo_seconds, revision)
 select * from unnest(:workspaces::uuid[], :names::text[], :states::text[], :limits::text[], :undo::float8[], :revisions::bigint[])
+    as t(workspace)
+order by workspace
 on conflict (workspace) do update set
     name = excluded.name, state = excluded.state, limits = excluded.limits,
     undo_seconds = excluded.undo_seconds, revision = excluded.revision
@@ -45,6 +47,14 @@ order by version desc limit 1;
 select distinct on (name) name, version, digest, document from library_items
 where workspace = :workspace and kind = :kind and state = 'published'
 order by name, version desc;
+
+-- name: newest_items_of(workspaces, kind)
+-- The same of many workspaces, whichever each has.
+select n.* from unnest(:workspaces::uuid[]) as w(workspace) cross join lateral (
+    select distinct on (name) workspace, name, document from library_items i
+    where i.workspace = w.workspace and i.kind = :kind and i.state = 'published'
+    order by name, version desc
+) as n where n.document is not null;
 
 -- name: undo_seconds(workspace)$
 select undo_seconds from workspaces where workspace = :workspace;

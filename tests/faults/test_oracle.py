@@ -570,6 +570,11 @@ def what_nobody_knows_is_counted_as_known(e: Evidence) -> None:
     row(e, "intake.spending", day=DAY)["unpriced"] = 0
 
 
+@breaks("I5")
+def what_an_uncertain_call_may_cost_is_set_aside_no_longer(e: Evidence) -> None:
+    row(e, "inference.spend", day=DAY)["reserved"] = Decimal(0)
+
+
 # -- I6
 
 

@@ -27,14 +27,14 @@ class Books:
     async def today(self, _: Any) -> date:
         return self.day
 
-    async def newest(self, _: Any, __: UUID, ___: str) -> dict[str, str]:
-        return {self.routes.name: self.routes.model_dump_json()}
+    async def newest(self, _: Any, workspaces: set[UUID], __: str) -> dict[UUID, dict[str, str]]:
+        return {workspace: {self.routes.name: self.routes.model_dump_json()} for workspace in workspaces}
 
 
 def opened(monkeypatch: pytest.MonkeyPatch, routes: Routes) -> tuple[RoutingTables, Books]:
     books = Books(routes)
     monkeypatch.setattr(queries, "today", books.today)
-    monkeypatch.setattr(module, "newest_documents", books.newest)
+    monkeypatch.setattr(module, "newest_documents_of", books.newest)
     monkeypatch.setattr(module, "FRESH_SECONDS", -1.0)
     return RoutingTables(kinds=["proof"]), books
 

@@ -342,8 +342,17 @@ async def test_nothing_is_sent_on_a_lease_that_may_be_another_s(store: Moody) ->
     outcome = await maker(store, FakeBackend(AssertionError("called"))).run(held)
     assert outcome.delay is not None
     assert outcome.record.attempt.cost == 0
+    assert outcome.record.word is None, "nobody was asked, so it says nothing of the account"
     free = lease(routes("openai", model="m", price="0", call={"provider": "acme"}), good_until=time.monotonic())
     assert isinstance(ending_of(await maker(store).run(free)), Made), "what costs nobody anything is simply made"
+
+
+async def test_a_provider_that_tells_of_an_image_that_it_failed_is_not_away(store: Moody) -> None:
+    told = BackendFailure(FailureReason.BACKEND_UNAVAILABLE, "its prediction failed", retriable=False, uncertain=True)
+    silent = BackendFailure(FailureReason.BACKEND_UNAVAILABLE, "no answer", retriable=False, uncertain=True)
+    told.answered = True
+    words = [(await maker(store, FakeBackend(each)).run(lease(BILLED))).record.word for each in (told, silent)]
+    assert [word.away is None for word in words] == [True, False]
 
 
 async def test_an_image_lost_with_its_process_is_paid_for_and_said_to_be(store: Moody) -> None:

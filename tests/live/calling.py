@@ -39,7 +39,14 @@ from tests.inference.prompts import NOW, WORKSPACE, routes
 from tests.live.stage import PARTITIONS, eventually, new_database, records_of
 from tests.servers.provider import Provider
 
-TABLE = routes("openai", model="m", price="0.04", currency="EUR", call={"provider": "acme", "timeout_seconds": 60})
+TABLE = routes(
+    "openai",
+    model="m",
+    price="0.04",
+    currency="EUR",
+    call={"provider": "acme", "timeout_seconds": 60},
+    concurrency=8,
+)
 CLASSES = {
     "intake": (IntakeSettings, intake_app.build),
     "inference": (InferenceSettings, inference_app.build),

@@ -103,7 +103,8 @@ async def test_jobs_of_a_provider_that_stays_away_go_where_their_rule_lets_them_
     scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rerouting, "AFTER_SECONDS", 0.5)
-    here = Backend(name="here", kind="openai", visibility="private", model="m", price=Decimal("0.04"), call=CALL)
+    called: dict[str, Any] = {"kind": "openai", "model": "m", "price": Decimal("0.04"), "call": CALL, "concurrency": 8}
+    here = Backend(name="here", visibility="private", **called)
     there = here.model_copy(
         update={"name": "there", "visibility": "cloud", "call": CALL.model_copy(update={"provider": "zenith"})}
     )

@@ -124,7 +124,9 @@ async def _picture(exchange: Exchange, prediction: Mapping[str, Any]) -> Picture
         if filtered and not began:
             raise exchange.filtered(f"its prediction is {status}", billed=False)
         if began:
-            raise exchange.uncertain(f"{who} says its prediction is {status}", reason)
+            failure = exchange.uncertain(f"{who} says its prediction is {status}", reason)
+            failure.answered = True
+            raise failure
         raise exchange.not_made(f"{who} says its prediction is {status} and was never run")
     exchange.made = True
     output = prediction.get("output")

@@ -109,7 +109,7 @@ def _routes(providers: Collection[str]) -> dict[str, Any]:
 
 def _called(backend: dict[str, Any]) -> dict[str, Any]:
     call = {"provider": _account(backend), "timeout_seconds": CALL_SECONDS, "sizes": ["64x64"]}
-    return {"visibility": "cloud", "price": "0.04", **backend, "call": call}
+    return {"visibility": "cloud", "price": "0.04", "concurrency": 8, **backend, "call": call}
 
 
 def _account(backend: dict[str, Any]) -> str:

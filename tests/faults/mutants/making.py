@@ -79,6 +79,26 @@ def intent_not_written() -> None:
 
 
 @mutant(
+    "What a call may cost is not set aside",
+    stages={"inference"},
+    caught_by="test",
+    scenario=Scenario(test="tests/live/test_limits.py::test_a_cap_holds_exactly_however_many_processes_claim_at_once"),
+)
+def cap_not_reserved() -> None:
+    function("services.inference.queue:Piece.reserves", "return self.job.cost if", "return None if")
+
+
+@mutant(
+    "What a workspace or a lane has had counts for nothing",
+    stages={"inference"},
+    caught_by="test",
+    scenario=Scenario(test="tests/inference/test_turns.py::test_workspaces_share_a_lane_equally_however_much_each_has"),
+)
+def turns_not_counted() -> None:
+    function("services.inference.turns:Turns.took", "start + self._stride(who)", "start")
+
+
+@mutant(
     "A call that its worker was lost in is made again", stages={"inference"}, caught_by="I5", scenario=KILLED_IN_A_CALL
 )
 def lost_call_repeated() -> None:

@@ -18,6 +18,7 @@ def check(evidence: Evidence) -> Iterator[Violation]:
     yield from _repeats(attempts)
     yield from _books(evidence, attempts)
     yield from _spending(evidence)
+    yield from _set_aside(evidence)
 
 
 def _charges(evidence: Evidence, attempts: dict[str, Row]) -> Iterator[Violation]:
@@ -116,3 +117,20 @@ def _spending(evidence: Evidence) -> Iterator[Violation]:
         if wanted.get(place) != found.get(place):
             told = {"counted": str(wanted.get(place)), "kept": str(found.get(place))}
             yield Broken(subject=" ".join(place), what="spending is not the sum of its attempts", evidence=told)
+
+
+def _set_aside(evidence: Evidence) -> Iterator[Violation]:
+    """What a cap is held against: the day's costs, and what those were let go for whose cost is not known."""
+    wanted: defaultdict[tuple[str, str, str], list[Decimal]] = defaultdict(lambda: [Decimal(0), Decimal(0)])
+    for row in evidence.table("inference.attempts"):
+        sums = wanted[row["workspace"], row["day"], row["currency"]]
+        sums[row["cost"] is None] += (row["reserved"] if row["cost"] is None else row["cost"]) or Decimal(0)
+    found = {
+        (row["workspace"], row["day"], row["currency"]): [row["settled"], row["reserved"]]
+        for row in evidence.table("inference.spend")
+    }
+    for place in wanted.keys() | found.keys():
+        counted, kept = wanted[place], found.get(place, [Decimal(0), Decimal(0)])
+        if counted != kept:
+            told = {"counted": [str(each) for each in counted], "kept": [str(each) for each in kept]}
+            yield Broken(subject=" ".join(place), what="what a cap is held against is not the sum", evidence=told)

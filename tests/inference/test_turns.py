@@ -3,13 +3,14 @@
 from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from uuid import UUID
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.inference.domain import SHARES
-from services.inference.flows import LEVEL, Flow, Scheduler
+from services.inference.domain import SHARES, Cost
+from services.inference.turns import LEVEL, Flow, Head, Purse, Room, Scheduler
 
 BEGIN = datetime(2026, 1, 5, tzinfo=UTC)
 ALPINE, BEACH = UUID(int=1), UUID(int=2)
@@ -19,8 +20,8 @@ def flow(lane: str = "standard", workspace: UUID = ALPINE, *, subject: str = "pr
     return Flow("proof/standard", lane, workspace, subject, priority)
 
 
-def times(many: int, *, since: timedelta = timedelta()) -> list[datetime]:
-    return [BEGIN + since + timedelta(seconds=number) for number in range(many)]
+def times(many: int, *, since: timedelta = timedelta(), cost: Cost | None = None) -> list[Head]:
+    return [Head(BEGIN + since + timedelta(seconds=number), cost) for number in range(many)]
 
 
 def served(scheduler: Scheduler, waiting: Mapping[Flow, int], *, rounds: int, many: int = 1) -> list[Flow]:
@@ -120,6 +121,46 @@ def test_a_line_that_is_told_in_part_loses_no_turn_to_others() -> None:
     assert granted[bulk] <= 1
 
 
+def dear(amount: str | None, currency: str = "USD") -> Cost:
+    return Cost(currency, None if amount is None else Decimal(amount))
+
+
+def test_a_workspace_whose_cap_is_reached_waits_and_leaves_its_turns_to_others() -> None:
+    mine, free, theirs = flow(workspace=ALPINE), flow(workspace=ALPINE, subject="free"), flow(workspace=BEACH)
+    room = Room(purses={ALPINE: Purse(Decimal(1), {"USD": Decimal("0.90")})})
+    waiting = {mine: times(5, cost=dear("0.04")), free: times(2), theirs: times(5, cost=dear("0.04"))}
+    granted = Scheduler().grant(waiting, 20, room=room)
+    assert granted == {mine: 2, free: 2, theirs: 5}, "what costs nothing goes, and so do the others"
+    assert room.held == {mine}
+
+
+def test_a_cap_holds_in_each_currency_by_itself_and_what_nobody_knows_fits_none() -> None:
+    purse = Purse(Decimal(1), {"USD": Decimal(1)})
+    assert not purse.affords(dear("0.01"))
+    assert purse.affords(dear("1", "EUR"))
+    assert not purse.affords(dear(None, "EUR"))
+    assert Purse().affords(dear(None)), "without a cap nobody has to know"
+
+
+def test_nothing_overtakes_what_is_not_affordable_in_its_own_flow() -> None:
+    """A claim takes the oldest of a flow: granted out of order, it would be the one that was passed over."""
+    line = [*times(1, cost=dear("0.50")), *times(3, since=timedelta(minutes=1), cost=dear("0.01"))]
+    assert Scheduler().grant({flow(): line}, 4, room=Room(purses={ALPINE: Purse(Decimal("0.10"))})) == {}
+
+
+def test_a_backend_at_its_limit_is_passed_over_until_it_may_be_called_again() -> None:
+    busy, idle = flow(subject="busy"), flow(subject="idle")
+    room = Room(calls={busy.backend: 1})
+    assert Scheduler().grant({busy: times(5), idle: times(5)}, 10, room=room) == {busy: 1, idle: 5}
+    assert room.calls[busy.backend] == 1, "it is used up by what is taken, which others may have taken first"
+
+
+def test_an_account_s_limit_holds_for_all_its_workspaces_together() -> None:
+    flows = [Flow("openai/standard/acme", "standard", UUID(int=number), "cloud") for number in range(1, 5)]
+    granted = Scheduler().grant({of: times(5) for of in flows}, 20, room=Room(calls={"acme": 4}))
+    assert granted == dict.fromkeys(flows, 1)
+
+
 LINES = st.dictionaries(
     st.builds(
         Flow,
@@ -136,7 +177,7 @@ LINES = st.dictionaries(
 
 @given(st.lists(st.tuples(LINES, st.integers(1, 12)), max_size=12))
 def test_nothing_that_waits_leaves_a_slot_empty_and_nothing_is_granted_that_does_not_wait(
-    claims: list[tuple[dict[Flow, list[datetime]], int]],
+    claims: list[tuple[dict[Flow, list[Head]], int]],
 ) -> None:
     scheduler = Scheduler()
     for waiting, many in claims:
@@ -147,7 +188,7 @@ def test_nothing_that_waits_leaves_a_slot_empty_and_nothing_is_granted_that_does
 
 @given(LINES.filter(bool), st.integers(1, 12))
 def test_no_workspace_of_a_lane_is_more_than_one_piece_ahead_of_another_that_waits(
-    waiting: dict[Flow, list[datetime]], many: int
+    waiting: dict[Flow, list[Head]], many: int
 ) -> None:
     granted = Scheduler().grant(waiting, many)
     had, wanted = Counter[tuple[str, UUID]](), Counter[tuple[str, UUID]]()

@@ -1,0 +1,326 @@
+"""Caps of money and limits of calls, over several workers' claims on a real Postgres; nobody is called."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from deploy.local.servers import EmbeddedServers
+from services.inference import http, telling
+from services.inference.domain import Failed
+from services.inference.handler import Front
+from services.inference.limits import ClaimLimits, Limit
+from services.inference.queue import Claims, Desk, queries
+from services.inference.standing import Place, places_of
+from services.inference.standing import queries as standing
+from services.inference.tables import RoutingTables
+from services.inference.worker import Settled, record
+from shared import leases
+from shared.current import keep_items, keep_workspaces
+from shared.events import (
+    Attempt,
+    AttemptState,
+    FailureReason,
+    LibraryItemChanged,
+    Limits,
+    Priority,
+    PromptAssembled,
+    WaitingOn,
+    WorkspaceChanged,
+)
+from shared.leases import IN_ORDER, Leased, Outcome, Worker
+from shared.library.documents import Rate, Routes
+from shared.outbox import Transaction
+from shared.postgres import Pool, open_pool, transaction
+from tests.inference.listening import Heard
+from tests.inference.prompts import NOW, WORKSPACE, assembled, routes
+from tests.live.stage import new_database
+
+KIND, OTHER = "openai/standard/acme", UUID(int=7)
+NOTHING: Any = None
+
+
+def table(**backend: Any) -> Routes:
+    given: dict[str, Any] = {"model": "m", "price": "0.04", "call": {"provider": "acme"}, "concurrency": 256}
+    return routes("openai", **given | backend)
+
+
+@dataclass(eq=False)
+class Queue:
+    """Inference's queue, and workers that claim from it; what they claim is settled by the test."""
+
+    pool: Pool
+    revision: int = 0
+    tables: RoutingTables = field(
+        default_factory=lambda: RoutingTables(kinds=["openai", "proof"], providers={"acme": "openai"})
+    )
+
+    async def found(self, *, cap: str | None = None, workspace: UUID = WORKSPACE, by: Routes | None = None) -> None:
+        """The workspace as intake would tell it; again: with another cap."""
+        self.revision += 1
+        given: dict[str, Any] = {"cause_id": str(self.revision), "occurred_at": NOW, "workspace": workspace}
+        limits = Limits(spend_per_day=None if cap is None else Decimal(cap))
+        made_by = by or table()
+        item = LibraryItemChanged.of(
+            **given, item=f"{workspace}/routes/{made_by.name}", kind="routes", name=made_by.name, version=1,
+            digest=made_by.pin().digest, state="published", document=made_by.model_dump(mode="json"),
+        )  # fmt: skip
+        async with transaction(self.pool) as connection:
+            state = WorkspaceChanged.of(**given, name=str(workspace), limits=limits, revision=self.revision)
+            await keep_workspaces(connection, [state])
+            await keep_items(connection, [item])
+
+    async def put(self, *events: PromptAssembled) -> None:
+        front = Front(tables=self.tables, desk=Desk(), workers={})
+        async with transaction(self.pool) as connection:
+            await front.take(Transaction(connection), events)
+
+    def worker(self, *, kinds: Sequence[str] = (KIND,), accounts: dict[str, Limit] | None = None) -> Claims:
+        """A process of its own: it knows the tables for itself, and nothing of the others."""
+        tables = RoutingTables(kinds=["openai", "proof"], providers={"acme": "openai"})
+        claims = Claims(Desk(), kinds=kinds, limits=ClaimLimits(tables, accounts=accounts or {}))
+        claims.worker = Worker(
+            stage="inference", outbox=NOTHING, pool=self.pool, kinds=kinds, exhausted=NOTHING, lease_seconds=60.0
+        )
+        return claims
+
+    async def claim(self, claims: Claims, many: int = 8) -> list[Leased]:
+        async with transaction(self.pool) as connection:
+            await connection.execute(IN_ORDER)
+            return await claims.claim(connection, many)
+
+    async def drain(self, *workers: Claims, many: int = 8) -> list[Leased]:
+        """All workers at once, until none of them finds anything."""
+
+        async def one(claims: Claims) -> list[Leased]:
+            taken: list[Leased] = []
+            while some := await self.claim(claims, many):
+                taken += some
+            return taken
+
+        return [lease for some in await asyncio.gather(*map(one, workers)) for lease in some]
+
+    async def end(self, claims: Claims, lease: Leased, cost: str | None) -> None:
+        """As a worker settles an attempt that failed and cost so much; None: nobody knows."""
+        piece = claims._desk.take(lease)
+        attempt = Attempt(
+            attempt_id=piece.attempt_id, number=piece.number, backend="local", currency="USD",
+            state=AttemptState.FAILED if cost else AttemptState.UNCERTAIN, cost=None if cost is None else Decimal(cost),
+        )  # fmt: skip
+        ending = Failed(reason=FailureReason.CORRUPT_OUTPUT, detail="made up")
+        outcome = Outcome(name="failed", record=Settled(piece, attempt, ending))
+        async with transaction(self.pool) as connection:
+            rows = leases.queries.settle(
+                connection, ids=[lease.work_id], asked=[lease.asked_at], epochs=[lease.epoch],
+                holder=claims.worker.holder, outcomes=["failed"], details=[None], delays=[None], failed=[0],
+            )  # fmt: skip
+            assert [row async for row in rows]
+            await record(Transaction(connection), [(lease, outcome)])
+
+    async def spent(self) -> list[tuple[str, str]]:
+        rows = await self.pool.fetch("select settled::text, reserved::text from spend order by workspace, day")
+        return [tuple(row) for row in rows]
+
+    async def places(self, *events: PromptAssembled) -> dict[UUID, Place]:
+        async with transaction(self.pool) as connection:
+            rows = [r async for r in standing.waiting_of(connection, requests=[e.request_id for e in events])]
+            places = await places_of(connection, rows, tables=self.tables, accounts={})
+        return {place.job_id: place for place in places}
+
+
+_database: list[str] = []
+
+
+@pytest.fixture
+async def queue(servers: EmbeddedServers) -> AsyncIterator[Queue]:
+    """Emptied: one database serves all of these tests."""
+    if not _database:
+        _database.append(await new_database(servers))
+    pool = await open_pool(_database[0], stage="inference", size=8)
+    try:
+        await pool.execute("delete from work; delete from attempts; delete from spend; delete from meters")
+        await pool.execute("delete from claimers; delete from paces; delete from workspaces; delete from library_items")
+        yield Queue(pool)
+    finally:
+        await pool.close()
+
+
+async def test_a_cap_holds_exactly_however_many_processes_claim_at_once(queue: Queue) -> None:
+    await queue.found(cap="1.00")
+    await queue.found(workspace=OTHER)
+    await queue.put(*(assembled() for _ in range(40)), *(assembled(workspace=OTHER) for _ in range(10)))
+    workers = [queue.worker() for _ in range(4)]
+    taken = await queue.drain(*workers)
+    assert Counter(lease.workspace for lease in taken) == {WORKSPACE: 25, OTHER: 10}, "25 at 0.04 are 1.00"
+    assert sorted(await queue.spent()) == [("0", "0.40"), ("0", "1.00")]
+
+    await queue.found(cap="1.10")
+    assert len(await queue.drain(*workers)) == 2, "as soon as the cap is raised"
+    await queue.pool.execute("update spend set day = day - 1")
+    assert len(await queue.drain(*workers)) == 13, "as soon as the day turns"
+
+
+async def test_what_a_call_cost_takes_the_place_of_what_was_set_aside_and_what_nobody_knows_stays_spent(
+    queue: Queue,
+) -> None:
+    await queue.found(cap="0.12")
+    await queue.put(*(assembled() for _ in range(9)))
+    claims = queue.worker()
+    first, second, third = await queue.drain(claims)
+    await queue.end(claims, first, cost="0")
+    await queue.end(claims, second, cost="0.03")
+    await queue.end(claims, third, cost=None)
+    assert await queue.spent() == [("0.03", "0.04")]
+    (more,) = await queue.drain(claims)
+    await queue.end(claims, more, cost="0.04")
+    assert await queue.spent() == [("0.07", "0.04")]
+    assert not await queue.drain(claims), "0.11 of 0.12 are gone, and a picture takes 0.04"
+    known = await queue.pool.fetchval("select attempt_id from attempts where state = 'uncertain'")
+    async with transaction(queue.pool) as connection:
+        found = queries.settle_uncertain(
+            connection, ids=[known], states=["failed"], costs=[Decimal(0)], currencies=["USD"],
+            provider_ids=[None], price_lists=[None], latencies=[None], by="mara", note=None,
+        )  # fmt: skip
+        assert [row async for row in found]
+    assert len(await queue.drain(claims)) == 1, "a person found that it was not billed"
+
+
+async def test_what_its_worker_lost_is_taken_up_whatever_the_cap_and_begins_anew_only_within_it(queue: Queue) -> None:
+    """A local backend with a price: nobody else bills, so what was lost is simply made again, where there is money."""
+    by = routes("proof", price="0.50")
+    await queue.found(cap="0.50", by=by)
+    await queue.put(assembled())
+    claims = queue.worker(kinds=["proof/standard"])
+    (lease,) = await queue.drain(claims)
+    await queue.pool.execute("update work set ready_at = clock_timestamp() - interval '1 second'")
+    assert not await queue.drain(claims)
+    (row,) = await queue.pool.fetch("select holder, losses, ready_at is not null as waits from work")
+    assert tuple(row) == (None, 1, True)
+    assert await queue.pool.fetchval("select state from attempts") == "failed"
+    assert await queue.spent() == [("0", "0.50")], "what it cost nobody knows"
+    await queue.found(cap="1.00", by=by)
+    (again,) = await queue.drain(claims)
+    assert (again.work_id, again.epoch) == (lease.work_id, 3)
+
+
+async def test_a_held_job_says_what_holds_it_since_when_until_when_and_what_helps(queue: Queue) -> None:
+    await queue.found(cap="0.05")
+    events = [assembled() for _ in range(2)]
+    await queue.put(*events)
+    async with transaction(queue.pool) as connection:
+        await standing.seen(connection, holder="h", kinds=[KIND], slots=2)
+    (taken,) = await queue.drain(queue.worker())
+    ((job, place),) = (await queue.places(*events)).items()
+    assert job != taken.job_id
+    hold = place.hold
+    assert hold is not None and place.position is None
+    assert hold.waiting_on is WaitingOn.CAP
+    assert hold.who == "the spend cap of 0.05 USD a day: 0.04 is spent or set aside, and this takes 0.04"
+    assert hold.until is not None and hold.until > hold.since
+    assert (hold.until.hour, hold.until.minute) == (0, 0)
+    assert "calotype workspace limit" in (hold.remedy or "")
+
+    await queue.found(cap="0.01")
+    hold = next(iter((await queue.places(*events)).values())).hold
+    assert hold is not None and hold.until is None
+    assert "fits on no day" in hold.who
+
+
+async def test_the_first_of_a_held_flow_are_told_so_once_and_again_when_they_are_let_go(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(telling, "PATIENCE", 0.0)
+    await queue.found(cap="0.05")
+    events = [assembled() for _ in range(3)]
+    await queue.put(*events)
+    async with transaction(queue.pool) as connection:
+        await standing.seen(connection, holder="h", kinds=[KIND], slots=2)
+    (taken,) = await queue.drain(queue.worker())
+    heard: Any = Heard()
+    told = telling.Telling(queue.pool, heard, kinds=[KIND], tables=queue.tables, accounts={})
+    await told.look()
+    await told.look()
+    waiting = {event.job_id for event in events} - {taken.job_id}
+    assert {(state.piece.job.event.job_id, state.waiting_on) for state in heard.told} == {
+        (job, WaitingOn.CAP) for job in waiting
+    }
+    assert len(heard.told) == 2, "what was told is not told again"
+    assert "the spend cap of 0.05 USD a day" in heard.told[0].detail
+    held_back, spend = await http._held_back(queue.pool, WORKSPACE, [KIND], tables=queue.tables, accounts={})
+    assert [(each.backend, each.waiting_on) for each in held_back] == [("local", WaitingOn.CAP)]
+    assert spend is not None
+    assert (spend.cap, spend.spent[0].settled, spend.spent[0].reserved) == ("0.05", "0", "0.04")
+
+    await queue.found(cap="9")
+    await told.look()
+    assert [state.waiting_on for state in heard.told[2:]] == [WaitingOn.WORKER] * 2
+
+
+async def test_a_job_that_nobody_claims_has_no_place_and_says_so(queue: Queue) -> None:
+    await queue.found()
+    event = assembled()
+    await queue.put(event)
+    (place,) = (await queue.places(event)).values()
+    assert place.hold is not None and place.position is None
+    assert (place.hold.waiting_on, place.hold.who) == (WaitingOn.WORKER, f"no worker claims {KIND}")
+    async with transaction(queue.pool) as connection:
+        await standing.seen(connection, holder="h", kinds=[KIND], slots=2)
+    (place,) = (await queue.places(event)).values()
+    assert (place.hold, place.position) == (None, 1)
+
+
+async def test_a_place_counts_the_turns_of_others_and_its_start_the_pace_and_the_slots(queue: Queue) -> None:
+    await queue.found()
+    await queue.found(workspace=OTHER)
+    theirs = [assembled(workspace=OTHER) for _ in range(50)]
+    mine = [assembled() for _ in range(3)]
+    await queue.put(*theirs)
+    await queue.put(*mine)
+    async with transaction(queue.pool) as connection:
+        await standing.seen(connection, holder="h", kinds=[KIND], slots=2)
+        await standing.keep_paces(connection, workspaces=[WORKSPACE], backends=["local"], seconds=[10.0])
+    found = await queue.places(*mine)
+    assert sorted(place.position or 0 for place in found.values()) == [2, 4, 6], "one of theirs before each of mine"
+    assert sorted(place.starts_in_seconds or 0 for place in found.values()) == [10.0, 20.0, 30.0]
+    await queue.put(urgent := assembled(priority=Priority.HIGH))
+    assert (await queue.places(urgent))[urgent.job_id].position == 1, "a lane of its own"
+
+
+async def test_a_rate_is_kept_by_all_processes_together_and_holds_up_nobody_else(queue: Queue) -> None:
+    await queue.found(by=table(rate={"per_minute": 60, "burst": 2}))
+    await queue.found(workspace=OTHER)
+    await queue.put(*(assembled() for _ in range(9)), *(assembled(workspace=OTHER) for _ in range(9)))
+    workers = [queue.worker() for _ in range(3)]
+    many = Counter(lease.workspace for lease in await queue.drain(*workers, many=3))
+    assert many[OTHER] == 9
+    assert 2 <= many[WORKSPACE] <= 4, "two at once and one for each second that went by"
+    assert any(0 < (worker._limits.due_in or 0) <= 1 for worker in workers)
+    await queue.pool.execute("update meters set counted_at = counted_at - interval '1 hour'")
+    assert len(await queue.claim(workers[0])) == 2, "no more than the burst, however long nobody called"
+
+
+async def test_calls_at_once_are_counted_over_processes_and_an_account_s_over_workspaces(queue: Queue) -> None:
+    await queue.found(by=table(concurrency=3))
+    await queue.found(workspace=OTHER)
+    await queue.put(*(assembled() for _ in range(9)), *(assembled(workspace=OTHER) for _ in range(9)))
+    workers = [queue.worker(accounts={"acme": Limit(at_once=5)}) for _ in range(3)]
+    taken = await queue.drain(*workers, many=2)
+    assert len(taken) == 5
+    assert Counter(lease.workspace for lease in taken)[WORKSPACE] <= 3
+    one = next(lease for lease in taken if lease.workspace == WORKSPACE)
+    holder = next(worker for worker in workers if one.work_id in worker._desk._pieces)
+    await queue.end(holder, one, cost="0.04")
+    assert len(await queue.drain(*workers)) == 1, "one ended, one begins"
+
+
+def test_a_bucket_fills_at_its_rate_to_its_burst() -> None:
+    limit = Limit(rate=Rate(per_minute=30, burst=4))
+    assert [limit.tokens(before, seconds) for before, seconds in ((None, 0), (0.0, 2), (1.5, 3), (3.5, 60))] == [
+        4.0, 1.0, 3.0, 4.0,
+    ]  # fmt: skip
+    assert limit.tokens(2.0, -5.0) == 2.0, "a clock that is set back takes nothing away"
