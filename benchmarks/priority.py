@@ -49,7 +49,7 @@ from tests.inference.prompts import NOW, assembled, routes
 STEPS = 20
 DEEP = 12  # bulk jobs that wait
 SLOTS = 4  # of the backend that the workspaces' turns are counted on
-EMPTY = "truncate work, attempts, outbox, spend"
+EMPTY = "delete from work; delete from attempts; delete from outbox; delete from spend"
 ALPINE, BEACH = uuid4(), uuid4()
 
 
