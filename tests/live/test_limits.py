@@ -1,28 +1,35 @@
 """Caps of money and limits of calls, over several workers' claims on a real Postgres; nobody is called."""
 
 import asyncio
+import json
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import httpx
 import pytest
 
 from deploy.local.servers import EmbeddedServers
 from services.inference import http, telling
+from services.inference.app import build
 from services.inference.domain import Failed
 from services.inference.handler import Front
 from services.inference.limits import ClaimLimits, Limit
+from services.inference.presence import Presence
 from services.inference.queue import Claims, Desk, queries
+from services.inference.settings import InferenceSettings
 from services.inference.standing import Place, places_of
 from services.inference.standing import queries as standing
 from services.inference.tables import RoutingTables
 from services.inference.worker import Settled, record
-from shared import leases
+from shared import identity, leases
 from shared.current import keep_items, keep_workspaces
 from shared.events import (
+    ApiKey,
     Attempt,
     AttemptState,
     FailureReason,
@@ -37,9 +44,11 @@ from shared.leases import IN_ORDER, Leased, Outcome, Worker
 from shared.library.documents import Rate, Routes
 from shared.outbox import Transaction
 from shared.postgres import Pool, open_pool, transaction
+from shared.service import open_service
 from tests.inference.listening import Heard
 from tests.inference.prompts import NOW, WORKSPACE, assembled, routes
-from tests.live.stage import new_database
+from tests.live.stage import eventually, new_database
+from tests.servers.provider import Provider
 
 KIND, OTHER = "openai/standard/acme", UUID(int=7)
 NOTHING: Any = None
@@ -60,8 +69,16 @@ class Queue:
         default_factory=lambda: RoutingTables(kinds=["openai", "proof"], providers={"acme": "openai"})
     )
 
-    async def found(self, *, cap: str | None = None, workspace: UUID = WORKSPACE, by: Routes | None = None) -> None:
+    async def found(
+        self,
+        *,
+        cap: str | None = None,
+        workspace: UUID = WORKSPACE,
+        by: Routes | None = None,
+        key: identity.NewKey | None = None,
+    ) -> None:
         """The workspace as intake would tell it; again: with another cap."""
+        keys = [ApiKey(key_id=key.key_id, sha256=key.sha256, principal="rita", roles=["reader"])] if key else []
         self.revision += 1
         given: dict[str, Any] = {"cause_id": str(self.revision), "occurred_at": NOW, "workspace": workspace}
         limits = Limits(spend_per_day=None if cap is None else Decimal(cap))
@@ -71,8 +88,8 @@ class Queue:
             digest=made_by.pin().digest, state="published", document=made_by.model_dump(mode="json"),
         )  # fmt: skip
         async with transaction(self.pool) as connection:
-            state = WorkspaceChanged.of(**given, name=str(workspace), limits=limits, revision=self.revision)
-            await keep_workspaces(connection, [state])
+            told: dict[str, Any] = {"name": str(workspace), "limits": limits, "keys": keys, "revision": self.revision}
+            await keep_workspaces(connection, [WorkspaceChanged.of(**given, **told)])
             await keep_items(connection, [item])
 
     async def put(self, *events: PromptAssembled) -> None:
@@ -316,6 +333,58 @@ async def test_calls_at_once_are_counted_over_processes_and_an_account_s_over_wo
     holder = next(worker for worker in workers if one.work_id in worker._desk._pieces)
     await queue.end(holder, one, cost="0.04")
     assert len(await queue.drain(*workers)) == 1, "one ended, one begins"
+
+
+async def test_jobs_beyond_the_cap_wait_say_so_and_are_made_as_soon_as_it_is_raised(
+    queue: Queue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The service as it is built, but for Kafka, which has no part in this."""
+    with Provider(tmp_path / "ledgers") as provider:
+        for name, value in {
+            "DATABASE_URL": _database[0],
+            "CALOTYPE_BLOBS_URL": (tmp_path / "blobs").as_uri(),
+            "CALOTYPE_SESSION_SECRET": "of the live tests, long enough",
+            "CALOTYPE_PROOF_CHILDREN": "0",
+            "CALOTYPE_PROVIDERS": json.dumps({"acme": {"url": provider.url, "key": "sk-test"}}),
+        }.items():
+            monkeypatch.setenv(name, value)
+        service = await open_service("inference", InferenceSettings(), roles=frozenset({"work", "http"}))
+        await build(service)
+        key = identity.new_key()
+        client = httpx.AsyncClient(
+            transport=httpx.ASGITransport(app=service.app),
+            base_url="http://inference",
+            headers={"Authorization": f"Bearer {key.token}"},
+        )
+        presence = next(part for part in service.parts if isinstance(part, Presence))
+        await queue.found(cap="0.08", key=key)
+        events = [assembled() for _ in range(5)]
+        await queue.put(*events)
+        await presence.start()
+        await asyncio.gather(*(worker.start() for worker in service.workers))
+        try:
+            made = "select count(*) from work where outcome = 'made'"
+            await eventually(lambda: queue.pool.fetchval(f"{made} having count(*) = 2"))
+            said = (await client.get("/v1/queue")).json()
+            assert [(each["backend"], each["waiting_on"]) for each in said["held_back"]] == [("local", "cap")]
+            assert said["spend"] == {
+                "cap": "0.08",
+                "spent": [{"currency": "USD", "settled": "0.08", "reserved": "0.00"}],
+            }
+            asked = {"request": [str(event.request_id) for event in events]}
+            places = (await client.get("/v1/queue/jobs", params=asked)).json()
+            assert [(place["held"]["waiting_on"], place["position"]) for place in places] == [("cap", None)] * 3
+            assert len(provider.charges()) == 2
+            await queue.found(key=key)
+            await eventually(lambda: queue.pool.fetchval(f"{made} having count(*) = 5"))
+            assert (await client.get("/v1/queue/jobs", params=asked)).json() == []
+        finally:
+            await asyncio.gather(*(worker.stop(within=5) for worker in service.workers))
+            await presence.stop()
+            await service.database.close()
+            await service.blobs.close()
+        assert len(provider.charges()) == 5
+        assert await queue.pool.fetchval("select sum(slots) from claimers") == 0
 
 
 def test_a_bucket_fills_at_its_rate_to_its_burst() -> None:
