@@ -26,6 +26,7 @@ RANKED = (
 )
 WORDS = tuple(status.value for status in RANKED)
 RANK = {status: rank for rank, status in enumerate(RANKED)}
+PENDING = RANK[JobStatus.PENDING]
 COMPLETED = RANK[JobStatus.COMPLETED]
 ENDED = RANK[JobStatus.CANCELLED]
 """From this rank on nothing more will become of the job's run."""

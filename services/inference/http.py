@@ -1,17 +1,19 @@
 """The caller's own queue: what waits, what holds it, and where each job of a request stands. Read only."""
 
-from collections.abc import Collection, Mapping
+import html
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import Depends, FastAPI, Query
+from fastapi.responses import HTMLResponse
 from pydantic import BaseModel, Field
 
 from services.inference.accounts import queries as account_queries
 from services.inference.domain import SHARES, account_of
 from services.inference.limits import Limit
-from services.inference.standing import Hold, flows_of, heads_of, look, places_of, queries
+from services.inference.standing import Hold, Place, flows_of, heads_of, look, places_of, queries
 from services.inference.tables import RoutingTables
 from shared import operating
 from shared.events import WaitingOn
@@ -100,10 +102,6 @@ def wire(app: FastAPI, *, pool: Pool, gate: Gate, tables: RoutingTables, account
         request: Annotated[list[UUID], Query(min_length=1, max_length=100)], caller: Annotated[Caller, reader]
     ) -> list[Standing]:
         """Where the jobs of these requests stand that wait for a backend; not what runs, is braked or over."""
-        async with workspace_transaction(pool, stage="inference", workspace=caller.workspace) as connection:
-            waiting = [row async for row in queries.waiting_of(connection, requests=request)]
-        async with transaction(pool) as connection:
-            places = await places_of(connection, waiting, tables=tables, accounts=accounts) if waiting else []
         return [
             Standing(
                 job_id=place.job_id,
@@ -111,8 +109,22 @@ def wire(app: FastAPI, *, pool: Pool, gate: Gate, tables: RoutingTables, account
                 position=place.position,
                 starts_in_seconds=place.starts_in_seconds,
             )
-            for place in places
+            for place in await places(request, caller.workspace)
         ]
+
+    @app.get("/v1/queue/words", response_class=HTMLResponse)
+    async def words(request: UUID, job: UUID, caller: Annotated[Caller, reader]) -> str:
+        """The same of one job as a sentence, for a page; nothing where it does not wait here."""
+        found = [place.words for place in await places([request], caller.workspace) if place.job_id == job]
+        return html.escape("".join(found))
+
+    async def places(requests: Sequence[UUID], workspace: UUID) -> list[Place]:
+        async with workspace_transaction(pool, stage="inference", workspace=workspace) as connection:
+            waiting = [row async for row in queries.waiting_of(connection, requests=requests)]
+        if not waiting:
+            return []
+        async with transaction(pool) as connection:
+            return await places_of(connection, waiting, tables=tables, accounts=accounts)
 
 
 async def _held_back(

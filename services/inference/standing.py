@@ -214,6 +214,19 @@ class Place:
     position: int | None = None
     starts_in_seconds: float | None = None
 
+    @property
+    def words(self) -> str:
+        if self.hold is not None:
+            return f"In the queue it waits on {self.hold.waiting_on}: {self.hold.words}."
+        if self.position is None:
+            return f"In the queue more than {COUNTED:,} go before it."
+        starts = (
+            ""
+            if self.starts_in_seconds is None
+            else f"; at the pace of late it begins in {self.starts_in_seconds:.0f} s"
+        )
+        return f"In the queue it is number {self.position} in the order of turns{starts}."
+
 
 async def places_of(
     connection: Connection,

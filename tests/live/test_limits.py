@@ -374,6 +374,10 @@ async def test_jobs_beyond_the_cap_wait_say_so_and_are_made_as_soon_as_it_is_rai
             asked = {"request": [str(event.request_id) for event in events]}
             places = (await client.get("/v1/queue/jobs", params=asked)).json()
             assert [(place["held"]["waiting_on"], place["position"]) for place in places] == [("cap", None)] * 3
+            request = next(str(e.request_id) for e in events if str(e.job_id) == places[0]["job_id"])
+            one = {"request": request, "job": places[0]["job_id"]}
+            words = (await client.get("/v1/queue/words", params=one)).text
+            assert words.startswith("In the queue it waits on cap: the spend cap of 0.08 USD a day")
             assert len(provider.charges()) == 2
             await queue.found(key=key)
             await eventually(lambda: queue.pool.fetchval(f"{made} having count(*) = 5"))

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from services.catalog.domain import COMPLETED, STEPS
+from services.catalog.domain import COMPLETED, PENDING, STEPS
 from services.catalog.ledger.lives import explain, life
 from services.catalog.ledger.routed import Routed, routed
 from services.catalog.sql import queries as catalog
@@ -75,6 +75,7 @@ async def job_detail(connection: Connection, job: UUID, *, public_url: str) -> J
         asset_id=processed.asset_id if processed else None,
         thumb=picture_of(processed).thumb if processed else None,
         routing=_routing(routed(told, run=row["run"])),
+        waits_in=row["request_id"] if row["rank"] == PENDING else None,
     )
 
 

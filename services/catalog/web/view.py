@@ -396,6 +396,8 @@ class JobDetail:
     files: tuple[FileLine, ...]
     publications: tuple[PublicationLine, ...]
     asset_id: UUID | None = None
+    waits_in: UUID | None = None
+    """The request of a job that nobody works on yet: its place in the queue is asked for as it is looked at."""
     thumb: str | None = None
     routing: Routing | None = None
 
