@@ -1,13 +1,13 @@
 """Composition root of stage 3: the only reader of its settings."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from uuid import UUID
 
 from services.inference import handler, http, http_routes, uncertain
 from services.inference.backends import Backend
 from services.inference.backends.diffusion import DiffusionBackend, DiffusionOptions
-from services.inference.domain import BILLING, kind_of
+from services.inference.domain import BILLING, POOLS, kind_of
 from services.inference.handler import Front
 from services.inference.limits import ClaimLimits, Limit
 from services.inference.presence import Paces, Presence
@@ -70,7 +70,8 @@ async def build(service: Service, *, backends: Mapping[str, Backend] | None = No
         service.add(Lookout(desk, service.database))
         service.add(Rerouting(service.database, tables, kinds=list(by_work_kind)))
         service.add(Presence(service.database, list(workers.values()), paces))
-        service.add(Telling(service.database, progress, kinds=list(by_work_kind), tables=tables, accounts=limits))
+        everybodys = [each for kind in sorted(tables.kinds) for each in work_kinds(kind, POOLS, settings)]
+        service.add(Telling(service.database, progress, kinds=everybodys, tables=tables, accounts=limits))
         for worker in workers.values():
             service.add_worker(worker)
 
@@ -133,11 +134,16 @@ def open_providers(kind: str, settings: InferenceSettings) -> Backend:
     return OpenAIBackend(providers)
 
 
+def work_kinds(kind: str, pools: Iterable[str], settings: InferenceSettings) -> list[str]:
+    """What workers of these pools claim; a provider's, by the account."""
+    accounts = list(settings.providers) if kind in BILLING else [None]
+    return [kind_of(kind, pool, account=account) for pool in pools for account in accounts]
+
+
 def open_worker(service: Service, kind: str, maker: Maker, desk: Desk, tables: RoutingTables) -> Worker:
     settings = service.settings
     assert isinstance(settings, InferenceSettings)
-    accounts = list(settings.providers) if kind in BILLING else [None]
-    kinds = [kind_of(kind, pool, account=account) for pool in settings.pools.split(",") for account in accounts]
+    kinds = work_kinds(kind, settings.pools.split(","), settings)
     at_once = kind in AT_ONCE
     limits = ClaimLimits(tables, accounts=account_limits(settings))
     claims = Claims(desk, kinds=kinds, at_once=at_once, limits=limits)

@@ -32,6 +32,10 @@ class Limits(Protocol):
 
     due_in: float | None
 
+    def begin(self) -> None:
+        """Another claim."""
+        ...
+
     async def calls(self, connection: Connection, flows: Sequence[Flow]) -> Mapping[str, int]:
         """How many calls may go out, by whoever's limit concerns one of these flows."""
         ...
@@ -47,6 +51,9 @@ class Limits(Protocol):
 
 class NoLimits:
     due_in: float | None = None
+
+    def begin(self) -> None:
+        pass
 
     async def calls(self, connection: Connection, flows: Sequence[Flow]) -> Mapping[str, int]:  # noqa: ARG002
         return {}
@@ -83,6 +90,7 @@ class Line:
 
         `room`: what is known of it already; the rest is asked for, and what is taken is used up in it.
         """
+        self._limits.begin()
         late = queries.claim_late(connection, kinds=self._kinds, many=many, holder=holder, lease=lease)
         rows = [dict(row) async for row in late]
         by = _Claim(connection, holder, lease, many - len(rows), room or Room(), self._heads.places())

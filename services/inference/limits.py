@@ -61,12 +61,14 @@ class ClaimLimits:
         self._tokens: dict[str, float] = {}
         self.due_in: float | None = None
 
+    def begin(self) -> None:
+        self._tokens, self.due_in = {}, None
+
     async def calls(self, connection: Connection, flows: Sequence[Flow]) -> Mapping[str, int]:
         await self._tables.refresh(connection, {flow.workspace for flow in flows}, patient=False)
         limits: dict[str, Limit] = {}
         for flow in flows:
             limits |= self.limits_of(flow)
-        self._tokens, self.due_in = {}, None
         if not limits:
             return {}
         room = dict(await self._tokens_left(connection, limits))

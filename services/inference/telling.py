@@ -26,7 +26,7 @@ PATIENCE = 2.0  # seconds: what is held for less is hardly held
 
 
 class Telling:
-    """`kinds`: the work of this process."""
+    """`kinds`: whatever is queued here, claimed by this process or not."""
 
     def __init__(
         self,

@@ -335,6 +335,21 @@ async def test_calls_at_once_are_counted_over_processes_and_an_account_s_over_wo
     assert len(await queue.drain(*workers)) == 1, "one ended, one begins"
 
 
+async def test_slots_that_are_kept_are_the_dedicated_lane_s_however_much_else_waits(queue: Queue) -> None:
+    await queue.found(by=routes("proof", price="0"))
+    await queue.put(*(assembled(priority=Priority.LOW) for _ in range(20)))
+    claims = queue.worker(kinds=["proof/standard"])
+    claims.worker.concurrency, claims.worker.kept = 10, 2
+    bulk = await queue.claim(claims, 10)
+    assert len(bulk) == 8
+    claims.worker.held |= {lease.work_id: lease for lease in bulk}
+    assert not await queue.claim(claims, 2)
+    await queue.put(*(assembled(priority=Priority.HIGH) for _ in range(3)))
+    assert [lease.lane for lease in await queue.claim(claims, 2)] == ["dedicated"] * 2
+    bulk[0].occupies = False
+    assert len(await queue.claim(claims, 1)) == 1, "what is made and only to be kept has left its slot"
+
+
 async def test_jobs_beyond_the_cap_wait_say_so_and_are_made_as_soon_as_it_is_raised(
     queue: Queue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
