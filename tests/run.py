@@ -20,8 +20,10 @@ LINT = (
 )
 FAULTS = "tests/faults/test_faults.py"
 NOT_RUN = OUT / "not-run.txt"
-# Two at a time, each with servers of its own: most of the live tier waits for something to happen.
-TWO = ("-n", "2", "--dist", "loadfile")
+FAST = ("-n", "2", "--dist", "loadfile")
+# Three at a time on two cores, each with servers of its own: most of it waits for something to happen. The files come
+# in the order of tests/live/conftest.py, the longest first.
+LIVE = ("-n", "3", "--dist", "loadfile", "--no-loadscope-reorder", "--durations", "20")
 
 
 @dataclass
@@ -45,10 +47,9 @@ def main(names: list[str]) -> int:
     os.environ.setdefault("CALOTYPE_SCREENSHOTS", str(OUT / "screenshots"))
     NOT_RUN.unlink(missing_ok=True)
     steps: dict[str, Callable[[], Count]] = {
-        "fast": lambda: tests("fast", *TWO, "tests", "-m", "not live", "--ignore=tests/live", f"--ignore={FAULTS}"),
+        "fast": lambda: tests("fast", *FAST, "tests", "-m", "not live", "--ignore=tests/live", f"--ignore={FAULTS}"),
         "lint": lint,
-        # In the order of tests/live/conftest.py, the longest files first.
-        "live": lambda: tests("live", *TWO, "--no-loadscope-reorder", "tests", "-m", "live", f"--ignore={FAULTS}"),
+        "live": lambda: tests("live", *LIVE, "tests", "-m", "live", f"--ignore={FAULTS}"),
         # Alone: it has both cores for itself, and says every ten seconds where it stands.
         "faults": lambda: tests("faults", "-s", FAULTS),
     }

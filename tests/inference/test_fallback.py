@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -56,6 +57,7 @@ failures = st.lists(
 )
 
 
+@pytest.mark.live  # four hundred chains take seconds
 @settings(max_examples=400, deadline=None)
 @given(event=events, routes=tables(many=3), failures=failures)
 def test_no_chain_of_fallbacks_leaves_what_the_job_s_confidentiality_and_rule_permit(

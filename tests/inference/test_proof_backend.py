@@ -18,6 +18,7 @@ from services.inference.backends.proof.backend import ProofBackend
 from shared.events import FailureReason
 from tests.inference.scenes import scene
 
+pytestmark = pytest.mark.live  # a process for each
 WORK = Generation(
     job_id=UUID(int=1),
     run=1,

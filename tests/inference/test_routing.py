@@ -246,7 +246,7 @@ def canary_of(percent: int, **fields: Any) -> Routes:
 
 
 def test_a_canary_gets_its_share_and_a_job_stays_on_its_side() -> None:
-    jobs = [uuid5(NAMESPACE_OID, str(number)) for number in range(2000)]
+    jobs = [uuid5(NAMESPACE_OID, str(number)) for number in range(1000)]
     ask, routes = Ask(confidentiality=PUBLIC), canary_of(10)
 
     def side(job: UUID) -> Route:
@@ -256,8 +256,8 @@ def test_a_canary_gets_its_share_and_a_job_stays_on_its_side() -> None:
 
     sent = [side(job) for job in jobs]
     share = sum(route.backend == "new" for route in sent) / len(jobs)
-    assert 0.07 < share < 0.13  # four standard deviations
-    assert sent == [side(job) for job in jobs]
+    assert 0.06 < share < 0.14  # four standard deviations
+    assert sent[:100] == [side(job) for job in jobs[:100]]
     assert all(route.canary == (route.backend == "new") for route in sent)
     old, new = (next(r for r in sent if r.backend == name) for name in ("old", "new"))
     assert old.refused == {"new": "rule 'any' gives it 10 % of its jobs, and this is none of them"}

@@ -18,6 +18,7 @@ from services.intake.pictures import Pictures
 from shared.errors import Rejected
 from tests.postprocess.pictures import BLUE, RED, grainy, near, plain, read, written
 
+pytestmark = pytest.mark.live
 GOOD = written(plain(40, 30))
 
 
