@@ -172,12 +172,12 @@ async def _is(state: Callable[[], Awaitable[Any]], wanted: Callable[[Any], bool]
     return wanted(await state())
 
 
-async def until(condition: Callable[[], Awaitable[bool]], *, within: float = 60) -> None:
+async def until(condition: Callable[[], Awaitable[bool]], *, within: float = 60, every: float = 0.02) -> None:
     """Asks again until it holds: what runs beside the test can only be asked for."""
     deadline = time.monotonic() + within
     while not await condition():
         assert time.monotonic() < deadline, "still not so"
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(every)
 
 
 @asynccontextmanager

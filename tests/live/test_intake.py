@@ -552,7 +552,7 @@ async def test_a_hundred_thousand_rows_are_taken_in_parts_and_memory_stays_flat(
             highest = max(highest, psutil.Process().memory_info().rss)
             return not await _state_is(intake, sent.json()["batch_id"], "expanding")
 
-        await until(read, within=300)
+        await until(read, within=300, every=0.25)
         batch = (await intake.client.get(sent.json()["status"])).json()
         assert (batch["state"], batch["accepted"], batch["refused"], batch["jobs"]) == ("expanded", rows, 0, rows)
         assert await intake.service.database.fetchval("select count(*) from requests") == rows
