@@ -83,4 +83,5 @@ def ask_of(request: Resolved) -> Ask:
         height=parameters.height,
         model=parameters.model,
         capabilities=capabilities_of(SourceRole(named.role) for named in request.asked.sources),
+        loras=frozenset(lora.name for lora in parameters.loras if lora.weight),
     )

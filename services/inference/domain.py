@@ -9,7 +9,7 @@ from uuid import UUID
 
 import orjson
 
-from services.inference.backends import Generated, Generation, Source, keep_nothing
+from services.inference.backends import Generated, Generation, Lora, Source, keep_nothing
 from services.inference.routing import Ask, Decision, Unroutable
 from shared import ids
 from shared.events import (
@@ -157,6 +157,7 @@ def ask_of(event: PromptAssembled) -> Ask:
         height=event.parameters.height,
         model=event.parameters.model,
         capabilities=capabilities_of(use.role for use in event.sources),
+        loras=event.parameters.weighted,
     )
 
 
@@ -256,6 +257,7 @@ def generation_of(
         keep_id=keep_id,
         sources=sources,
         strength=event.strength,
+        loras=tuple(Lora(name=each.name, weight=each.weight) for each in asked.loras),
         lane=job.route.lane if job.route else Lane.STANDARD,
         # What a newer release may ask for beyond this is at least as much.
         shapes=None if event.reproducible is Reproducible.SHAPE else (1,),

@@ -22,7 +22,9 @@ CALLING = frozenset({"openai", "stability", "replicate", "bedrock"})
 # Kinds that draw without a model: a template that locks one still gets its comp.
 WITHOUT_MODEL = frozenset({"proof", "null"})
 # Kinds that start from words alone, whatever a table says of them: a picture would be left out, which nobody asked for.
-FROM_WORDS = frozenset({"proof", "null", "diffusion"})
+FROM_WORDS = frozenset({"proof", "null"})
+# Kinds that are told the LoRAs of a job.
+WITH_LORAS = frozenset({"diffusion"})
 LANES = frozenset({Lane.DEDICATED, Lane.STANDARD, Lane.BULK})
 LEVELS = (Confidentiality.PUBLIC, Confidentiality.INTERNAL, Confidentiality.CONFIDENTIAL)
 NOTHING: Mapping[str, str] = MappingProxyType({})
@@ -39,6 +41,7 @@ class Ask:
     height: int = 1024
     model: str | None = None
     capabilities: frozenset[str] = frozenset({"text-to-image"})
+    loras: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -249,7 +252,17 @@ def _incapable(backend: Backend, ask: Ask) -> str | None:
         return f"{ask.width} × {ask.height} px is more than its {backend.max_width} × {backend.max_height}"
     if backend.call is not None and backend.call.sizes and f"{ask.width}x{ask.height}" not in backend.call.sizes:
         return f"it makes {', '.join(backend.call.sizes)}, and not {ask.width} × {ask.height} px"
-    return _wrong_model(backend, ask)
+    return _wrong_loras(backend, ask) or _wrong_model(backend, ask)
+
+
+def _wrong_loras(backend: Backend, ask: Ask) -> str | None:
+    if ask.loras and backend.kind not in WITH_LORAS:
+        return (
+            f"backends of kind {backend.kind!r} take no LoRA, and the template asks for {', '.join(sorted(ask.loras))}"
+        )
+    if lacking := ask.loras - set(backend.loras):
+        return f"it does not have the LoRA {', '.join(sorted(lacking))}"
+    return None
 
 
 def _wrong_model(backend: Backend, ask: Ask) -> str | None:

@@ -28,7 +28,7 @@ from shared.events.intake import (
 )
 from shared.events.jobs import JobCancelled, JobFailed, JobProgressed, JobRetried
 from shared.events.postprocess import ImageProcessed
-from shared.events.prompt import Parameters, PromptAssembled
+from shared.events.prompt import LoraUse, Parameters, PromptAssembled
 from shared.events.publisher import (
     AssetPublished,
     AssetSuperseded,
@@ -118,6 +118,7 @@ __all__ = [
     "Lane",
     "LibraryItemChanged",
     "Limits",
+    "LoraUse",
     "Parameters",
     "Pin",
     "Priority",

@@ -10,6 +10,13 @@ from shared.events.envelope import Body, Event
 from shared.events.words import Brief, Confidentiality, Pin, Priority, Reproducible, Run, SourceUse
 
 
+class LoraUse(Body):
+    """An addition to the model's weights, by the name that the backend knows it by."""
+
+    name: str
+    weight: float = 1.0
+
+
 class Parameters(Body):
     """What a backend is told besides the prompt; width and height in pixels."""
 
@@ -19,6 +26,12 @@ class Parameters(Body):
     guidance: float = 7.0
     scheduler: str = "default"
     model: str | None = None
+    loras: list[LoraUse] = Field(default_factory=list)
+
+    @property
+    def weighted(self) -> frozenset[str]:
+        """The names of those LoRAs that change anything."""
+        return frozenset(lora.name for lora in self.loras if lora.weight)
 
 
 class PromptAssembled(Event):

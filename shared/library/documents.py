@@ -118,6 +118,13 @@ class Variable(Part):
         return self
 
 
+class Lora(Part):
+    """An addition to a model's weights, by the name that backends know it by; of weight 0 it is as if not there."""
+
+    name: Name
+    weight: float = Field(default=1.0, ge=-10, le=10)
+
+
 class LockedParameters(Part):
     """What a requester cannot change; pixels, denoising steps, guidance scale."""
 
@@ -127,6 +134,9 @@ class LockedParameters(Part):
     guidance: float = Field(default=7.0, ge=0, le=50)
     scheduler: str = "default"
     model: str | None = None
+    loras: list[Lora] = Field(default_factory=list, max_length=8, description="Each once, in any order")
+
+    ADDED: ClassVar[frozenset[str]] = frozenset({"loras"})
 
 
 class Template(Document):
@@ -274,8 +284,11 @@ class Backend(Part):
     rate: Rate | None = Field(
         default=None, description="How often, of all workers together; none: as often as they can"
     )
+    loras: list[Name] = Field(default_factory=list, description="Those it has, for the model it runs")
 
-    ADDED: ClassVar[frozenset[str]] = frozenset({"call", "ceiling", "prices", "available_from", "version", "rate"})
+    ADDED: ClassVar[frozenset[str]] = frozenset(
+        {"call", "ceiling", "prices", "available_from", "version", "rate", "loras"}
+    )
 
     def price_of(self, width: int, height: int) -> Decimal | None:
         """List price of one image of that size in pixels; None where nobody knows it, which is not 0."""

@@ -96,6 +96,7 @@ def _check_brand(brand: Brand, _: Shelf) -> Iterator[Fault]:
 def _check_template(template: Template, shelf: Shelf) -> Iterator[Fault]:
     yield from _unknown(template, ("brand",), Brand, template.brand, shelf)
     yield from _unknown(template, ("policy",), Policy, template.policy, shelf)
+    yield from _twice(template, ("parameters", "loras"), [lora.name for lora in template.parameters.loras])
     for name in WORDS & template.variables.keys():
         what = f"{name!r} already means something in every template"
         yield _fault(template, ("variables", name), "reserved", what, "give the variable another name")

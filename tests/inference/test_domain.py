@@ -4,7 +4,7 @@ import json
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -35,6 +35,7 @@ from shared.events import (
     JobCancelled,
     JobFailed,
     Lane,
+    LoraUse,
     Parameters,
     Priority,
     PromptAssembled,
@@ -96,6 +97,7 @@ def test_the_manifest_holds_all_that_a_backend_was_told() -> None:
         "guidance": told.guidance,
         "scheduler": told.scheduler,
         "model": told.model,
+        "loras": list(told.loras),
     }
     assert (manifest["prompt"], manifest["negative_prompt"], manifest["seed"]) == (
         told.prompt,
@@ -206,3 +208,13 @@ def test_a_manifest_names_the_provider_s_version_of_the_model() -> None:
     asked = job(version="tiny-2026-01")
     manifest = json.loads(manifest_of(asked, IMAGE, sha256="0" * 64))
     assert manifest["route"] == {"backend": "local", "kind": "diffusion", "version": "tiny-2026-01"}
+
+
+def test_loras_reach_the_backend_and_are_asked_of_it_unless_they_weigh_nothing() -> None:
+    loras = [LoraUse(name="film", weight=0.6), LoraUse(name="grain", weight=0)]
+    event = assembled(parameters=Parameters(width=64, height=64, loras=loras))
+    assert ask_of(event).loras == {"film"}
+    told = generation_of(job(event), attempt_id=uuid4()).loras
+    assert [(lora.name, lora.weight) for lora in told] == [("film", 0.6), ("grain", 0)]
+    manifest = json.loads(manifest_of(job(event), IMAGE, sha256="0" * 64))
+    assert manifest["parameters"]["loras"][0] == {"name": "film", "weight": 0.6}

@@ -118,6 +118,12 @@ def test_the_first_matching_rule_decides_even_where_a_later_one_would_serve() ->
         ({"max_width": 512}, {}, "1024 × 1024 px is more than its 512 × 4096"),
         ({"kind": "diffusion"}, {}, "neither it nor the template names a model"),
         ({"kind": "diffusion", "model": "sd15"}, {"model": "sdxl"}, "it runs sd15, and the template asks for sdxl"),
+        ({}, {"loras": frozenset({"film"})}, "take no LoRA, and the template asks for film"),
+        (
+            {"kind": "diffusion", "model": "sd15", "loras": ["grain"]},
+            {"loras": frozenset({"film", "grain"})},
+            "it does not have the LoRA film",
+        ),
         ({"pool": "dedicated"}, {}, "its pool is kept for the dedicated lane, and this is standard work"),
         ({"visibility": "cloud"}, {"confidentiality": CONFIDENTIAL}, "never leaves private backends"),
         ({"visibility": "cloud"}, {"confidentiality": Confidentiality.UNKNOWN}, "never leaves private backends"),

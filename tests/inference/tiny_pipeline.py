@@ -106,8 +106,8 @@ def build_sd3(seed: int = 0) -> StableDiffusion3Pipeline:
     transformer = SD3Transformer2DModel(
         sample_size=16,
         patch_size=1,
-        in_channels=4,
-        out_channels=4,
+        in_channels=16,
+        out_channels=16,
         num_layers=2,
         attention_head_dim=8,
         num_attention_heads=4,
@@ -118,7 +118,7 @@ def build_sd3(seed: int = 0) -> StableDiffusion3Pipeline:
     return StableDiffusion3Pipeline(
         transformer=transformer,
         scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
-        vae=decoder(shift_factor=0.06, use_quant_conv=False, use_post_quant_conv=False),
+        vae=decoder(latent_channels=16, shift_factor=0.06, use_quant_conv=False, use_post_quant_conv=False),
         text_encoder=CLIPTextModelWithProjection(TEXT),
         tokenizer=tokenizer(),
         text_encoder_2=CLIPTextModelWithProjection(TEXT),

@@ -8,23 +8,39 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import pytest_asyncio
 from PIL import Image
+from safetensors.numpy import load_file, save_file
 
-from services.inference.backends import BackendFailure, Generated, Generation, GenerationCancelled
+from services.inference.backends import BackendFailure, Generated, Generation, GenerationCancelled, Lora, Source
 from services.inference.backends.diffusion import DiffusionBackend, DiffusionOptions
 from shared.events import FailureReason, Lane
 from tests.inference.generations import WORK
 
 ROOT = Path(__file__).parents[2]
+
+
+def picture(role: str, image: Image.Image, *, box: tuple[int, int, int, int] | None = None) -> Source:
+    if box is not None:
+        image.paste(255, box)
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return Source(role=role, data=buffer.getvalue(), media_type="image/png", width=image.width, height=image.height)
+
+
+REFERENCE = picture("reference", Image.radial_gradient("L").resize((96, 96)).convert("RGB"))
+MASK = picture("mask", Image.new("L", (96, 96)), box=(40, 0, 96, 96))
 MIXED = [replace(WORK, seed=seed, steps=(10, 20, 30)[seed % 3], prompt=f"mug {seed}") for seed in range(8)]
 
 
@@ -266,3 +282,125 @@ async def test_a_pipeline_without_an_adapter_runs_whole_beside_the_others(
     assert crowded[1].image == alone.image
     assert crowded[1].manifest["batch_shapes"] == [1] * 4
     assert crowded[1].manifest["pipeline"] == "StableDiffusionPAGPipeline"
+
+
+@pytest.mark.parametrize("kind", ["tiny", "sdxl", "sd3"])
+@pytest.mark.asyncio(loop_scope="module")
+async def test_images_that_start_from_a_picture_share_steps_with_those_that_do_not(
+    backend: DiffusionBackend, models: Path, kind: str
+) -> None:
+    """After the test of each family, which writes its model."""
+    if not (models / kind).exists():
+        run(str(ROOT / "tests/inference/tiny_pipeline.py"), str(models / kind), kind)
+    words = replace(WORK, model=kind, steps=10)
+    edited = replace(words, sources=(REFERENCE,), strength=0.6)
+    masked = replace(words, sources=(REFERENCE, MASK))
+    works = [edited, words, masked, replace(edited, seed=8, strength=0.9), replace(masked, seed=9, strength=0.5)]
+    crowd = await make_all(backend, works)
+    assert [len(made.manifest["batch_shapes"]) for made in crowd] == [6, 10, 10, 9, 5]
+    assert max(max(made.manifest["batch_shapes"]) for made in crowd) > 1
+    for work, made in zip(works, crowd, strict=True):
+        assert (await make(backend, pinned(work, made))).image == made.image
+    assert len({pixels(made) for made in crowd}) == len(works)
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_what_a_mask_keeps_is_the_reference_s_bit_for_bit(backend: DiffusionBackend) -> None:
+    made = await make(backend, replace(WORK, width=96, sources=(REFERENCE, MASK), strength=0.7))
+    image = Image.open(io.BytesIO(made.image), formats=["PNG"])
+    whole, mask = (Image.open(io.BytesIO(source.data), formats=["PNG"]) for source in (REFERENCE, MASK))
+    reference = whole.crop((0, 16, 96, 80))  # what is too tall loses as much above as below
+    box = (0, 0, 40, 64)
+    assert mask.crop((0, 16, 40, 80)).getextrema() == (0, 0)
+    assert image.crop(box).tobytes() == reference.crop(box).tobytes()
+    fresh = (40, 0, 96, 64)
+    assert image.crop(fresh).tobytes() != reference.crop(fresh).tobytes()
+    assert (made.manifest["pipeline"], made.manifest["strength"]) == ("StableDiffusionInpaintPipeline", 0.7)
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_strength_is_how_far_an_image_may_leave_its_reference(backend: DiffusionBackend) -> None:
+    edited = replace(WORK, sources=(REFERENCE,))
+    assert (await make(backend, replace(edited, strength=1.0))).image == (await make(backend, WORK)).image
+    assert (await make(backend, edited)).manifest["strength"] == 0.8
+    with pytest.raises(BackendFailure, match="leaves none of 4 steps") as caught:
+        await make(backend, replace(edited, strength=0.2))
+    assert caught.value.reason is FailureReason.INVALID_REQUEST
+
+
+@pytest.fixture(scope="module")
+def loras(models: Path) -> dict[str, Any]:
+    """One LoRA in two layouts, of the UNet and the text encoder, and a model that was changed by hand to match."""
+    query = "down_blocks.1.attentions.0.transformer_blocks.0.attn1.to_q"
+    text = "encoder.layers.0.self_attn.q_proj"
+    rows = np.random.default_rng(5)
+    # Eighths, so that sums of their products are the same in any order.
+    down, up, of_text = (rows.integers(-8, 9, size).astype(np.float32) / 8 for size in ((2, 64), (64, 2), (2, 32)))
+    (models / "loras").mkdir()
+    diffusers = {f"unet.{query}.lora_A.weight": down, f"unet.{query}.lora_B.weight": up}
+    diffusers |= {f"text_encoder.text_model.{text}.lora_{part}.weight": of_text for part in "A"}
+    diffusers |= {f"text_encoder.text_model.{text}.lora_B.weight": up[:32]}
+    save_file(diffusers, models / "loras/new.safetensors")
+    kohya: dict[str, Any] = {}
+    for layer, first, second in ((f"unet_{query}", down, up), (f"te_text_model_{text}", of_text, up[:32])):
+        name = f"lora_{layer.replace('.', '_')}"
+        kohya |= {f"{name}.lora_down.weight": first, f"{name}.lora_up.weight": second * 4}
+        kohya |= {f"{name}.alpha": np.array(0.5, dtype=np.float32)}
+    save_file(kohya, models / "loras/kohya.safetensors")
+    save_file(
+        {"unet.no.layer.lora_A.weight": down, "unet.no.layer.lora_B.weight": up}, models / "loras/odd.safetensors"
+    )
+    by_hand = models / "by-hand"
+    shutil.copytree(models / "tiny", by_hand)
+    for file, layer, change in (
+        ("unet/diffusion_pytorch_model.safetensors", query, up @ down),
+        ("text_encoder/model.safetensors", text, up[:32] @ of_text),
+    ):
+        weights = load_file(by_hand / file)
+        weights[f"{layer}.weight"] = weights[f"{layer}.weight"] + np.float32(0.5) * change
+        save_file(weights, by_hand / file)
+    return {name: hashlib.sha256((models / f"loras/{name}.safetensors").read_bytes()).hexdigest() for name in NAMES}
+
+
+NAMES = ("new", "kohya")
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_lora_changes_the_weights_as_its_matrices_say(
+    backend: DiffusionBackend, loras: dict[str, Any], name: str
+) -> None:
+    made = await make(backend, replace(WORK, loras=(Lora(name=name, weight=0.5),)))
+    by_hand = await make(backend, replace(WORK, model="by-hand"))
+    assert made.image == by_hand.image != (await make(backend, WORK)).image
+    assert made.manifest["loras"] == [{"name": name, "weight": 0.5, "sha256": loras[name]}]
+
+
+@pytest.mark.usefixtures("loras")
+@pytest.mark.asyncio(loop_scope="module")
+async def test_images_share_steps_with_those_of_the_same_loras_alone_and_keep_no_trace_of_others(
+    backend: DiffusionBackend,
+) -> None:
+    half, whole = (replace(WORK, steps=12, loras=(Lora(name="new", weight=weight),)) for weight in (0.5, 1.0))
+    none = replace(half, loras=(Lora(name="new", weight=0.0),))
+    plain = replace(WORK, steps=12)
+    alone = await make_all(backend, [replace(work, shapes=(2,)) for work in (half, plain, whole)])
+    works = [half, plain, whole, replace(half, seed=8), none, replace(whole, seed=9)]
+    crowd = await make_all(backend, [replace(work, shapes=(2,)) for work in works])
+    assert [made.image for made in crowd[:3]] == [made.image for made in alone]
+    assert crowd[4].image == crowd[1].image
+    assert crowd[4].manifest == crowd[1].manifest
+    assert len({pixels(made) for made in crowd}) == 5
+
+
+@pytest.mark.usefixtures("loras")
+@pytest.mark.parametrize(
+    ("name", "why"), [("absent", "there is no loras/absent.safetensors"), ("odd", "which has no layer unet_no_layer")]
+)
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_lora_that_is_not_there_or_fits_another_model_fails_its_job_by_name(
+    backend: DiffusionBackend, name: str, why: str
+) -> None:
+    with pytest.raises(BackendFailure, match=why) as caught:
+        await make(backend, replace(WORK, loras=(Lora(name=name),)))
+    assert not caught.value.retriable

@@ -21,7 +21,7 @@ from shared.events import (
     SourceUse,
     Stage,
 )
-from shared.library.documents import LockedParameters, Rule
+from shared.library.documents import LockedParameters, Lora, Rule
 from shared.library.values import product_of
 from tests.prompt.library import brand, campaign, policy, rubric, template
 
@@ -81,7 +81,10 @@ def test_the_negative_prompt_has_what_the_brand_prohibits() -> None:
 
 
 def test_parameters_are_the_templates_and_nothing_in_a_request_moves_them() -> None:
-    locked = template(parameters=LockedParameters(width=640, height=640, steps=8, guidance=3.5, scheduler="ddim"))
+    film = Lora(name="film", weight=0.6)
+    locked = template(
+        parameters=LockedParameters(width=640, height=640, steps=8, guidance=3.5, scheduler="ddim", loras=[film])
+    )
     found = prompt(request(variables={"setting": "linen", "width": 9, "steps": 200}), template=locked)
     assert found.parameters.model_dump() == locked.parameters.model_dump()
 

@@ -3,7 +3,16 @@ from typing import Any
 
 import pytest
 
-from shared.library.documents import AnyDocument, AssetType, BrandProduct, LockedParameters, Routes, Rule, Variable
+from shared.library.documents import (
+    AnyDocument,
+    AssetType,
+    BrandProduct,
+    LockedParameters,
+    Lora,
+    Routes,
+    Rule,
+    Variable,
+)
 from shared.library.lint import lint
 from shared.library.reading import read_folder
 from shared.library.shelf import Shelf
@@ -106,6 +115,8 @@ def test_a_term_without_letters_never_matches_and_is_a_fault() -> None:
 def test_names_that_stand_twice_inside_a_document_are_faults() -> None:
     twice = [BrandProduct(sku="A", name="A"), BrandProduct(sku="A", name="B")]
     assert codes(brand(products=twice)) == [("doubled", "products")]
+    locked = LockedParameters(loras=[Lora(name="film"), Lora(name="film", weight=0.5)])
+    assert codes(template(parameters=locked)) == [("doubled", "parameters.loras")]
     assert codes(recipe("web", renditions=[*recipe().renditions, *recipe().renditions])) == [("doubled", "renditions")]
 
 

@@ -29,6 +29,14 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Lora:
+    """An addition to the model's weights, by the name that the backend knows it by."""
+
+    name: str
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Generation:
     """One attempt at one image; width and height in pixels, `label` names the template ("product-tile@3").
 
@@ -56,6 +64,7 @@ class Generation:
     keep_id: Callable[[str], Awaitable[None]] = keep_nothing
     sources: tuple[Source, ...] = ()
     strength: float | None = None
+    loras: tuple[Lora, ...] = ()
     lane: Lane = Lane.STANDARD
     shapes: tuple[int, ...] | None = None
     alone: bool = False

@@ -209,7 +209,8 @@ class ModelProcess:
             self._heard = time.monotonic()
         said = self._inside[image] = asyncio.Queue()
         try:
-            self._send(_request(work) | {"do": "generate", "id": image})
+            pictures = b"".join(source.data for source in work.sources)
+            self._send(_request(work) | {"do": "generate", "id": image}, pictures)
             return await self._ended(image, work, said, progress=progress, cancelled=cancelled)
         except asyncio.CancelledError:
             self._send({"do": "cancel", "id": image})  # nobody waits for this image; the others go on
@@ -267,9 +268,9 @@ class ModelProcess:
         with suppress(OSError):
             await self._writer.wait_closed()
 
-    def _send(self, head: dict[str, Any]) -> None:
+    def _send(self, head: dict[str, Any], body: bytes = b"") -> None:
         if not self._writer.is_closing():
-            self._writer.write(wire.pack(head))
+            self._writer.write(wire.pack(head, body))
 
     async def _first(self, seconds: float) -> None:
         try:
@@ -324,7 +325,12 @@ class ModelProcess:
 
 def _request(work: Generation) -> dict[str, Any]:
     names = ("prompt", "negative_prompt", "width", "height", "steps", "guidance", "scheduler", "seed", "model")
-    return {name: getattr(work, name) for name in names} | {"lane": work.lane.value, "shapes": work.shapes}
+    sources = [{"role": source.role, "bytes": len(source.data)} for source in work.sources]
+    return {name: getattr(work, name) for name in (*names, "strength", "shapes")} | {
+        "lane": work.lane.value,
+        "sources": sources,
+        "loras": [{"name": lora.name, "weight": lora.weight} for lora in work.loras],
+    }
 
 
 def _environment() -> dict[str, str]:

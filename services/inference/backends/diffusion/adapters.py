@@ -4,8 +4,10 @@ Everything else about a pipeline stays the pipeline's own code, which runs once 
 encoding, its scheduler, its guidance, its decoder. A pipeline without an adapter runs alone.
 """
 
+import copy
 import inspect
 from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,22 +18,36 @@ import torch
 class Adapter:
     """`rows`: arguments of `core` with the batch as their first dimension, `name.key` for an entry of a dict.
 
-    `step` may be one number for a whole call. The first of `rows` is never missing.
+    `step` may be one number for a whole call. The first of `rows` is never missing. `reference` and `masked` are the
+    pipelines of the same components that begin with a picture; they call `core` as the first one does.
     """
 
     core: str
     rows: tuple[str, ...]
+    reference: str
+    masked: str
     step: str = "timestep"
 
 
 _UNET = ("sample", "encoder_hidden_states", "timestep_cond")
 ADAPTERS = {
-    "StableDiffusionPipeline": Adapter("unet", _UNET),
+    "StableDiffusionPipeline": Adapter(
+        "unet",
+        _UNET,
+        reference="StableDiffusionImg2ImgPipeline",
+        masked="StableDiffusionInpaintPipeline",
+    ),
     "StableDiffusionXLPipeline": Adapter(
-        "unet", (*_UNET, "added_cond_kwargs.text_embeds", "added_cond_kwargs.time_ids")
+        "unet",
+        (*_UNET, "added_cond_kwargs.text_embeds", "added_cond_kwargs.time_ids"),
+        reference="StableDiffusionXLImg2ImgPipeline",
+        masked="StableDiffusionXLInpaintPipeline",
     ),
     "StableDiffusion3Pipeline": Adapter(
-        "transformer", ("hidden_states", "encoder_hidden_states", "pooled_projections")
+        "transformer",
+        ("hidden_states", "encoder_hidden_states", "pooled_projections"),
+        reference="StableDiffusion3Img2ImgPipeline",
+        masked="StableDiffusion3InpaintPipeline",
     ),
 }
 
@@ -43,6 +59,17 @@ class Core:
         self.adapter = adapter
         self.forward: Callable[..., Any] = module.forward
         self.signature = inspect.signature(module.forward)
+
+    def within(self, around: Callable[[], AbstractContextManager[None]]) -> "Core":
+        """The same core, whose calls are another group's: each runs within what `around` gives."""
+
+        def forward(*args: Any, **kwargs: Any) -> Any:
+            with around():
+                return self.forward(*args, **kwargs)
+
+        other = copy.copy(self)
+        other.forward = forward
+        return other
 
 
 class Call:
@@ -87,7 +114,8 @@ def together(calls: Sequence[Call], shape: int) -> list[Any]:
     for name, value in first.said.items():
         outer, _, inner = name.partition(".")
         has_rows = value is not None and name in (*first.adapter.rows, first.adapter.step)
-        joined = torch.cat([call.part(name) for call in padded]) if has_rows else value
+        # Rows may lie in memory in other orders, which a joined tensor would take over: another order is another sum.
+        joined = torch.cat([call.part(name).contiguous() for call in padded]) if has_rows else value
         if inner:
             said.setdefault(outer, {})[inner] = joined
         else:

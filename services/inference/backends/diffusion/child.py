@@ -53,9 +53,9 @@ def main(settings: dict[str, Any]) -> None:
 def _listen(connection: Connection, loop: Loop) -> None:
     with suppress(OSError):
         while (frame := connection.receive()) is not None:
-            work, _ = frame
+            work, pictures = frame
             if work["do"] == "generate":
-                loop.submit(work["id"], work)
+                loop.submit(work["id"], work | {"pictures": pictures})
             else:
                 loop.cancel(work["id"])
     os._exit(0)  # the worker is gone: nobody wants what is being made

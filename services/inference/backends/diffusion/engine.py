@@ -21,7 +21,9 @@ from PIL import Image
 
 from services.inference.backends.diffusion.adapters import Call
 from services.inference.backends.diffusion.loop import Row, Turn
-from services.inference.backends.diffusion.models import Models, Warm
+from services.inference.backends.diffusion.loras import find as find_loras
+from services.inference.backends.diffusion.models import Dressed, Models, Warm
+from services.inference.backends.diffusion.starting import Start, said, start_of
 from shared.ids import digest_of
 
 SCHEDULERS = {
@@ -66,6 +68,7 @@ class Engine:
         # bfloat16 has float32's range, so a decoder does not overflow into a black picture as it does in float16.
         default = torch.float32 if self._device.type == "cpu" else torch.bfloat16
         self._dtype = default if dtype == "auto" else getattr(torch, dtype)
+        self._folder = models
         self._models = Models(models, device=self._device, dtype=self._dtype, budget=warm)
         self._rows = threading.local()
 
@@ -81,13 +84,16 @@ class Engine:
         """Gives back whatever memory is not in use."""
         self._models.free()
 
-    def _take(self, call: Call) -> Any:
-        return self._rows.current.take(call)
+    def _take(self, *args: Any, **kwargs: Any) -> Any:
+        return self._rows.current.take(Call(self._rows.core, args, kwargs))
 
     def _run(self, warm: Warm, row: Row, on_step: Callable[[int, int], None]) -> tuple[bytes, dict[str, Any]]:
         work = row.work
         self._check_size(warm.pipe, work)
-        pipe = warm.copy(_scheduler(warm.pipe.scheduler, work["scheduler"]))
+        start, dressed = _start(warm, work), self._dressed(warm, work)
+        scheduler = _scheduler(warm.pipe.scheduler, work["scheduler"])
+        pipe = warm.copy(scheduler, of=_runs(warm, start), dressed=dressed)
+        self._rows.core = (dressed or warm).core
         truncated = _is_truncated(pipe, work["prompt"])
         whole = warm.core is None and not row.is_alone
         if whole:
@@ -107,11 +113,11 @@ class Engine:
 
         taken = inspect.signature(pipe.__call__).parameters
         asked = {"prompt": work["prompt"], NEGATIVE: work[NEGATIVE] or None, "guidance_scale": work["guidance"]}
+        size = {"width": work["width"], "height": work["height"]}  # a reference brings its own to some pipelines
         try:
             output = pipe(
-                **{name: value for name, value in asked.items() if name in taken},
-                width=work["width"],
-                height=work["height"],
+                **{name: value for name, value in (asked | size).items() if name in taken},
+                **(start.arguments if start else {}),
                 num_inference_steps=work["steps"],
                 # On the CPU whatever the device: the first noise is then the same everywhere.
                 generator=torch.Generator("cpu").manual_seed(work["seed"]),
@@ -129,12 +135,20 @@ class Engine:
             "ignored": [name for name, value in asked.items() if value and name not in taken],
             "prompt_truncated": truncated,
         }
-        return _png(output.images[0], work), manifest
+        manifest |= {"loras": dressed.said} if dressed else {}
+        manifest |= {"sources": said(work), "strength": start.strength} if start else {}
+        return _png(output.images[0], work, start), manifest
 
     def versions(self) -> dict[str, str]:
         found = {"python": platform.python_version(), "torch": torch.__version__, "diffusers": diffusers.__version__}
         found |= {"transformers": transformers.__version__, "numpy": np.__version__}
         return found | ({"cuda": torch.version.cuda or ""} if self._device.type == "cuda" else {})
+
+    def _dressed(self, warm: Warm, work: Mapping[str, Any]) -> Dressed | None:
+        loras = find_loras(self._folder, work["loras"])
+        if loras and warm.core is None:
+            raise Refused("invalid_request", f"{type(warm.pipe).__name__} takes no LoRA here")
+        return warm.dressed(loras)
 
     def _check_size(self, pipe: Any, work: Mapping[str, Any]) -> None:
         # Latents are `vae_scale_factor` times smaller; most pipelines ask for eight at least.
@@ -195,14 +209,37 @@ def _scheduler(stored: Any, asked: str) -> Any:
     return fitting[name].from_config(stored.config)
 
 
-def _png(picture: Any, work: Mapping[str, Any]) -> bytes:
+def _start(warm: Warm, work: Mapping[str, Any]) -> Start | None:
+    try:
+        start = start_of(work)
+    except ValueError as error:
+        raise Refused("invalid_request", str(error)) from error
+    if start is None:
+        return None
+    if warm.core is None:
+        raise Refused("invalid_request", f"{type(warm.pipe).__name__} starts from words alone here")
+    if int(work["steps"] * start.strength) < 1:
+        raise Refused("invalid_request", f"a strength of {start.strength} leaves none of {work['steps']} steps")
+    return start
+
+
+def _runs(warm: Warm, start: Start | None) -> str | None:
+    if start is None or warm.core is None:
+        return None
+    return warm.core.adapter.reference if start.mask is None else warm.core.adapter.masked
+
+
+def _png(picture: Any, work: Mapping[str, Any], start: Start | None) -> bytes:
     if not np.isfinite(picture).all():
         raise Refused("corrupt_output", f"the decoder gave numbers that are no colour (seed {work['seed']})")
-    image = Image.fromarray((picture * 255).round().astype("uint8"))
+    pixels = (picture * 255).round().astype("uint8")
+    image = Image.fromarray(pixels)
     if image.size != (work["width"], work["height"]):
         raise Refused(
             "corrupt_output", f"asked for {work['width']} × {work['height']} px, got {image.width} × {image.height}"
         )
+    if start is not None:
+        image = Image.fromarray(start.kept(pixels))
     target = io.BytesIO()
     image.save(target, "PNG", compress_level=1)  # level 6 costs seven times the time for a few per cent
     return target.getvalue()

@@ -12,11 +12,13 @@ from typing import Any
 import diffusers
 import torch
 
-from services.inference.backends.diffusion.adapters import ADAPTERS, Call, Core
+from services.inference.backends.diffusion.adapters import ADAPTERS, Core
 from services.inference.backends.diffusion.folder import ModelFolder, Unloadable, find, hashes
+from services.inference.backends.diffusion.loras import Fused, Set, layers_of
 
 # A prompt of the largest encoders takes 5 MB, one of the common ones 0.3.
 REMEMBERED_BYTES = 64 * 2**20
+SETS = 2  # of LoRAs a model keeps on beside those in use; each is as large as the layers that it changes
 
 NO_MEMORY = (
     "can't allocate memory",
@@ -38,22 +40,59 @@ class Warm:
         self.files = files
         self.users = 0
         self.bytes = _weights(folder)
+        self._others: dict[str, Any] = {}
         adapter = ADAPTERS.get(type(pipe).__name__)
         self.core = None if adapter is None else Core(adapter, getattr(pipe, adapter.core))
-        if hasattr(pipe, "encode_prompt"):
-            pipe.encode_prompt = Prompts().remembering(pipe.encode_prompt)
+        self._layers = layers_of(pipe)
+        self._dressed: OrderedDict[Set, Dressed] = OrderedDict()
+        self._encode: Any = getattr(pipe, "encode_prompt", None)
+        if self._encode is not None:
+            pipe.encode_prompt = Prompts().remembering(self._encode)
 
-    def hold_back(self, take: Callable[[Call], Any]) -> None:
-        """From now on `take` answers the calls of the model's core."""
-        core = self.core
-        if core is not None:
-            getattr(self.pipe, core.adapter.core).forward = lambda *args, **kwargs: take(Call(core, args, kwargs))
+    def hold_back(self, take: Callable[..., Any]) -> None:
+        """From now on `take` answers the calls of the model's core, with its arguments."""
+        if self.core is not None:
+            getattr(self.pipe, self.core.adapter.core).forward = take
 
-    def copy(self, scheduler: Any) -> Any:
-        """A pipeline for one image: its own state and scheduler, the shared weights and remembered prompts."""
-        pipe = copy.copy(self.pipe)
+    def dressed(self, loras: Set) -> "Dressed | None":
+        """The model with these LoRAs on; None without any."""
+        if not loras or self.core is None:
+            return None
+        if loras not in self._dressed:
+            self._dressed[loras] = Dressed(self.core, self._encode, Fused(self.pipe, self._layers, loras))
+            if len(self._dressed) > SETS:
+                self._dressed.popitem(last=False)
+        self._dressed.move_to_end(loras)
+        return self._dressed[loras]
+
+    def copy(self, scheduler: Any, *, of: str | None = None, dressed: "Dressed | None" = None) -> Any:
+        """A pipeline for one image: its own state and scheduler, the shared weights and remembered prompts.
+
+        `of`: the class of diffusers that is to run it, where it is not the model's own.
+        """
+        if of is not None and of not in self._others:
+            self._others[of] = getattr(diffusers, of).from_pipe(self.pipe, dtype=self.pipe.dtype)
+            self._others[of].set_progress_bar_config(disable=True)
+            self._others[of].encode_prompt = self.pipe.encode_prompt
+        pipe = copy.copy(self.pipe if of is None else self._others[of])
         pipe.scheduler = scheduler
+        if dressed is not None:
+            pipe.encode_prompt = dressed.encode
         return pipe
+
+
+class Dressed:
+    """A model's core and encoders with one set of LoRAs on, and what these encoders made of prompts."""
+
+    def __init__(self, core: Core, encode: Callable[..., Any], fused: Fused) -> None:
+        self.core = core.within(lambda: fused.over(core.adapter.core))
+        self.said = fused.said
+
+        def encoded(*args: Any, **kwargs: Any) -> Any:
+            with fused.over("text_encoder", "text_encoder_2"):
+                return encode(*args, **kwargs)
+
+        self.encode = Prompts().remembering(encoded)
 
 
 class Models:
@@ -67,7 +106,7 @@ class Models:
         self._one_at_a_time = threading.RLock()
 
     @contextmanager
-    def held(self, name: str, take: Callable[[Call], Any]) -> Iterator[Warm]:
+    def held(self, name: str, take: Callable[..., Any]) -> Iterator[Warm]:
         """The model, loaded if it is not warm or its files have changed; not dropped before the end."""
         with self._one_at_a_time:
             folder = find(self._models, name)

@@ -1,8 +1,8 @@
 """Frames between the worker and its model process: a JSON head and bytes, each behind its length.
 
-Worker → model: `{"do": "generate", "id": n, …}`, `{"do": "cancel", "id": n}`. Model → worker: `ready`, then per image,
-with its id, `step` …, and one end: `done` with the image as bytes, `cancelled`, or `failed`. Either side takes the end
-of the stream as the other's death.
+Worker → model: `{"do": "generate", "id": n, …}` with what to start from as bytes, `{"do": "cancel", "id": n}`. Model →
+worker: `ready`, then per image, with its id, `step` …, and one end: `done` with the image as bytes, `cancelled`, or
+`failed`. Either side takes the end of the stream as the other's death.
 """
 
 import asyncio
