@@ -128,7 +128,11 @@ async def test_the_manifest_names_all_that_made_the_picture(backend: DiffusionBa
     assert (manifest["dtype"], manifest["threads"]) == ("float32", 1)
     assert manifest["device"]["type"] == "cpu"
     assert manifest["attention"]["processors"] == ["AttnProcessor2_0"]
-    assert set(manifest["versions"]) >= {"python", "torch", "diffusers", "transformers"}
+    assert set(manifest["versions"]) >= {"python", "torch", "diffusers", "transformers", "pillow", "tokenizers"}
+    assert (manifest["engine"], manifest["loras"]) == ("calotype-diffusion/1", [])
+    assert manifest["decode"] == {
+        "class": "AutoencoderKL", "dtype": "float32", "alone": True, "tiling": False, "slicing": False
+    }  # fmt: skip
     assert manifest["ignored"] == []
     assert manifest["prompt_truncated"] is False
 

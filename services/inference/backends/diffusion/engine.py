@@ -7,13 +7,16 @@ the manifest, with all else that is known to change the result (device, kernels,
 import inspect
 import io
 import platform
+import re
 import threading
 from collections.abc import Callable, Mapping
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import diffusers
 import numpy as np
+import PIL
 import torch
 import transformers
 from diffusers.models.attention_dispatch import _AttentionBackendRegistry
@@ -40,6 +43,9 @@ SCHEDULERS = {
     "unipc": "UniPCMultistepScheduler",
 }
 NEGATIVE = "negative_prompt"
+# Raised by whoever changes what this engine makes of the same manifest.
+ENGINE = "calotype-diffusion/1"
+NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
 
 
 class Refused(Exception):
@@ -141,8 +147,12 @@ class Engine:
 
     def versions(self) -> dict[str, str]:
         found = {"python": platform.python_version(), "torch": torch.__version__, "diffusers": diffusers.__version__}
-        found |= {"transformers": transformers.__version__, "numpy": np.__version__}
-        return found | ({"cuda": torch.version.cuda or ""} if self._device.type == "cuda" else {})
+        found |= {"transformers": transformers.__version__, "numpy": np.__version__, "pillow": PIL.__version__}
+        found |= {name: metadata.version(name) for name in ("tokenizers", "safetensors")}
+        if self._device.type == "cuda":
+            cudnn = str(torch.backends.cudnn.version())
+            found |= {"cuda": torch.version.cuda or "", "cudnn": cudnn, "driver": _driver()}
+        return found
 
     def _dressed(self, warm: Warm, work: Mapping[str, Any]) -> Dressed | None:
         loras = find_loras(self._folder, work["loras"])
@@ -160,6 +170,7 @@ class Engine:
         scheduler = pipe.scheduler
         return {
             "backend": "diffusion",
+            "engine": ENGINE,
             "pipeline": type(pipe).__name__,
             "model": {"name": warm.folder.name, "digest": digest_of(warm.files), "files": warm.files},
             "scheduler": {"class": type(scheduler).__name__, "config": _plain(dict(scheduler.config))},
@@ -172,7 +183,9 @@ class Engine:
             "batch_shapes": list(shapes),
             "dtype": str(self._dtype).removeprefix("torch."),
             "device": self._device_facts(),
-            "attention": _attention(pipe),
+            "attention": _attention(pipe, self._device),
+            "decode": _decoding(pipe),
+            "loras": [],
             "threads": torch.get_num_threads(),
             "deterministic": torch.are_deterministic_algorithms_enabled(),
             "tf32": torch.backends.cuda.matmul.allow_tf32 if self._device.type == "cuda" else False,
@@ -250,11 +263,33 @@ def _is_truncated(pipe: Any, prompt: str) -> bool:
     return tokenizer is not None and len(tokenizer(prompt).input_ids) > tokenizer.model_max_length
 
 
-def _attention(pipe: Any) -> dict[str, Any]:
+def _attention(pipe: Any, device: torch.device) -> dict[str, Any]:
+    """`kernels`: those that torch may choose from, by the shapes it meets; a CPU has no choice."""
     core = getattr(pipe, "unet", None) or getattr(pipe, "transformer", None)
     processors = {type(processor).__name__ for processor in getattr(core, "attn_processors", {}).values()}
     backend, _ = _AttentionBackendRegistry.get_active_backend()
-    return {"processors": sorted(processors), "backend": str(backend.value)}
+    found: dict[str, Any] = {"processors": sorted(processors), "backend": str(backend.value)}
+    if device.type == "cuda":
+        names = ("flash", "mem_efficient", "math", "cudnn")
+        found["kernels"] = [name for name in names if getattr(torch.backends.cuda, f"{name}_sdp_enabled")()]
+    return found
+
+
+def _decoding(pipe: Any) -> dict[str, Any]:
+    """How latents become a picture: always the whole of one image at a time, whatever its steps were shared with."""
+    vae = getattr(pipe, "vae", None)
+    if vae is None:
+        return {}
+    modes = {name: bool(getattr(vae, f"use_{name}", False)) for name in ("tiling", "slicing")}
+    return {"class": type(vae).__name__, "dtype": str(vae.dtype).removeprefix("torch."), "alone": True, **modes}
+
+
+def _driver() -> str:
+    try:
+        found = re.search(r"\d+\.\d+(\.\d+)*", NVIDIA_DRIVER.read_text())
+    except OSError:
+        found = None
+    return found[0] if found else ""
 
 
 def _plain(value: Any) -> Any:

@@ -1,5 +1,6 @@
 """`render`: a scene, a seed and a size give one picture, its product mask, and where its product is."""
 
+import platform
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -62,6 +63,9 @@ def render(
             "seed": seed,
             "width": width,
             "height": height,
+            "dtype": "float32",
+            "device": {"type": "cpu", "name": platform.machine()},
+            "threads": 1,
             "versions": versions(),
         },
     )
@@ -72,7 +76,7 @@ def render(
 def versions() -> dict[str, str]:
     """What the bytes of a comp depend on beside its scene."""
     text = {name: features.version(name) or "none" for name in ("freetype2", "raqm", "zlib")}
-    return {"numpy": np.__version__, "pillow": PIL.__version__, **text}
+    return {"python": platform.python_version(), "numpy": np.__version__, "pillow": PIL.__version__, **text}
 
 
 def _lit_ground(made: Composition) -> Room:
