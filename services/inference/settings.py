@@ -50,7 +50,10 @@ class InferenceSettings(Settings):
         default=1, ge=1, le=256, description="torch threads; part of what an image depends on"
     )
     diffusion_images: int = Field(
-        default=10, ge=1, le=64, description="Images in the making at once; up to eight of them share a step"
+        default=10,
+        ge=1,
+        le=64,
+        description="Images in the making at once, up to eight a step; each fifth is kept for the dedicated lane",
     )
     diffusion_warm_mb: int = Field(
         default=0, ge=0, description="MB of weights that stay loaded beside the models in use, the last used first"
