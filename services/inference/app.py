@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from uuid import UUID
 
-from services.inference import handler, http, http_routes, uncertain
+from services.inference import handler, hooks, http, http_routes, uncertain
 from services.inference.backends import Backend
 from services.inference.backends.diffusion import DiffusionBackend, DiffusionOptions
 from services.inference.domain import BILLING, POOLS, kind_of
@@ -33,7 +33,8 @@ async def build(service: Service, *, backends: Mapping[str, Backend] | None = No
     settings = service.settings
     assert isinstance(settings, InferenceSettings)
     desk = Desk()
-    backends = open_backends(settings) if backends is None else backends
+    wakes = hooks.Wakes()
+    backends = open_backends(settings, wakes) if backends is None else backends
     null = {"null"} if settings.null_backend else set()
     tables = RoutingTables(
         kinds={*backends, *null}, providers={name: given.kind for name, given in settings.providers.items()}
@@ -64,6 +65,8 @@ async def build(service: Service, *, backends: Mapping[str, Backend] | None = No
     )
     service.count(uncertain.count_uncertain)
     uncertain.wire(service.app, outbox=service.facts, pool=service.database, gate=service.gate)
+    keys = {name: given.webhook_key for name, given in settings.providers.items() if given.webhook_key}
+    hooks.wire(service.app, pool=service.database, keys=keys)
     if works:
         service.add(Closing(list(backends.values())))
         service.add(progress)
@@ -72,11 +75,14 @@ async def build(service: Service, *, backends: Mapping[str, Backend] | None = No
         service.add(Presence(service.database, list(workers.values()), paces))
         everybodys = [each for kind in sorted(tables.kinds) for each in work_kinds(kind, POOLS, settings)]
         service.add(Telling(service.database, progress, kinds=everybodys, tables=tables, accounts=limits))
+        if keys:
+            direct = settings.database_direct_url or settings.database_url
+            service.add(hooks.Listening(wakes, direct.get_secret_value()))
         for worker in workers.values():
             service.add_worker(worker)
 
 
-def open_backends(settings: InferenceSettings) -> dict[str, Backend]:
+def open_backends(settings: InferenceSettings, wakes: hooks.Wakes) -> dict[str, Backend]:
     """The kinds this deployment runs. Nothing is started yet: a backend starts its processes with its first image."""
     backends: dict[str, Backend] = {}
     if settings.proof_children:
@@ -96,12 +102,12 @@ def open_backends(settings: InferenceSettings) -> dict[str, Backend]:
         )
         backends["diffusion"] = DiffusionBackend(options)
     for kind in sorted({provider.kind for provider in settings.providers.values()}):
-        backends[kind] = open_providers(kind, settings)
+        backends[kind] = open_providers(kind, settings, wakes)
     return backends
 
 
-def open_providers(kind: str, settings: InferenceSettings) -> Backend:
-    """The backend that calls the providers of one kind, and has no other's key."""
+def open_providers(kind: str, settings: InferenceSettings, wakes: hooks.Wakes) -> Backend:
+    """The backend that calls the providers of one kind, and has no other's key. `wakes`: for those that bring word."""
     # Only where it calls: each brings what only its provider needs.
     from services.inference.backends.exchange import Provider  # noqa: PLC0415
 
@@ -113,6 +119,7 @@ def open_providers(kind: str, settings: InferenceSettings) -> Backend:
             session=given.session.get_secret_value(),
             region=given.region,
             proxy=given.proxy,
+            webhook=given.webhook_url and hooks.hook_of(given.webhook_url, name),
         )
         for name, given in settings.providers.items()
         if given.kind == kind
@@ -124,7 +131,7 @@ def open_providers(kind: str, settings: InferenceSettings) -> Backend:
     if kind == "replicate":
         from services.inference.backends.replicate import ReplicateBackend  # noqa: PLC0415
 
-        return ReplicateBackend(providers)
+        return ReplicateBackend(providers, wait=wakes.wait)
     if kind == "bedrock":
         from services.inference.backends.bedrock import BedrockBackend  # noqa: PLC0415
 

@@ -126,6 +126,11 @@ where not exists (select from work w where w.work_id = id and w.asked_at = '2000
 on conflict (work_id, asked_at) do nothing
 returning work_id, created_at;
 
+-- name: tell_prediction(channel, attempt, at, oldest)$
+-- Whoever polls for it may sit in any process. By the database's clock, so that no two hosts' are compared.
+select count(pg_notify(:channel::text, :attempt::text)) > 0
+where abs(extract(epoch from clock_timestamp()) - :at::float8) <= :oldest::float8;
+
 -- name: current_time()$
 -- Facts are dated by the database, never by a worker's host.
 select clock_timestamp();

@@ -4,11 +4,14 @@ Which kinds of backend a deployment runs follows from here, and must be the same
 consumers route by it, the workers run it.
 """
 
+import base64
+import binascii
+import contextlib
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from shared.library.documents import Rate
 from shared.settings import Settings
@@ -19,6 +22,7 @@ class ProviderSettings(BaseModel):
 
     `key_id`, `session` and `region`: for `bedrock`, whose requests are signed; `key` is the secret access key there.
     `calls` at once and `rate` hold for the account: for all workspaces and processes together.
+    `webhook_url` (the address of this deployment as `replicate` reaches it) and `webhook_secret`: to be told by it.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -32,6 +36,26 @@ class ProviderSettings(BaseModel):
     proxy: str | None = None
     calls: int | None = Field(default=None, ge=1, le=1024)
     rate: Rate | None = None
+    webhook_url: str | None = Field(default=None, pattern=r"^https?://[^\s/]")
+    webhook_secret: SecretStr = SecretStr("")
+
+    @model_validator(mode="after")
+    def _webhook_is_whole(self) -> Self:
+        secret = self.webhook_secret.get_secret_value()
+        if not secret and self.webhook_url is None:
+            return self
+        if self.kind != "replicate" or not secret or self.webhook_url is None:
+            raise ValueError("webhook_url and webhook_secret go together, for kind replicate")
+        if not self.webhook_key:
+            raise ValueError("webhook_secret is no signing secret: whsec_ and base64")
+        return self
+
+    @property
+    def webhook_key(self) -> bytes:
+        """What it signs with; nothing where it tells us nothing."""
+        with contextlib.suppress(binascii.Error):
+            return base64.b64decode(self.webhook_secret.get_secret_value().removeprefix("whsec_"), validate=True)
+        return b""
 
 
 class InferenceSettings(Settings):

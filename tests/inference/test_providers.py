@@ -21,6 +21,7 @@ from services.inference.backends.masks import as_alpha, inverted
 from services.inference.backends.openai import OpenAIBackend
 from services.inference.backends.replicate import ReplicateBackend
 from services.inference.backends.stability import StabilityBackend
+from services.inference.hooks import Wakes
 from services.inference.settings import InferenceSettings
 from shared.errors import Unavailable
 from shared.events import FailureReason
@@ -192,7 +193,7 @@ async def test_the_guide_s_settings_open_a_backend_of_each_kind_with_its_own_key
     monkeypatch.setenv("CALOTYPE_PROVIDERS", guide.split("CALOTYPE_PROVIDERS='")[1].split("'\n```")[0])
     monkeypatch.setenv("CALOTYPE_PROOF_CHILDREN", "0")
     settings = InferenceSettings()
-    opened = open_backends(settings)
+    opened = open_backends(settings, Wakes())
     assert set(opened) == {"openai", "stability", "replicate", "bedrock"}
     assert all(backend.name == kind for kind, backend in opened.items())
     for kind, backend in opened.items():

@@ -1,16 +1,23 @@
 """Providers of every kind, called by the stage itself; and a prediction that outlives the workers it was ordered by."""
 
 import asyncio
+import base64
 import contextlib
+import hashlib
+import hmac
 import json
 import os
 import sys
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from deploy.local.servers import EmbeddedServers
+from services.inference import hooks
+from services.inference.backends import replicate
 from shared import ids
 from shared.events import ImageGenerated, Lane, Parameters
 from shared.library.documents import Backend, RouteRule
@@ -79,6 +86,54 @@ async def test_a_prediction_is_taken_up_by_whoever_takes_its_job_over_and_is_pai
             assert await third.blobs.get(made.original.key)
         assert len(server.calls()) == len(server.charges()) == 1
         assert server.charges()[0]["attempt_id"] == str(attempt)
+
+
+async def test_word_from_the_provider_ends_a_long_wait_in_another_process_and_is_believed_in_nothing_else(
+    scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one that is told has no worker, and the worker looks by itself once an hour."""
+    monkeypatch.setattr(replicate, "FIRST_LOOK", 3600.0)
+    monkeypatch.setattr(hooks, "LOOK_EVERY", 0.05)
+    key = b"what signs for this account, 32 b"
+    event = assembled()
+    attempt = ids.attempt_id(event.job_id, 1, 1)
+    with Replicate(tmp_path / "predictions") as server:
+        server.script.change({"hold": True})
+        told = {"webhook_url": "http://127.0.0.1:9", "webhook_secret": f"whsec_{base64.b64encode(key).decode()}"}
+        cog = {"kind": "replicate", "url": server.url, "key": "r8-test", **told}
+        monkeypatch.setenv("CALOTYPE_PROVIDERS", json.dumps({"cog": cog}))
+        async with scene.service("inference", "consume,http") as front, scene.service("inference", "work") as worker:
+            await scene.begin(front, routes("replicate", model="a/b", call={"provider": "cog", "timeout_seconds": 600}))
+            await scene.send(front, event)
+            await eventually(lambda: front.database.fetchval("select provider_request_id from attempts"))
+            says = json.dumps({"status": "succeeded", "output": ["https://elsewhere.example/other.png"]}).encode()
+
+            async def tell(*, age: float = 0.0, account: str = "cog", key: bytes = key) -> int:
+                """Signed as Replicate describes it."""
+                at = str(int(time.time() - age))
+                digest = hmac.digest(key, f"msg_1.{at}.".encode() + says, hashlib.sha256)
+                headers = {"webhook-id": "msg_1", "webhook-timestamp": at}
+                headers["webhook-signature"] = f"v1,{base64.b64encode(digest).decode()}"
+                path = f"/v1/hooks/replicate/{account}/{attempt}"
+                async with httpx.AsyncClient(
+                    transport=httpx.ASGITransport(app=front.app), base_url="http://x"
+                ) as outside:
+                    return (await outside.post(path, content=says, headers=headers)).status_code
+
+            refused = [tell(key=b"another"), tell(account="acme"), tell(age=400), tell(age=-400)]
+            assert [await each for each in refused] == [401] * 4
+            assert server.looks == 0
+
+            async def looked() -> bool:
+                """The worker may not listen yet: its own connection comes a moment after it began."""
+                return await tell() == 204 and server.looks > 0
+
+            await eventually(looked)
+            assert not await front.database.fetchval("select count(*) from work where outcome = 'made'")
+            server.script.change({"hold": False})
+            (image,) = await scene.said(ImageGenerated)
+            assert await worker.blobs.get(image.original.key)
+        assert len(server.charges()) == 1
 
 
 async def test_an_image_of_every_kind_of_provider_is_stored_and_booked_and_no_key_is_told(

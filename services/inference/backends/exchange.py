@@ -34,7 +34,7 @@ FormPart = tuple[str, tuple[str | None, bytes, str | None]]
 class Provider:
     """Where a provider is and what opens it: an operator's settings, so that no document can point elsewhere.
 
-    `key_id`, `session` and `region` are for those that want requests signed.
+    `key_id`, `session` and `region` are for those that want requests signed; `webhook` is where one tells of its calls.
     """
 
     url: str
@@ -43,6 +43,7 @@ class Provider:
     session: str = field(default="", repr=False)
     region: str | None = None
     proxy: str | None = None
+    webhook: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

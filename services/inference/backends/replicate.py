@@ -7,6 +7,8 @@ goes on asking for the same prediction; nothing is ordered again. What any other
 - aborted, or failed before it began: it was never run, and is not billed.
 - failed while it ran, canceled: its seconds may be on the bill. Uncertain.
 
+Where its account has a webhook, word from there ends the wait between two looks; what is so is asked all the same.
+
 Shapes: replicate.com/docs/reference/http (predictions.create, models.predictions.create, predictions.get),
 …/docs/topics/predictions/lifecycle (states) and …/rate-limits ({"detail": "… resets in ~30s."}), …/docs/billing,
 …/changelog/2025-10-16-prediction-deadlines (Cancel-After). The route's model is `owner/name`, or `owner/name:version`.
@@ -18,8 +20,9 @@ import asyncio
 import base64
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
+from uuid import UUID
 
 import orjson
 
@@ -39,10 +42,21 @@ OVER = frozenset({"succeeded", "failed", "canceled", "aborted"})
 FIRST_LOOK, LAST_LOOK = 0.25, 2.0  # seconds between looks; 3,000 a minute are permitted to an account
 SHORTEST = 5  # seconds, of Cancel-After
 
+Wait = Callable[[UUID, float], Awaitable[None]]
+
+
+async def _sleep(_: UUID, seconds: float) -> None:
+    """Where nobody brings word."""
+    await asyncio.sleep(seconds)
+
 
 class ReplicateBackend(ProviderBackend):
     name = "replicate"
     id_header = ""  # its id stands in the body
+
+    def __init__(self, providers: Mapping[str, Provider], *, wait: Wait = _sleep) -> None:
+        super().__init__(providers)
+        self._wait = wait
 
     async def resume(
         self, work: Generation, provider_request_id: str, *, progress: Callable[[int, int], None]
@@ -67,7 +81,9 @@ class ReplicateBackend(ProviderBackend):
         asked = {"prompt": work.prompt, "width": work.width, "height": work.height}
         asked |= dict(EXTRAS[extra](work) for extra in takes)
         pictures = _pictures(work)
-        body = {"input": asked | pictures} | ({"version": version} if version else {})
+        body: dict[str, Any] = {"input": asked | pictures} | ({"version": version} if version else {})
+        if hook := self._hook(work):
+            body |= {"webhook": hook, "webhook_events_filter": ["completed"]}
         deadline = max(SHORTEST, math.ceil(work.call.timeout_seconds if work.call else 0))
         return Request(
             path="/predictions" if version else f"/models/{owner}/{name}/predictions",
@@ -101,13 +117,17 @@ class ReplicateBackend(ProviderBackend):
         pause = FIRST_LOOK
         while prediction.get("status") not in OVER:
             if prediction:
-                await asyncio.sleep(pause)
+                await self._wait(exchange.work.attempt_id, pause)
                 pause = min(pause * 1.5, LAST_LOOK)
             answer = await exchange.ask(f"/predictions/{exchange.provider_request_id}")
             if not answer.is_success:
                 raise exchange.uncertain(f"{exchange.call.provider} answered {answer.status} about its prediction")
             prediction = answer.document or {"status": "unread"}
         return self._generated(exchange, request, await _picture(exchange, prediction))
+
+    def _hook(self, work: Generation) -> str | None:
+        provider = self._providers.get(work.call.provider) if work.call else None
+        return f"{provider.webhook}/{work.attempt_id}" if provider and provider.webhook else None
 
     def _exchange(self, work: Generation, call: Call, provider: Provider) -> Exchange:
         exchange = super()._exchange(work, call, provider)
