@@ -72,6 +72,9 @@ class Blobs(Protocol):
     ) -> str:
         """An absolute URL that serves the blob, if there is one, to whoever holds it, for `seconds`."""
 
+    async def delete(self, key: str) -> None:
+        """Removes what is stored there, if there is anything: for whoever owns the key and no longer names it."""
+
     async def check(self) -> None:
         """Raises Unavailable unless the store can be used: what `/readyz` asks."""
 
@@ -157,6 +160,9 @@ class FileBlobs:
         address = Address(key=key, expires=int(time.time()) + seconds, filename=filename, media_type=media_type)
         return f"{self._public_url}/v1/blobs/{sign_address(address, secret=self._secret)}"
 
+    async def delete(self, key: str) -> None:
+        await asyncio.to_thread(self._delete, self.path(key))
+
     async def check(self) -> None:
         self._present()
         if not os.access(self._incoming, os.W_OK):
@@ -181,6 +187,16 @@ class FileBlobs:
             finally:
                 temporary.unlink(missing_ok=True)
             _flush(path.parent)
+        except OSError as error:
+            raise Unavailable("blobs", error) from error
+
+    def _delete(self, path: Path) -> None:
+        self._present()
+        try:
+            path.unlink()
+            _flush(path.parent)
+        except FileNotFoundError:
+            pass
         except OSError as error:
             raise Unavailable("blobs", error) from error
 

@@ -90,6 +90,11 @@ class S3Blobs:
             url: str = await s3.generate_presigned_url("get_object", Params=asked, ExpiresIn=seconds)
         return url
 
+    async def delete(self, key: str) -> None:
+        parse_key(key)
+        async with self._s3() as s3:
+            await s3.delete_object(Bucket=self._bucket, Key=self._prefix + key)
+
     async def check(self) -> None:
         try:
             async with self._s3() as s3:

@@ -17,6 +17,7 @@ app = typer.Typer(help="Workspaces.", no_args_is_help=True, add_completion=False
 JobsADay = Annotated[int | None, typer.Option(min=0, help="Jobs a day (UTC) may have.")]
 OpenJobs = Annotated[int | None, typer.Option(min=0, help="Jobs that may be open at once.")]
 SpendADay = Annotated[str | None, typer.Option(help="What a day (UTC) may cost, in any one currency; more waits.")]
+SourceMb = Annotated[int | None, typer.Option(min=0, help="Megabytes that its sources may take, `calotype source`.")]
 Undo = Annotated[float | None, typer.Option(min=0, help="Seconds a decision can be taken back.")]
 
 
@@ -26,12 +27,13 @@ def create(
     jobs_per_day: JobsADay = None,
     open_jobs: OpenJobs = None,
     spend_per_day: SpendADay = None,
+    source_mb: SourceMb = None,
     undo_seconds: Undo = None,
     data: DataOption = DATA,
     as_json: AsJson = False,  # noqa: FBT002 a flag
 ) -> None:
     """Make a workspace and print the token of its first admin key, which is told this once."""
-    body: dict[str, Any] = {"name": name, "limits": _limits(jobs_per_day, open_jobs, spend_per_day)}
+    body: dict[str, Any] = {"name": name, "limits": _limits(jobs_per_day, open_jobs, spend_per_day, source_mb)}
     if undo_seconds is not None:
         body["undo_seconds"] = undo_seconds
     with connected_as_owner(data) as client:
@@ -63,11 +65,12 @@ def limit(
     jobs_per_day: JobsADay = None,
     open_jobs: OpenJobs = None,
     spend_per_day: SpendADay = None,
+    source_mb: SourceMb = None,
     undo_seconds: Undo = None,
     data: DataOption = DATA,
 ) -> None:
     """Set a workspace's limits; what is not given is without limit from now on."""
-    body: dict[str, Any] = {"limits": _limits(jobs_per_day, open_jobs, spend_per_day)}
+    body: dict[str, Any] = {"limits": _limits(jobs_per_day, open_jobs, spend_per_day, source_mb)}
     if undo_seconds is not None:
         body["undo_seconds"] = undo_seconds
     with connected_as_owner(data) as client:
@@ -75,10 +78,17 @@ def limit(
     typer.echo(f"Workspace {workspace} has new limits.")
 
 
-def _limits(jobs_per_day: int | None, open_jobs: int | None, spend_per_day: str | None) -> dict[str, Any]:
+def _limits(
+    jobs_per_day: int | None, open_jobs: int | None, spend_per_day: str | None, source_mb: int | None
+) -> dict[str, Any]:
     if spend_per_day is not None:
         try:
             Decimal(spend_per_day)
         except ArithmeticError:
             raise Problem(f"{spend_per_day!r} is no amount.", remedy="Write it like 12.50.") from None
-    return {"jobs_per_day": jobs_per_day, "max_open_jobs": open_jobs, "spend_per_day": spend_per_day}
+    return {
+        "jobs_per_day": jobs_per_day,
+        "max_open_jobs": open_jobs,
+        "spend_per_day": spend_per_day,
+        "source_bytes": source_mb and source_mb * 2**20,
+    }

@@ -226,14 +226,37 @@ select line, cells, problems from batch_faults
 where batch_id = :batch_id and upload = :upload and line > :line order by line limit :many;
 
 -- name: add_source(source_id, workspace, sha256, key, media_type, width, height, bytes, by)$
--- Says whether it is new.
-insert into sources (source_id, workspace, sha256, key, media_type, width, height, bytes, uploaded_by)
+-- Whether it is there again after it was deleted; nothing where it was there all along.
+insert into sources as s (source_id, workspace, sha256, key, media_type, width, height, bytes, uploaded_by)
 values (:source_id, :workspace, :sha256, :key, :media_type, :width, :height, :bytes, :by)
-on conflict (source_id) do nothing returning true;
+on conflict (source_id) do update set deleted_at = null, deleted_by = null, uploaded_by = excluded.uploaded_by,
+    created_at = clock_timestamp()
+where s.deleted_at is not null returning xmax <> 0;
 
 -- name: sources(workspace, ids)
 select source_id, sha256, key, media_type, width, height from sources
-where workspace = :workspace and source_id = any(:ids::uuid[]);
+where workspace = :workspace and source_id = any(:ids::uuid[]) and deleted_at is null;
+
+-- name: source_bytes(workspace, but)$
+-- What the workspace's pictures take, this one left out.
+select coalesce(sum(bytes), 0)::bigint from sources
+where workspace = :workspace and deleted_at is null and source_id is distinct from :but;
+
+-- name: list_sources(after, many)
+-- Newest first, and of one caller, as row-level security shows them.
+select source_id, sha256, media_type, width, height, bytes, uploaded_by, created_at from sources
+where deleted_at is null and (:after::uuid is null
+       or (created_at, source_id) < (select b.created_at, b.source_id from sources b where b.source_id = :after))
+order by created_at desc, source_id desc limit :many;
+
+-- name: delete_source(source_id, by)$
+-- Nobody finds it from now on.
+update sources set deleted_at = clock_timestamp(), deleted_by = :by where source_id = :source_id and deleted_at is null
+returning true;
+
+-- name: lock_deleted_source(source_id)$
+-- Whoever adds it again waits until its bytes are gone, and then stores them again.
+select key from sources where source_id = :source_id and deleted_at is not null for update;
 
 -- name: shelf(workspace)
 select document from library_items where workspace = :workspace and state = 'published' and document is not null;

@@ -173,6 +173,7 @@ class Limits(Body):
     jobs_per_day: int | None = None
     spend_per_day: Decimal | None = None
     max_open_jobs: int | None = None
+    source_bytes: int | None = Field(default=None, description="What the pictures that requests start from may take")
 
 
 class WorkspaceChanged(Event):

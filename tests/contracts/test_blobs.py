@@ -69,6 +69,19 @@ async def test_the_same_put_again_changes_nothing(blobs: Blobs) -> None:
     assert await blobs.get(key) == b"twice"
 
 
+async def test_what_is_deleted_is_missing_until_it_is_put_again_and_its_neighbours_stay(blobs: Blobs) -> None:
+    gone, stays = key_of(b"gone"), key_of(b"stays")
+    for key, data in ((gone, b"gone"), (stays, b"stays")):
+        await blobs.put(key, data, media_type="image/png")
+    for _ in range(2):
+        await blobs.delete(gone)
+        with pytest.raises(BlobMissing):
+            await blobs.get(gone)
+    assert await blobs.get(stays) == b"stays"
+    await blobs.put(gone, b"gone", media_type="image/png")
+    assert await blobs.get(gone) == b"gone"
+
+
 async def test_racing_writers_of_one_key_all_succeed(blobs: Blobs) -> None:
     data = b"raced" * 50_000
     key = key_of(data)

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import yaml
@@ -143,6 +144,10 @@ def test_a_picture_is_added_once_and_one_that_cannot_be_is_refused_with_a_remedy
     added = json.loads(terminal.says("source", "add", "photo.jpg", "--json"))
     assert (added["media_type"], added["width"], added["height"]) == ("image/png", 40, 30)
     assert terminal.says("source", "add", "photo.jpg").splitlines()[0] == added["source_id"]
+    assert added["source_id"] in terminal.says("source", "list")
+    terminal.says("source", "delete", added["source_id"])
+    assert json.loads(terminal.says("source", "list", "--json")) == {"sources": [], "used": 0, "limit": None}
+    assert "calotype source list" in terminal.says("source", "delete", str(uuid4()), code=1)
     terminal.write("photo.gif", written(plain(), "GIF"))
     assert "export it as one of these" in terminal.says("source", "add", "photo.gif", code=1)
     terminal.write("huge.png", bytes(30 * 2**20))

@@ -7,11 +7,13 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import httpx
+import pytest
 from PIL import Image
 
 from deploy.local.servers import EmbeddedServers
 from services.intake.http_sources import MAX_BYTES
 from shared import ids
+from shared.errors import BlobMissing
 from shared.events import RequestAccepted, RequestRejected, SourceRole
 from shared.postgres import workspace_transaction
 from tests.live.intaking import GOOD, Intake, intake_on
@@ -51,6 +53,87 @@ async def test_a_source_is_of_its_workspace_alone(servers: EmbeddedServers, tmp_
             pool = intake.service.database
             async with workspace_transaction(pool, stage="intake", workspace=workspace) as connection:
                 assert await connection.fetchval("select count(*) from sources") == seen
+
+
+async def test_a_deleted_source_is_missing_with_its_bytes_until_it_is_added_again(
+    servers: EmbeddedServers, tmp_path: Path
+) -> None:
+    async with intake_on(servers, tmp_path) as intake:
+        await intake.found("Another")
+        theirs = (await add(intake, written(plain(7, 7)))).json()["source_id"]
+        await intake.found()
+        await intake.publish()
+        gone, stays = [(await add(intake, written(plain(40, 30, tint)))).json() for tint in (RED, WHITE)]
+        kept = (await intake.client.get("/v1/sources")).json()
+        assert [each["source_id"] for each in kept["sources"]] == [stays["source_id"], gone["source_id"]]
+        assert (kept["used"], kept["limit"]) == (sum(each["bytes"] for each in kept["sources"]), None)
+        first = (await intake.client.get("/v1/sources", params={"limit": 1})).json()
+        rest = (await intake.client.get("/v1/sources", params={"limit": 1, "after": first["next"]})).json()
+        assert [*first["sources"], *rest["sources"]] == kept["sources"] and rest["next"] is None
+
+        key = f"ws/{intake.workspace}/{gone['source_id']}/{gone['sha256']}.png"
+        for _ in range(2):
+            assert (await intake.client.delete(f"/v1/sources/{gone['source_id']}")).status_code == 204
+            with pytest.raises(BlobMissing):
+                await intake.service.blobs.get(key)
+        assert [(await intake.client.delete(f"/v1/sources/{one}")).status_code for one in (theirs, uuid4())] == [
+            404
+        ] * 2
+        refused = await intake.submit("one", sources=[{"source": gone["source_id"]}])
+        assert refused.json()["type"].endswith(":missing_source")
+        assert (await intake.submit("two", sources=[{"source": stays["source_id"]}])).status_code == 202
+        (act,) = (await intake.client.get("/v1/stages/intake/actions", params={"action": "source"})).json()["actions"]
+        assert (act["action"], act["subject"]) == ("source.delete", gone["source_id"])
+
+        back = await add(intake, written(plain(40, 30, RED)))
+        assert (back.status_code, back.json()) == (201, gone)
+        assert await intake.service.blobs.get(key)
+        assert (await intake.submit("one", sources=[{"source": gone["source_id"]}])).status_code == 202
+
+
+async def test_a_picture_that_is_added_while_its_bytes_are_removed_has_them_again(
+    servers: EmbeddedServers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They still lay there when they were stored, so nothing was written."""
+    async with intake_on(servers, tmp_path) as intake:
+        await intake.found()
+        told = (await add(intake, written(plain()))).json()
+        blobs = intake.service.blobs
+        put, remove, stored = blobs.put, blobs.delete, asyncio.Event()
+        again: list[asyncio.Task[httpx.Response]] = []
+
+        async def putting(key: str, data: bytes, *, media_type: str) -> None:
+            await put(key, data, media_type=media_type)
+            stored.set()
+
+        async def removing(key: str) -> None:
+            again.append(asyncio.create_task(add(intake, written(plain()))))
+            await stored.wait()
+            await remove(key)
+
+        monkeypatch.setattr(blobs, "put", putting)
+        monkeypatch.setattr(blobs, "delete", removing)
+        assert (await intake.client.delete(f"/v1/sources/{told['source_id']}")).status_code == 204
+        assert (await again[0]).status_code == 201
+        assert await blobs.get(f"ws/{intake.workspace}/{told['source_id']}/{told['sha256']}.png")
+
+
+async def test_sources_take_no_more_than_their_workspace_may_keep(servers: EmbeddedServers, tmp_path: Path) -> None:
+    async with intake_on(servers, tmp_path) as intake:
+        await intake.found(limits={"source_bytes": 250})  # of pictures of 70 to 80 bytes
+        first = await add(intake, written(plain(1, 1)))
+        assert first.status_code == 201
+        together = await asyncio.gather(*(add(intake, written(plain(size, 1))) for size in range(2, 8)))
+        kept = (await intake.client.get("/v1/sources")).json()
+        assert kept["limit"] == 250 >= kept["used"] and len(kept["sources"]) == 3
+        assert sorted(answer.status_code for answer in together) == [201] * 2 + [429] * 4
+        over = next(answer.json() for answer in together if answer.status_code == 429)
+        assert (
+            over["type"].endswith(":quota_exceeded") and "source list" in over["remedy"] and "of 250" in over["detail"]
+        )
+        assert (await add(intake, written(plain(1, 1)))).status_code == 200, "what is there already takes nothing more"
+        await intake.client.delete(f"/v1/sources/{first.json()['source_id']}")
+        assert (await add(intake, written(plain(9, 1)))).status_code == 201
 
 
 async def test_what_is_no_picture_is_refused_by_name_and_requests_go_on(
