@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from uuid import UUID
 
-from services.inference import handler, hooks, http, http_routes, uncertain
+from services.inference import handler, hooks, http, http_replays, http_routes, replays, uncertain
 from services.inference.backends import Backend
 from services.inference.backends.diffusion import DiffusionBackend, DiffusionOptions
 from services.inference.domain import BILLING, POOLS, kind_of
@@ -13,6 +13,8 @@ from services.inference.limits import ClaimLimits, Limit
 from services.inference.presence import Paces, Presence
 from services.inference.progress import Progress
 from services.inference.queue import AT_ONCE, Claims, Desk, Lookout, queries
+from services.inference.replay_desk import ReplayDesk
+from services.inference.replaying import PREFIX
 from services.inference.rerouting import Rerouting
 from services.inference.settings import InferenceSettings
 from services.inference.tables import RoutingTables
@@ -63,6 +65,15 @@ async def build(service: Service, *, backends: Mapping[str, Backend] | None = No
         library=Library(service.blobs),
         keyless=frozenset(name for name, given in settings.providers.items() if not given.key.get_secret_value()),
     )
+    replayer = replays.Replayer(backends=backends, blobs=service.blobs, pool=service.database)
+    replaying = [open_replays(service, kind, replayer, tables) for kind in sorted(backends)] if works else []
+    desk_of_replays = ReplayDesk(
+        pool=service.database,
+        blobs=service.blobs,
+        tables=tables,
+        workers={kind: worker for worker in replaying for kind in worker.kinds},
+    )
+    http_replays.wire(service.app, desk_of_replays, gate=service.gate)
     service.count(uncertain.count_uncertain)
     uncertain.wire(service.app, outbox=service.facts, pool=service.database, gate=service.gate)
     keys = {name: given.webhook_key for name, given in settings.providers.items() if given.webhook_key}
@@ -78,7 +89,7 @@ async def build(service: Service, *, backends: Mapping[str, Backend] | None = No
         if keys:
             direct = settings.database_direct_url or settings.database_url
             service.add(hooks.Listening(wakes, direct.get_secret_value()))
-        for worker in workers.values():
+        for worker in [*workers.values(), *replaying]:
             service.add_worker(worker)
 
 
@@ -179,6 +190,28 @@ def account_limits(settings: InferenceSettings) -> dict[str, Limit]:
     return {
         name: Limit(at_once=of.calls, rate=of.rate) for name, of in settings.providers.items() if of.calls or of.rate
     }
+
+
+def open_replays(service: Service, kind: str, replayer: replays.Replayer, tables: RoutingTables) -> Worker:
+    settings = service.settings
+    assert isinstance(settings, InferenceSettings)
+    kinds = [PREFIX + each for each in work_kinds(kind, settings.pools.split(","), settings)]
+    claims = replays.Claims(kinds, limits=ClaimLimits(tables, accounts=account_limits(settings)))
+    worker = Worker(
+        stage=STAGE,
+        outbox=service.facts,
+        pool=service.database,
+        kinds=claims.kinds,
+        run=replayer.run,
+        record=replays.record,
+        exhausted=replays.exhausted,
+        claim=claims.claim,
+        on_wake=claims.line.look_round,
+        concurrency=replays.AT_ONCE,
+        lease_seconds=settings.lease_seconds,
+    )
+    claims.worker = worker
+    return worker
 
 
 def concurrency(kind: str, settings: InferenceSettings) -> int:

@@ -283,7 +283,12 @@ def manifest_of(job: Job, generated: Generated, *, sha256: str) -> bytes:
         "sources": [use.model_dump(exclude={"key"}) for use in event.sources],
         "strength": event.strength,
         "reproducible": event.reproducible,
-        "route": {"backend": job.backend, "kind": job.kind, "version": job.route.version if job.route else None},
+        "route": {
+            "backend": job.backend,
+            "kind": job.kind,
+            "version": job.route.version if job.route else None,
+            "call": job.call and job.call.model_dump(mode="json"),
+        },
         "made_by": generated.manifest,
         "output": {
             "sha256": sha256,

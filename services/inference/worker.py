@@ -181,7 +181,7 @@ class Maker:
             sources = await self._once_the_store_is_there(
                 lease,
                 piece,
-                lambda: load_sources(piece.job.event, self.blobs),
+                lambda: load_sources(piece.job.event.workspace, piece.job.event.sources, self.blobs),
                 event="sources.wait_for_store",
                 detail="the object store is away; the pictures to start from are there",
             )

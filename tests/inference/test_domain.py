@@ -207,7 +207,8 @@ def test_the_price_of_a_job_is_that_of_its_size() -> None:
 def test_a_manifest_names_the_provider_s_version_of_the_model() -> None:
     asked = job(version="tiny-2026-01")
     manifest = json.loads(manifest_of(asked, IMAGE, sha256="0" * 64))
-    assert manifest["route"] == {"backend": "local", "kind": "diffusion", "version": "tiny-2026-01"}
+    route = {"backend": "local", "kind": "diffusion", "version": "tiny-2026-01", "call": None}
+    assert manifest["route"] == route
 
 
 def test_loras_reach_the_backend_and_are_asked_of_it_unless_they_weigh_nothing() -> None:

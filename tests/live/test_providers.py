@@ -73,7 +73,7 @@ async def test_a_prediction_is_taken_up_by_whoever_takes_its_job_over_and_is_pai
             await eventually(lambda: second.database.fetchval(held))
             looks = server.looks
             await eventually(lambda: asyncio.sleep(0, server.looks > looks))
-            (worker,) = second.workers
+            worker, _ = second.workers
             await worker.stop(within=0.2)
         server.script.change({"hold": False})
         async with scene.service("inference") as third:

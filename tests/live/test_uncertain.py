@@ -149,7 +149,7 @@ async def test_a_worker_told_to_end_in_the_middle_of_a_call_says_that_nobody_kno
         event = assembled()
         await scene.send(inference, event)
         await eventually(has_called(scene))
-        (worker,) = inference.workers
+        worker, _ = inference.workers
         await worker.stop(within=0.2)
         (failed,) = await scene.said(JobFailed)
         assert [a.state for a in failed.attempts] == [AttemptState.UNCERTAIN]

@@ -1,0 +1,83 @@
+"""How far two pictures are from each other, found out in a process of its own: pictures may be a provider's.
+
+The process reads the length of the first picture and then both from its standard input, and answers with JSON: null for
+pictures of different sizes, or that cannot be decoded.
+"""
+
+import asyncio
+import io
+import json
+import os
+import struct
+import sys
+from asyncio.subprocess import DEVNULL, PIPE
+from pathlib import Path
+from typing import Any
+
+from services.inference.replaying import Measure
+
+LENGTH = struct.Struct("!Q")
+SECONDS = 60.0
+MOST_PIXELS = 64 * 2**20
+ROOT = Path(__file__).resolve().parents[2]
+INHERITED = ("PATH", "LD_LIBRARY_PATH", "PYTHONDONTWRITEBYTECODE")
+
+
+async def compare(first: bytes, second: bytes) -> Measure | None:
+    """None where they cannot be compared: their sizes differ, or one is no picture."""
+    inherited = {name: value for name, value in os.environ.items() if name in INHERITED}
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "services.inference.comparing"),
+        env=inherited
+        | {"PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, sys.path)]), "OPENBLAS_NUM_THREADS": "1"},
+        stdin=PIPE,
+        stdout=PIPE,
+        stderr=DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        async with asyncio.timeout(SECONDS):
+            said, _ = await process.communicate(LENGTH.pack(len(first)) + first + second)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    if process.returncode != 0:
+        raise RuntimeError(f"the process that compares pictures ended with {process.returncode}")
+    found = json.loads(said)
+    return None if found is None else Measure(**found)
+
+
+def measured(first: bytes, second: bytes) -> dict[str, Any] | None:
+    # Only in the process that compares.
+    import numpy as np  # noqa: PLC0415
+    from PIL import Image  # noqa: PLC0415
+
+    Image.MAX_IMAGE_PIXELS = MOST_PIXELS
+    pictures = []
+    for data in (first, second):
+        try:
+            with Image.open(io.BytesIO(data), formats=["PNG", "JPEG", "WEBP"]) as image:
+                pictures.append(np.asarray(image.convert("RGBA"), dtype=np.int16))
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+            return None
+    one, other = pictures
+    if one.shape != other.shape:
+        return None
+    apart = np.abs(one - other)
+    error = float(np.mean(apart.astype(np.float64) ** 2))
+    return {
+        "psnr": round(float(10 * np.log10(255**2 / error)), 2) if error else None,
+        "largest": int(apart.max()),
+        "differing": round(float(apart.any(axis=2).mean()), 6),
+    }
+
+
+def main() -> None:
+    (length,) = LENGTH.unpack(sys.stdin.buffer.read(LENGTH.size))
+    first = sys.stdin.buffer.read(length)
+    json.dump(measured(first, sys.stdin.buffer.read()), sys.stdout)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,251 @@
+"""Where replays are asked for: written down with who asked, refused or queued, and read again."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import orjson
+from pydantic import BaseModel, ConfigDict, Field
+
+from services.inference.domain import BILLING
+from services.inference.replaying import Manifest, Order, Verdict, order_of, read, work_kind
+from services.inference.replays import Ended, end, manifest_key, queries
+from services.inference.tables import RoutingTables
+from shared.audit import acted
+from shared.blobs import Blobs
+from shared.errors import BlobMissing
+from shared.events import Lane
+from shared.http import HttpProblem
+from shared.identity import Caller
+from shared.leases import NewWork, Worker, enqueue
+from shared.library.documents import Backend, Routes
+from shared.postgres import Connection, Pool, workspace_transaction
+
+SHOWN = 50
+SHA256 = r"^[0-9a-f]{64}$"
+
+
+class ReplayAsked(BaseModel):
+    """`manifest_sha256` as `GET /v1/assets/{id}` tells it. Without `pay` nobody is called who sends a bill."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    asset_id: UUID
+    manifest_sha256: str = Field(pattern=SHA256)
+    pay: bool = False
+
+
+class ChangeFound(BaseModel):
+    """A field of the manifest that is another now; null: it was, or is, not there."""
+
+    field: str
+    then: Any
+    now: Any
+
+
+class MeasureFound(BaseModel):
+    """How far the pictures are from each other.
+
+    `psnr` in dB, absent where every pixel is the same and only the file differs; `largest` is the most that a channel
+    differs, of 255; `differing` the part of the pixels that differ at all.
+    """
+
+    psnr: float | None
+    largest: int
+    differing: float
+
+
+class Replay(BaseModel):
+    """One time that an image was made again; a `cost` of null is not known.
+
+    `state`: pending, running, judged (it has a verdict) or failed (`detail` says why).
+    """
+
+    replay_id: UUID
+    asset_id: UUID
+    number: int
+    manifest_sha256: str
+    backend: str
+    state: str
+    step: int | None
+    steps: int | None
+    verdict: Verdict | None
+    measure: MeasureFound | None
+    changed: list[ChangeFound]
+    reason: str | None
+    detail: str | None
+    cost: str | None
+    currency: str
+    price_list: str | None
+    provider_request_id: str | None
+    seconds: float | None
+    asked_by: str
+    asked_at: datetime
+    ended_at: datetime | None
+
+
+class Replays(BaseModel):
+    """Newest first."""
+
+    replays: list[Replay]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReplayDesk:
+    """`workers`: of this process, by what they claim."""
+
+    pool: Pool
+    blobs: Blobs
+    tables: RoutingTables
+    workers: Mapping[str, Worker]
+
+    async def begin(self, asked: ReplayAsked, caller: Caller, *, traceparent: str) -> Replay:
+        """The replay that was under way, else a new one. Raises HttpProblem where it is refused."""
+        manifest = await _manifest(self.blobs, caller.workspace, asked)
+        kind = None
+        async with workspace_transaction(self.pool, stage="inference", workspace=caller.workspace) as connection:
+            await self.tables.refresh(connection, [caller.workspace])
+            await queries.one_at_a_time(connection, asset=asked.asset_id)
+            last = await queries.last(connection, asset=asked.asset_id)
+            if last is None or last["ended"]:
+                ask = self._ask(manifest, asked, caller, number=1 + (last["number"] if last is not None else 0))
+                kind = await _write(connection, ask, caller, traceparent=traceparent)
+                replay = ask.order.replay_id
+            else:
+                replay = last["replay_id"]
+            (found,) = await _replays(connection, replay=replay)
+        if kind is not None and kind in self.workers:
+            self.workers[kind].wake()
+        return found
+
+    async def listed(self, workspace: UUID, *, asset: UUID | None = None, replay: UUID | None = None) -> list[Replay]:
+        """Newest first."""
+        async with workspace_transaction(self.pool, stage="inference", workspace=workspace) as connection:
+            return await _replays(connection, asset=asset, replay=replay)
+
+    def _ask(self, manifest: Manifest, asked: ReplayAsked, caller: Caller, *, number: int) -> "Ask":
+        table = self.tables.table_of(caller.workspace)
+        backend = _backend(table, manifest)
+        label = table.label if isinstance(table, Routes) else ""
+        order = order_of(
+            manifest, backend, table=label, asset=asked.asset_id, sha256=asked.manifest_sha256, number=number
+        )
+        if manifest.is_seeded:
+            _refuse(manifest, order, backend, self.tables, pay=asked.pay)
+        return Ask(manifest=manifest, order=order, backend=backend, number=number)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """What may be made again; `backend` as it stands in today's table."""
+
+    manifest: Manifest
+    order: Order
+    backend: Backend | None
+    number: int
+
+
+async def _manifest(blobs: Blobs, workspace: UUID, asked: ReplayAsked) -> Manifest:
+    """In the caller's own workspace, or it is not there."""
+    try:
+        manifest = read(await blobs.get(manifest_key(workspace, asked.asset_id, asked.manifest_sha256)))
+    except BlobMissing:
+        manifest = None
+    if manifest is None or manifest.asset_id != asked.asset_id:
+        raise HttpProblem(
+            "not_found",
+            f"asset {asked.asset_id} has no manifest {asked.manifest_sha256[:12]}… here",
+            remedy="take both from GET /v1/assets/{id}; manifests live as long as the asset's files",
+        )
+    return manifest
+
+
+def _backend(table: Any, manifest: Manifest) -> Backend | None:
+    """As it stands in today's table; None where it left it."""
+    backends = table.backends if isinstance(table, Routes) else []
+    route = manifest.route
+    return next((each for each in backends if (each.name, each.kind) == (route.backend, route.kind)), None)
+
+
+def _refuse(manifest: Manifest, order: Order, backend: Backend | None, tables: RoutingTables, *, pay: bool) -> None:
+    kind = manifest.route.kind
+    why = None
+    if kind not in tables.kinds or kind == "null":
+        why = f"this deployment runs no backend of kind {kind!r}"
+    elif kind in BILLING and (order.call is None or order.call.provider not in tables.providers):
+        why = "no worker knows the provider that made it"
+    elif backend is not None and not backend.enabled:
+        why = f"the backend {backend.name!r} is not enabled"
+    elif backend is not None and backend.end_of_life is not None and backend.end_of_life < tables.today:
+        why = f"the life of the backend {backend.name!r} ended on {backend.end_of_life}"
+    if why is not None:
+        raise HttpProblem("not_replayable", why, where=manifest.route.backend, status=409)
+    if order.bills and not pay:
+        price = "at a price that nobody knows" if order.price is None else f"for {order.price} {order.currency}"
+        raise HttpProblem(
+            "would_be_billed",
+            f"{manifest.route.backend!r} sends a bill for every image, {price}",
+            where="pay",
+            remedy="ask with `pay` (`calotype replay ASSET --pay`) to have it made again",
+            status=409,
+        )
+
+
+async def _write(connection: Connection, ask: Ask, caller: Caller, *, traceparent: str) -> str | None:
+    """Writes it down and queues it; what kind of work it is, None where there is none to do."""
+    manifest, order = ask.manifest, ask.order
+    backend = manifest.route.backend
+    asked_at = await queries.ask(
+        connection,
+        replay=order.replay_id,
+        workspace=caller.workspace,
+        asset=order.asset_id,
+        number=ask.number,
+        manifest=order.manifest_sha256,
+        backend=backend,
+        by=caller.principal,
+        currency=order.currency,
+        price_list=order.price_list,
+    )
+    await acted(
+        connection,
+        by=caller.principal,
+        workspace=caller.workspace,
+        action="replay.ask",
+        subject=str(order.asset_id),
+        detail={"replay": order.replay_id, "backend": backend, "bills": manifest.is_seeded and order.bills},
+    )
+    if not manifest.is_seeded:
+        detail = f"{backend!r} takes no seed: it would make another image. It was not called."
+        await end(connection, Ended(order=order, verdict=Verdict.NOT_REPRODUCIBLE, detail=detail, cost=Decimal(0)))
+        return None
+    kind = work_kind(order, ask.backend)
+    work = NewWork(
+        work_id=order.replay_id,
+        asked_at=asked_at,
+        kind=kind,
+        workspace=caller.workspace,
+        payload=order.model_dump_json(exclude_none=True),
+        lane=Lane.BULK.value,
+        subject=backend,
+        traceparent=traceparent,
+    )
+    await enqueue(connection, [work])
+    return kind
+
+
+async def _replays(connection: Connection, *, asset: UUID | None = None, replay: UUID | None = None) -> list[Replay]:
+    return [
+        Replay(
+            **dict(row)
+            | {
+                "measure": row["measure"] and orjson.loads(row["measure"]),
+                "changed": orjson.loads(row["changed"] or "[]"),
+                "cost": None if row["cost"] is None else f"{row['cost']:f}",
+            }
+        )
+        async for row in queries.replays(connection, asset=asset, replay=replay, many=SHOWN)
+    ]

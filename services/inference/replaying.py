@@ -1,0 +1,221 @@
+"""The rules of making an image again: what its manifest asks for, what came of it, and what has changed since."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any, Literal
+from uuid import UUID
+
+from pydantic import Field, ValidationError
+
+from services.inference.backends import Generation, Lora, Source
+from services.inference.domain import BILLING, kind_of
+from shared import ids
+from shared.errors import Rejected
+from shared.events import Lane, Parameters, Pin, SourceRole, SourceUse
+from shared.events.envelope import Body
+from shared.library.documents import Backend, Call
+
+PREFIX = "replay."
+# What nobody sees: 8 of 255 levels in any pixel, and far less in most. Other kernels or thread counts stay well within
+# it; other weights, prompts or steps do not.
+MOST_DIFFERENCE = 8
+LEAST_PSNR = 40.0  # dB
+
+
+class Verdict(StrEnum):
+    """What came of making an image again."""
+
+    EXACT = "exact"
+    WITHIN_TOLERANCE = "within tolerance"
+    DRIFTED = "drifted"
+    NOT_REPRODUCIBLE = "not reproducible"
+
+
+class SourceNamed(Body):
+    """A picture that the image started from, as a manifest names it."""
+
+    role: SourceRole
+    source_id: UUID
+    sha256: str
+    media_type: str
+    width: int
+    height: int
+
+
+class MadeAt(Body):
+    backend: str
+    kind: str
+    version: str | None = None
+    call: Call | None = None
+
+
+class Output(Body):
+    sha256: str
+    bytes: int
+    media_type: str
+    width: int
+    height: int
+
+
+class Manifest(Body):
+    """What an image can be made again from; of an older release's, what it did not record is absent."""
+
+    format: Literal["calotype.manifest/1"]
+    job_id: UUID
+    run: int
+    asset_id: UUID
+    template: Pin
+    prompt: str
+    negative_prompt: str = ""
+    seed: int
+    parameters: Parameters
+    scene: dict[str, Any] = Field(default_factory=dict)
+    sources: list[SourceNamed] = Field(default_factory=list)
+    strength: float | None = None
+    route: MadeAt
+    made_by: dict[str, Any]
+    output: Output
+
+    @property
+    def is_seeded(self) -> bool:
+        """Whether the same seed gives the same image: a provider says so of itself, the rest is ours."""
+        return self.route.kind not in BILLING or self.made_by.get("seed_is_reproducible") is True
+
+    @property
+    def shapes(self) -> tuple[int, ...] | None:
+        """The batch shapes its steps went through; of an image made before they were recorded, which was alone, 1."""
+        if self.route.kind != "diffusion":
+            return None
+        return tuple(self.made_by.get("batch_shapes", ())) or (1,)
+
+    @property
+    def uses(self) -> list[SourceUse]:
+        return [SourceUse(key="", **named.model_dump()) for named in self.sources]
+
+
+class Order(Body):
+    """A replay as its worker gets it: the payload of its work row."""
+
+    replay_id: UUID
+    asset_id: UUID
+    manifest_sha256: str
+    kind: str
+    price: Decimal | None = None
+    currency: str = "USD"
+    price_list: str | None = None
+    call: Call | None = None
+
+    @property
+    def bills(self) -> bool:
+        """As of a job: a price of 0 is an operator's word that it costs nothing; none is no word."""
+        return self.kind in BILLING and self.price != 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measure:
+    """How far two pictures of one size are from each other; `psnr` in dB, None where every pixel is the same."""
+
+    psnr: float | None
+    largest: int
+    differing: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """A field of the manifest that is another now; None: it was, or is, not there."""
+
+    field: str
+    then: Any
+    now: Any
+
+
+def read(data: bytes) -> Manifest:
+    """Raises Rejected for what is no manifest that this release can read."""
+    try:
+        return Manifest.model_validate_json(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        what = f"the manifest cannot be read: {'.'.join(map(str, first['loc']))}: {first['msg']}"
+        raise Rejected("unreadable_manifest", what, "manifest_sha256", "use the release that wrote it") from error
+
+
+def order_of(
+    manifest: Manifest, backend: Backend | None, *, table: str, asset: UUID, sha256: str, number: int
+) -> Order:
+    """`backend`: as `table` has it today, which says what an image costs; whom to call the manifest says."""
+    price = backend.price_of(manifest.parameters.width, manifest.parameters.height) if backend else None
+    return Order(
+        replay_id=ids.derive("replay", asset, sha256, number),
+        asset_id=asset,
+        manifest_sha256=sha256,
+        kind=manifest.route.kind,
+        price=price,
+        currency=backend.currency if backend else "USD",
+        price_list=table if price is not None else None,
+        call=manifest.route.call or (backend.call if backend else None),
+    )
+
+
+def work_kind(order: Order, backend: Backend | None) -> str:
+    """Its own kind of work, beside the jobs' of the same backend."""
+    account = order.call.provider if order.call else None
+    return PREFIX + kind_of(order.kind, backend.pool if backend else "standard", account=account)
+
+
+def generation_of(manifest: Manifest, order: Order, *, sources: tuple[Source, ...], alone: bool) -> Generation:
+    """The same again, through the same batch shapes. Its ids are the replay's: nothing of it is the job's."""
+    asked = manifest.parameters
+    return Generation(
+        job_id=order.replay_id,
+        run=manifest.run,
+        attempt_id=order.replay_id,
+        prompt=manifest.prompt,
+        negative_prompt=manifest.negative_prompt,
+        width=asked.width,
+        height=asked.height,
+        steps=asked.steps,
+        guidance=asked.guidance,
+        scheduler=asked.scheduler,
+        seed=manifest.seed,
+        model=asked.model or "",
+        scene=manifest.scene,
+        label=manifest.template.label,
+        call=order.call,
+        sources=sources,
+        strength=manifest.strength,
+        lane=Lane.BULK,
+        loras=tuple(Lora(name=each.name, weight=each.weight) for each in asked.loras),
+        shapes=manifest.shapes,
+        alone=alone,
+    )
+
+
+def judged(*, same_bytes: bool, measure: Measure | None) -> Verdict:
+    if same_bytes:
+        return Verdict.EXACT
+    near = measure is not None and measure.largest <= MOST_DIFFERENCE
+    if near and (measure.psnr is None or measure.psnr >= LEAST_PSNR):  # type: ignore[union-attr]  # near: it is there
+        return Verdict.WITHIN_TOLERANCE
+    return Verdict.DRIFTED
+
+
+def changed(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[Change]:
+    """Each field of how it was made that is another now. What an older release did not record is not said to differ."""
+    before, after = dict(_fields(then, "")), dict(_fields(now, ""))
+    recorded = {name.partition(".")[0] for name in before}
+    names = dict.fromkeys([*before, *(name for name in after if name.partition(".")[0] in recorded)])
+    return [
+        Change(field=name, then=before.get(name), now=after.get(name))
+        for name in names
+        if before.get(name) != after.get(name)
+    ]
+
+
+def _fields(value: Any, name: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping) and value:
+        for key, inner in value.items():
+            yield from _fields(inner, f"{name}.{key}" if name else str(key))
+    else:
+        yield name, list(value) if isinstance(value, Sequence) and not isinstance(value, str) else value

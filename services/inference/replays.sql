@@ -1,0 +1,42 @@
+-- name: one_at_a_time(asset)$
+-- Who asks twice before the first answer gets the first one's: of two at once, one asks after the other.
+select pg_advisory_xact_lock(hashtext('calotype.replays.' || :asset::uuid::text));
+
+-- name: last(asset)^
+select number, ended_at is not null as ended, replay_id, manifest_sha256 from replays
+where asset_id = :asset order by number desc limit 1;
+
+-- name: ask(replay, workspace, asset, number, manifest, backend, by, currency, price_list)$
+insert into replays (replay_id, workspace, asset_id, number, manifest_sha256, backend, asked_by, currency, price_list)
+values (:replay, :workspace, :asset, :number, :manifest, :backend, :by, :currency, :price_list) returning asked_at;
+
+-- name: note_step(replay, step, steps)!
+update replays set step = :step, steps = :steps where replay_id = :replay and ended_at is null;
+
+-- name: begin_call(replay)$
+-- Before somebody is called who sends a bill. Nothing comes back where that was written before: then it is not done again.
+update replays set called_at = clock_timestamp() where replay_id = :replay and called_at is null returning true;
+
+-- name: call_costs_nothing(replay)!
+-- The call is known to have made and billed nothing: it may be tried again.
+update replays set called_at = null where replay_id = :replay;
+
+-- name: keep_provider_id(replay, provider_id)!
+update replays set provider_request_id = :provider_id where replay_id = :replay;
+
+-- name: end_replay(replay, state, verdict, measure, changed, reason, detail, cost, currency, price_list, provider_id, seconds)!
+update replays set
+    state = :state, verdict = :verdict, measure = :measure, changed = :changed, reason = :reason, detail = :detail,
+    cost = :cost, currency = coalesce(:currency, currency), price_list = :price_list,
+    provider_request_id = coalesce(:provider_id, provider_request_id), seconds = :seconds, ended_at = clock_timestamp()
+where replay_id = :replay and ended_at is null;
+
+-- name: replays(asset, replay, many)
+-- Newest first; of one caller, as row-level security shows them. Running is what somebody holds a lease of.
+select r.replay_id, r.asset_id, r.number, r.manifest_sha256, r.backend, r.asked_by, r.asked_at,
+       case when r.state = 'pending' and w.holder is not null then 'running' else r.state end as state,
+       r.step, r.steps, r.verdict, r.measure, r.changed, r.reason, coalesce(r.detail, w.detail) as detail, r.cost, r.currency,
+       r.price_list, r.provider_request_id, r.seconds, r.ended_at
+from replays r left join work w on w.work_id = r.replay_id and w.asked_at = r.asked_at and w.ready_at is not null
+where (:asset::uuid is null or r.asset_id = :asset) and (:replay::uuid is null or r.replay_id = :replay)
+order by r.asked_at desc, r.number desc limit :many;

@@ -1,0 +1,118 @@
+"""One replay, without servers: what its ends are, and what is tried again."""
+
+import hashlib
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, cast
+from uuid import UUID
+
+import pytest
+
+from services.inference.backends import BackendFailure, Generated, Generation
+from services.inference.domain import manifest_of
+from services.inference.replaying import Order, Verdict, order_of, read
+from services.inference.replays import Ended, Replayer, manifest_key
+from shared.blobs import FileBlobs, blob_key
+from shared.events import FailureReason
+from shared.leases import Leased, Outcome
+from tests.inference.prompts import WORKSPACE
+from tests.inference.test_replaying import job
+
+PICTURE = b"a picture"
+
+
+class Backend:
+    """Answers with a picture, or fails as it was told."""
+
+    name = "proof"
+
+    def __init__(self, failure: BackendFailure | None = None) -> None:
+        self.failure = failure
+        self.works: list[Generation] = []
+
+    async def generate(
+        self, work: Generation, *, progress: Callable[[int, int], None], cancelled: Callable[[], bool]
+    ) -> Generated:
+        self.works.append(work)
+        progress(1, 1)
+        if self.failure is not None:
+            raise self.failure
+        return Generated(image=PICTURE, width=64, height=64, manifest={"backend": "proof", "versions": {"numpy": "2"}})
+
+    async def close(self) -> None:
+        pass
+
+
+async def replay(
+    folder: Path, backend: Backend, *, stored: bool = True, first: bytes = PICTURE, **lease: Any
+) -> Outcome:
+    """Of an image whose bytes were `first`; `stored`: they are still there."""
+    blobs = FileBlobs(folder, public_url="http://here", secret="s" * 32)
+    made = Generated(image=first, width=64, height=64, manifest={"backend": "proof", "versions": {"numpy": "1"}})
+    of = job("proof", model=None)
+    sha256 = hashlib.sha256(first).hexdigest()
+    manifest = manifest_of(of, made, sha256=sha256)
+    named = hashlib.sha256(manifest).hexdigest()
+    await blobs.put(manifest_key(WORKSPACE, of.asset_id, named), manifest, media_type="application/json")
+    if stored:
+        await blobs.put(blob_key(WORKSPACE, of.asset_id, sha256, "png"), first, media_type="image/png")
+    order = order_of(read(manifest), None, table="", asset=of.asset_id, sha256=named, number=1)
+    leased = Leased(
+        work_id=order.replay_id,
+        kind="replay.proof/standard",
+        workspace=WORKSPACE,
+        payload=order.model_dump_json(exclude_none=True),
+        **{"epoch": 1} | lease,
+    )
+    # Steps are not written down without a database, and nobody misses them.
+    return await Replayer(backends={"proof": backend}, blobs=blobs, pool=cast("Any", None)).run(leased)
+
+
+def ended(outcome: Outcome) -> Ended:
+    assert isinstance(outcome.record, Ended) and outcome.delay is None
+    return outcome.record
+
+
+async def test_the_same_bytes_are_exact_whatever_changed_and_that_is_said_all_the_same(tmp_path: Path) -> None:
+    found = ended(await replay(tmp_path, Backend()))
+    assert (found.verdict, [change.field for change in found.changed]) == (Verdict.EXACT, ["versions.numpy"])
+
+
+async def test_an_original_that_is_gone_is_known_by_its_hash_alone(tmp_path: Path) -> None:
+    assert ended(await replay(tmp_path, Backend(), stored=False)).verdict is Verdict.EXACT
+    other = ended(await replay(tmp_path, Backend(), stored=False, first=b"another"))
+    assert (other.verdict, other.measure) == (Verdict.DRIFTED, None)
+    assert other.detail == "the original's bytes are not stored any more"
+
+
+GONE = BackendFailure(FailureReason.BACKEND_UNAVAILABLE, "gone", retriable=True)
+SHARED = BackendFailure(FailureReason.BACKEND_UNAVAILABLE, "died", retriable=True, shared=True)
+REFUSED = BackendFailure(FailureReason.CONTENT_FILTERED, "withheld", retriable=False)
+
+
+async def test_what_may_pass_is_tried_again_and_what_others_may_have_caused_costs_no_try(tmp_path: Path) -> None:
+    again = await replay(tmp_path, Backend(GONE), failures=1)
+    assert (again.name, again.failed, again.delay) == ("again", True, 2.0)
+    again = await replay(tmp_path, Backend(SHARED), failures=2)
+    assert (again.name, again.failed) == ("again", False)
+
+
+@pytest.mark.parametrize(("failure", "failures"), [(GONE, 2), (REFUSED, 0)])
+async def test_the_third_failure_is_the_end_and_so_is_one_that_cannot_be_mended(
+    tmp_path: Path, failure: BackendFailure, failures: int
+) -> None:
+    found = ended(await replay(tmp_path, Backend(failure), failures=failures))
+    assert (found.verdict, found.reason, found.detail, found.cost) == (None, failure.reason, failure.detail, Decimal(0))
+
+
+async def test_after_a_first_try_it_is_made_with_nothing_beside_it(tmp_path: Path) -> None:
+    backend = Backend()
+    await replay(tmp_path, backend)
+    await replay(tmp_path, backend, epoch=2)
+    assert [work.alone for work in backend.works] == [False, True]
+
+
+def test_an_order_survives_its_row() -> None:
+    order = Order(replay_id=UUID(int=1), asset_id=UUID(int=2), manifest_sha256="5a" * 32, kind="proof")
+    assert Order.model_validate_json(order.model_dump_json(exclude_none=True)) == order

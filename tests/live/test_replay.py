@@ -1,0 +1,256 @@
+"""Images made again from their manifests: a real renderer, a real (small, random) model, providers that count."""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from asyncio.subprocess import DEVNULL
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import httpx
+import pytest
+
+from deploy.local.servers import EmbeddedServers
+from shared import identity
+from shared.events import ApiKey, ImageGenerated, Parameters, PromptAssembled, WorkspaceChanged
+from shared.library.documents import Routes
+from shared.service import Service
+from tests.inference.prompts import NOW, WORKSPACE, assembled, routes
+from tests.live.calling import Scene, open_scene
+from tests.live.stage import eventually
+
+ROOT = Path(__file__).parents[2]
+STRANGER = UUID(int=5)
+KEYS = {"mara": identity.new_key(), "stranger": identity.new_key()}
+SMALL = Parameters(width=64, height=64, steps=4, guidance=5.0)
+
+
+@pytest.fixture
+async def scene(servers: EmbeddedServers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Scene]:
+    async with open_scene(servers, tmp_path, monkeypatch) as opened:
+        for name, value in {"CALOTYPE_PROOF_CHILDREN": "1", "CALOTYPE_LEASE_SECONDS": "1.5"}.items():
+            monkeypatch.setenv(name, value)
+            opened.environment[name] = value
+        yield opened
+
+
+class Desk:
+    """A requester and a stranger in front of one inference."""
+
+    def __init__(self, scene: Scene, service: Service) -> None:
+        self.scene = scene
+        self.service = service
+        self.keys = KEYS | {"rita": scene.reader, "otto": scene.operator}
+
+    async def begin(self, table: Routes) -> None:
+        await self.scene.begin(self.service, table)
+        theirs = {WORKSPACE: {"mara": "requester", "rita": "reader", "otto": "operator"}}
+        theirs[STRANGER] = {"stranger": "requester"}
+        for workspace, people in theirs.items():
+            keys = [
+                ApiKey(key_id=self.keys[who].key_id, sha256=self.keys[who].sha256, principal=who, roles=[role])
+                for who, role in people.items()
+            ]
+            told: dict[str, Any] = {"cause_id": "2", "occurred_at": NOW, "workspace": workspace, "revision": 2}
+            await self.scene.send(self.service, WorkspaceChanged.of(**told, name=str(workspace), keys=keys))
+        await eventually(lambda: self.service.database.fetchval("select count(*) = 4 from api_keys"))
+
+    async def make(self, *events: PromptAssembled) -> dict[UUID, ImageGenerated]:
+        await self.scene.send(self.service, *events)
+        made = "select count(*) = $1 from work where outcome = 'made'"
+        value = self.service.database.fetchval
+        await eventually(lambda: value(made, len(events)), within=120)  # a model loads as slowly as its machine is busy
+        wanted = {event.job_id for event in events}
+
+        async def all_told() -> dict[UUID, ImageGenerated]:
+            told = {fact.job_id: fact for fact in await self.scene.said(ImageGenerated)}
+            return told if wanted <= told.keys() else {}
+
+        found: dict[UUID, ImageGenerated] = await eventually(all_told)
+        return found
+
+    async def ask(self, fact: ImageGenerated, *, who: str = "mara", **more: Any) -> httpx.Response:
+        asked = {"asset_id": str(fact.asset_id), "manifest_sha256": fact.manifest.sha256, **more}
+        async with self.scene.client(self.service, self.keys[who]) as client:
+            return await client.post("/v1/replays", json=asked)
+
+    async def get(self, path: str, *, who: str = "mara") -> Any:
+        async with self.scene.client(self.service, self.keys[who]) as client:
+            return (await client.get(path)).json()
+
+    async def verdict(self, fact: ImageGenerated, **more: Any) -> dict[str, Any]:
+        answer = await self.ask(fact, **more)
+        assert answer.status_code == 202, answer.text
+        return await self.ended(answer.json()["replay_id"])
+
+    async def ended(self, replay: str) -> dict[str, Any]:
+        async def over() -> dict[str, Any]:
+            found = await self.get(f"/v1/replays/{replay}")
+            return found if found["ended_at"] else {}
+
+        found: dict[str, Any] = await eventually(over, within=60)
+        return found
+
+
+@contextlib.asynccontextmanager
+async def desk(scene: Scene, table: Routes | None = None, roles: str = "consume,work,http") -> AsyncIterator[Desk]:
+    """`table`: for the first of a scene."""
+    async with scene.service("inference", roles) as service:
+        opened = Desk(scene, service)
+        if table is not None:
+            await opened.begin(table)
+        yield opened
+
+
+async def test_a_proof_is_made_again_to_the_byte_and_no_stage_hears_of_it(scene: Scene) -> None:
+    async with desk(scene, routes("proof")) as opened:
+        event = assembled()
+        fact = (await opened.make(event))[event.job_id]
+        found = await opened.verdict(fact)
+        assert (found["verdict"], found["changed"], found["measure"]) == ("exact", [], None)
+        assert (found["state"], found["cost"], found["asked_by"], found["number"]) == ("judged", "0", "mara", 1)
+        assert (await opened.verdict(fact))["number"] == 2
+        listed = (await opened.get(f"/v1/replays?asset_id={fact.asset_id}", who="rita"))["replays"]
+        assert [each["number"] for each in listed] == [2, 1]
+
+        assert (await opened.ask(fact, who="rita")).status_code == 403, "who may only read may not make"
+        assert (await opened.ask(fact, who="stranger")).status_code == 404
+        assert (await opened.get("/v1/replays", who="stranger"))["replays"] == []
+        assert (await opened.get(f"/v1/replays/{found['replay_id']}", who="stranger"))["status"] == 404
+        strange = fact.model_copy(update={"manifest": fact.manifest.model_copy(update={"sha256": "5a" * 32})})
+        assert (await opened.ask(strange)).status_code == 404
+
+        acts = (await opened.get("/v1/stages/inference/actions", who="otto"))["actions"]
+        assert [(act["principal"], act["action"], act["subject"]) for act in acts] == [
+            ("mara", "replay.ask", str(fact.asset_id))
+        ] * 2
+        value = opened.service.database.fetchval
+        assert await value("select count(*) from attempts") == 1, "a replay is no attempt at the job"
+        await eventually(lambda: value("select count(*) = 0 from outbox"))
+        assert len(await scene.said(ImageGenerated)) == 1
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models")
+    builder = [sys.executable, str(ROOT / "tests/inference/tiny_pipeline.py"), str(folder / "tiny")]
+    subprocess.run(builder, check=True, capture_output=True)
+    return folder
+
+
+async def test_an_image_of_a_crowd_is_exact_and_other_weights_are_named(
+    scene: Scene, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CALOTYPE_DIFFUSION_MODELS", str(models))
+    async with desk(scene, routes("diffusion", model="tiny")) as opened:
+        events = [assembled(seed=seed, parameters=SMALL) for seed in range(8)]
+        facts = (await opened.make(*events)).values()
+        manifests = {
+            fact.asset_id: json.loads(await opened.service.blobs.get(fact.manifest.key))["made_by"] for fact in facts
+        }
+        crowded = max(facts, key=lambda fact: max(manifests[fact.asset_id]["batch_shapes"]))
+        assert max(manifests[crowded.asset_id]["batch_shapes"]) > 1
+        found = await opened.verdict(crowded)
+        assert (found["verdict"], found["changed"], found["measure"]) == ("exact", [], None)
+
+        weights = models / "tiny/unet/diffusion_pytorch_model.safetensors"
+        change = (
+            "import sys, safetensors.numpy as s; w = s.load_file(sys.argv[1]);"
+            "s.save_file({n: (v * 1.2).astype(v.dtype) for n, v in w.items()}, sys.argv[1])"
+        )
+        changing = await asyncio.create_subprocess_exec(sys.executable, "-c", change, str(weights))
+        assert await changing.wait() == 0
+        found = await opened.verdict(crowded)
+        assert found["verdict"] == "drifted"
+        assert {each["field"] for each in found["changed"]} == {
+            "model.digest",
+            "model.files.unet/diffusion_pytorch_model.safetensors",
+        }
+        assert found["measure"]["largest"] > 8
+        assert found["cost"] is None, "nobody knows what it cost"
+
+
+async def test_a_provider_without_seeds_is_not_called(scene: Scene) -> None:
+    unseeded = routes(
+        "openai", model="m", price="0.04", currency="EUR", call={"provider": "acme", "timeout_seconds": 60}
+    )
+    async with desk(scene, unseeded) as opened:
+        event = assembled(parameters=SMALL)
+        fact = (await opened.make(event))[event.job_id]
+        found = await opened.verdict(fact, pay=True)
+        assert (found["verdict"], found["cost"], found["changed"]) == ("not reproducible", "0", [])
+        assert "takes no seed" in found["detail"]
+        assert len(scene.provider.calls()) == 1
+
+
+async def test_a_replay_that_costs_is_paid_once_even_where_its_worker_is_killed_in_the_call(scene: Scene) -> None:
+    scene.provider.script.change({"takes_seed": True})
+    call = {"provider": "acme", "timeout_seconds": 60, "takes": ["seed"]}
+    seeded = routes("openai", model="m", price="0.04", currency="EUR", call=call)
+    event = assembled(parameters=SMALL)
+    async with desk(scene, seeded) as opened:
+        fact = (await opened.make(event))[event.job_id]
+        refused = await opened.ask(fact)
+        assert (refused.status_code, refused.json()["type"]) == (409, "urn:calotype:problem:would_be_billed")
+        assert "0.04 EUR" in refused.json()["detail"]
+        assert len(scene.provider.calls()) == 1
+        found = await opened.verdict(fact, pay=True)
+        assert (found["verdict"], found["cost"], found["currency"], found["price_list"]) == (
+            "drifted", "0.04", "EUR", "routes@1"
+        )  # fmt: skip
+        assert found["provider_request_id"]
+        assert len(scene.provider.charges()) == 2
+    async with desk(scene, roles="consume,http") as front:
+        asked = (await front.ask(fact, pay=True)).json()
+        assert (asked["state"], (await front.ask(fact, pay=True)).json()["replay_id"]) == (
+            "pending",
+            asked["replay_id"],
+        )
+        doomed = await inference_of_its_own(scene, crash="inference.call.after:1")
+        async with asyncio.timeout(60):
+            assert await doomed.wait() == -signal.SIGKILL
+    async with desk(scene) as opened:
+        found = await opened.ended(asked["replay_id"])
+        assert (found["state"], found["verdict"], found["cost"]) == ("failed", None, None)
+        assert "may have been made and billed" in found["detail"]
+        assert len(scene.provider.charges()) == 3
+        assert len(await scene.said(ImageGenerated)) == 1
+
+
+async def test_a_replay_whose_worker_is_killed_is_made_by_another_and_its_job_is_not_disturbed(scene: Scene) -> None:
+    async with desk(scene, routes("proof")) as opened:
+        event = assembled()
+        fact = (await opened.make(event))[event.job_id]
+        before = await opened.service.database.fetch("select * from attempts")
+    async with desk(scene, roles="consume,http") as front:
+        asked = (await front.ask(fact)).json()
+        doomed = await inference_of_its_own(scene, crash="inference.call.before:1")
+        async with asyncio.timeout(60):
+            assert await doomed.wait() == -signal.SIGKILL
+        assert (await front.get(f"/v1/replays/{asked['replay_id']}"))["state"] == "running"
+        other = await inference_of_its_own(scene)
+        try:
+            found = await front.ended(asked["replay_id"])
+        finally:
+            other.terminate()
+            await other.wait()
+        assert found["verdict"] == "exact"
+        value = front.service.database.fetchval
+        assert await value("select losses from work where work_id = $1", UUID(asked["replay_id"])) == 1
+        assert await front.service.database.fetch("select * from attempts") == before
+        assert len(await scene.said(ImageGenerated)) == 1
+
+
+async def inference_of_its_own(scene: Scene, *, crash: str = "") -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "services.inference", "--roles", "work"),
+        env={**os.environ, **scene.environment, "CALOTYPE_CRASH": crash},
+        stdout=DEVNULL,
+        stderr=DEVNULL,
+    )
