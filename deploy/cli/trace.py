@@ -107,7 +107,10 @@ def _head(life: Mapping[str, Any]) -> RenderableType:
             title.append("   ").append_text(mark(status, f"{len(list(found))} {status}"))
     lines: list[RenderableType] = [title, Text.assemble((f"{life['kind']} ", "dim"), life["id"])]
     if len(jobs) == 1:
-        names = [("request", jobs[0]["request_id"]), ("job", jobs[0]["job_id"]), ("asset", jobs[0]["asset_id"])]
+        job = jobs[0]
+        names = [("request", job["request_id"]), ("job", job["job_id"]), ("asset", job["asset_id"])]
+        names.append(("more like", job.get("parent_asset_id")))
+        names += [("and more like it", child["asset_id"] or child["job_id"]) for child in job.get("children", ())]
         lines += [Text.assemble((f"{name} ", "dim"), found) for name, found in names if found and found != life["id"]]
     lines += [Text.assemble(("trace ", "dim"), found) for found in life["trace_ids"][:3]]
     if len(jobs) == 1:

@@ -89,7 +89,7 @@ where (j.job_id = any(:jobs::uuid[]) or j.request_id = any(:requests::uuid[])) a
 -- A page in the order of arrival, newest request first; the cursor is the last row's (seq, variant).
 select j.job_id, j.request_id, j.variant, j.run, j.rank, j.step, j.since, j.reason,
        r.seq, r.batch_id, r.row_key, r.campaign, r.asset_type, r.template, r.product, r.skus, r.locale, r.headline,
-       r.priority, r.confidentiality, r.variants, r.principal, r.accepted_at,
+       r.priority, r.confidentiality, r.variants, r.principal, r.accepted_at, r.parent_asset_id,
        p.waiting_on, p.detail, p.attempt, p.denoised, p.denoising, p.noted_at
 from requests r
 join jobs j on j.request_id = r.request_id
@@ -109,7 +109,7 @@ limit :many;
 -- Known from its first fact on: its request may be heard of later.
 select j.job_id, j.request_id, j.variant, j.run, j.rank, j.step, j.since, j.reason,
        r.seq, r.batch_id, r.row_key, r.campaign, r.asset_type, r.template, r.product, r.skus, r.locale, r.headline,
-       r.priority, r.confidentiality, r.variants, r.principal, r.accepted_at,
+       r.priority, r.confidentiality, r.variants, r.principal, r.accepted_at, r.parent_asset_id,
        p.waiting_on, p.detail, p.attempt, p.denoised, p.denoising, p.noted_at
 from jobs j
 left join requests r on r.request_id = j.request_id
@@ -156,7 +156,7 @@ from publications where request_id = any(:requests::uuid[]) order by changed_at;
 -- A page, newest first; `review_version` is what a decision must name while the asset waits.
 select a.asset_id, a.asset_version_id, a.job_id, a.request_id, a.run, a.seq, a.event_id, a.processed_at,
        j.rank, j.variant, r.batch_id, r.row_key, r.campaign, r.asset_type, r.template, r.product, r.skus, r.locale,
-       r.confidentiality, r.variants, w.review_version,
+       r.confidentiality, r.variants, r.parent_asset_id, w.review_version,
        d.decision_id, d.decision, d.code, d.reason, d.principal, d.decided_at, d.undo_until, d.state as decision_state
 from assets a
 join requests r on r.request_id = a.request_id
@@ -180,7 +180,7 @@ limit :many;
 -- The newest version of an asset.
 select a.asset_id, a.asset_version_id, a.job_id, a.request_id, a.run, a.seq, a.event_id, a.processed_at,
        j.rank, j.variant, r.batch_id, r.row_key, r.campaign, r.asset_type, r.template, r.product, r.skus, r.locale,
-       r.confidentiality, r.variants, w.review_version,
+       r.confidentiality, r.variants, r.parent_asset_id, w.review_version,
        d.decision_id, d.decision, d.code, d.reason, d.principal, d.decided_at, d.undo_until, d.state as decision_state
 from assets a
 join jobs j on j.job_id = a.job_id
@@ -193,6 +193,14 @@ left join lateral (
 ) d on true
 where a.asset_id = :id
 order by a.seq desc limit 1;
+
+-- name: accepted(request)$
+select body from ledger where about = :request and type = 'RequestAccepted' limit 1;
+
+-- name: children(asset)
+-- Jobs that were asked to be more like this asset, oldest first.
+select j.job_id, j.request_id, j.run, j.rank from requests r join jobs j on j.request_id = r.request_id
+where r.parent_asset_id = :asset order by r.seq, j.variant limit 100;
 
 -- name: decisions_of(asset)
 select decision_id, asset_version_id, review_version, decision, code, reason, rubric, principal, decided_at, undo_until,

@@ -5,7 +5,7 @@ The first workspace of an installation is made over HTTP with the token of CALOT
 `POST /v1/library`, `POST /v1/keys`, `POST /v1/links`. Without the setting nobody can make a workspace.
 """
 
-from services.intake import handler, http, http_accounts, http_batches, http_library, http_sources
+from services.intake import handler, http, http_accounts, http_batches, http_library, http_more, http_sources
 from services.intake.front import Front
 from services.intake.pictures import Pictures
 from services.intake.settings import IntakeSettings
@@ -37,6 +37,7 @@ async def build(service: Service) -> None:
         pool=pool, outbox=outbox, gate=service.gate, blobs=blobs, shelves=shelves, front=front, worker=worker
     )
     http.wire(service.app, intake)
+    http_more.wire(service.app, intake)
     http_batches.wire(service.app, intake)
     http_library.wire(service.app, intake)
     http_sources.wire(service.app, intake, Pictures())

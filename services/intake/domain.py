@@ -45,6 +45,7 @@ def accepted(resolved: Resolved, origin: Origin, *, now: datetime) -> RequestAcc
         batch_id=origin.batch_id,
         row_key=origin.row_key,
         variants=asked.variants,
+        parent_asset_id=asked.parent_asset_id,
     )
     return RequestAccepted.of(
         cause_id=origin.cause,
@@ -70,6 +71,8 @@ def accepted(resolved: Resolved, origin: Origin, *, now: datetime) -> RequestAcc
         strength=asked.strength,
         reproducible=Reproducible(asked.reproducible),
         supersedes=origin.supersedes,
+        as_variant=asked.as_variant,
+        as_variants=asked.as_variants,
     )
 
 

@@ -109,29 +109,7 @@ def wire(app: FastAPI, intake: Intake) -> None:
     @app.post("/v1/requests", status_code=202, openapi_extra=ASK_SCHEMA)
     async def submit(request: Request, caller: Annotated[Caller, submitter]) -> Response:
         """Takes one request in. The same `Idempotency-Key` again gives the same answer."""
-        key = idempotency_key(request)
-        asked = read(await request.body())
-        if isinstance(asked, list):
-            raise refusal(asked)
-        offers = await intake.shelves.of(pool, caller.workspace)
-        resolved = resolve_all(asked, offers, await known_sources(pool, caller.workspace, [asked]))
-        request_id = ids.request_id_for_http(caller.workspace, caller.principal, key)
-        origin = Origin(
-            request_id=request_id,
-            workspace=caller.workspace,
-            principal=caller.principal,
-            cause=request_id,
-            kind="http",
-            id=key,
-            traceparent=trace_of(request),
-        )
-        digest = digest_of(asked)
-        # One with problems goes the same way: its key may have been answered before the library changed.
-        if isinstance(resolved, list):
-            ask = Ask(origin=origin, digest=digest, problems=resolved)
-        else:
-            ask = Ask(origin=origin, digest=digest, resolved=resolved)
-        return _answer(ask, await intake.front.submit(ask))
+        return await take_in(intake, request, caller, key=idempotency_key(request), body=await request.body())
 
     @app.get("/v1/requests/{request_id}")
     async def show(request_id: UUID, caller: Annotated[Caller, reader]) -> RequestState:
@@ -172,6 +150,33 @@ def wire(app: FastAPI, intake: Intake) -> None:
             spent = [Spent(**dict(row) | {"cost": f"{row['cost']:f}"}) async for row in paid]
             open_jobs = await queries.open_jobs(connection, workspace=caller.workspace)
         return Usage(limits=orjson.loads(workspace["limits"]), open_jobs=open_jobs, days=jobs, spent=spent)
+
+
+async def take_in(intake: Intake, request: Request, caller: Caller, *, key: str, body: bytes) -> Response:
+    """The answer to a request that was sent. Raises HttpProblem where it is refused."""
+    pool = intake.pool
+    asked = read(body)
+    if isinstance(asked, list):
+        raise refusal(asked)
+    offers = await intake.shelves.of(pool, caller.workspace)
+    resolved = resolve_all(asked, offers, await known_sources(pool, caller.workspace, [asked]))
+    request_id = ids.request_id_for_http(caller.workspace, caller.principal, key)
+    origin = Origin(
+        request_id=request_id,
+        workspace=caller.workspace,
+        principal=caller.principal,
+        cause=request_id,
+        kind="http",
+        id=key,
+        traceparent=trace_of(request),
+    )
+    digest = digest_of(asked)
+    # One with problems goes the same way: its key may have been answered before the library changed.
+    if isinstance(resolved, list):
+        ask = Ask(origin=origin, digest=digest, problems=resolved)
+    else:
+        ask = Ask(origin=origin, digest=digest, resolved=resolved)
+    return _answer(ask, await intake.front.submit(ask))
 
 
 def _answer(ask: Ask, verdict: Verdict) -> Response:

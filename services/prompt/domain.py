@@ -37,7 +37,7 @@ def assemble(
         products=request.products,
         campaign=campaign,
         locale=request.brief.locale,
-        variants=request.variants,
+        variants=request.as_variants or request.variants,
     )
     made: list[PromptAssembled | JobFailed] = []
     texts: Texts | None = None
@@ -46,7 +46,7 @@ def assemble(
     for variant in range(1, request.variants + 1):
         if variant == 1 or every_variant_differs:
             try:
-                texts, failure = _texts(template, brand, {**values, "variant": variant}), None
+                texts, failure = _texts(template, brand, {**values, "variant": request.as_variant or variant}), None
             except TemplateFault as fault:
                 remedy = "correct the template, publish it as a new version and send the request again"
                 texts, failure = None, (FailureReason.INVALID_REQUEST, f"{template.label}: {fault}", remedy)
@@ -163,7 +163,7 @@ def _scene(request: RequestAccepted, variant: int, template: Template, brand: Br
     scene: dict[str, Any] = {
         "template": template.label,
         "layout": template.layout,
-        "variant": variant,
+        "variant": request.as_variant or variant,
         "palette": brand.palette,
         "locale": request.brief.locale,
         "headline": request.variables.get("headline") or "",

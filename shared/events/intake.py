@@ -51,6 +51,13 @@ class ImageRequested(BaseModel):
         default="shape", description="strict: no step is shared, so that alone and in a crowd the bytes are the same"
     )
     client_reference: str | None = Field(default=None, max_length=200)
+    parent_asset_id: UUID | None = Field(
+        default=None, description="The asset that this is to be more like: kept with what is made, as its parent"
+    )
+    as_variant: int | None = Field(
+        default=None, ge=1, le=100, description="Of one job: worded and drawn as this variant of a larger request"
+    )
+    as_variants: int | None = Field(default=None, ge=1, le=100, description="And how many variants that request had")
 
 
 class Product(Body):
@@ -94,6 +101,8 @@ class RequestAccepted(Event):
     strength: float | None = None
     reproducible: Reproducible = Reproducible.SHAPE
     supersedes: UUID | None = None
+    as_variant: int | None = None
+    as_variants: int | None = None
 
 
 class Problem(Body):

@@ -236,3 +236,4 @@ class Brief(Body):
     row_key: str | None = None
     variant: int = 1
     variants: int = 1
+    parent_asset_id: UUID | None = Field(default=None, description="The asset that this was asked to be more like")

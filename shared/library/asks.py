@@ -120,6 +120,8 @@ def resolve(asked: ImageRequested, offers: Offers) -> Resolved | list[Problem]:
     products = _products(asked, offer, found)
     variables = typed_variables(asked, offer.template, offer.policy, found)
     _check_roles(asked, found)
+    if asked.as_variant is not None and asked.variants != 1:
+        found.add("locked", "only a single job can be another's variant", "as_variant", "ask for `variants`: 1")
     if asked.aspect is not None and asked.aspect != offer.template.aspect:
         what = f"{offer.template.label} is {offer.template.aspect}"
         found.add("locked", what, "aspect", "leave it out, or name a template of that aspect")

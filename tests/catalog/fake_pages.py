@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 from uuid import UUID, uuid5
 
 from services.catalog.web import view
@@ -35,6 +36,7 @@ class FakePages:
     batch: view.Batch | None = None
     away: str | None = None
     silent: bool = False
+    replays: dict[UUID, list[Any]] = field(default_factory=dict)
     _listeners: list[asyncio.Queue[str | None]] = field(default_factory=list)
     _told: int = 0
 
@@ -407,6 +409,13 @@ def life(piece: Piece) -> view.AssetLife:
         ),
         spans=SPANS,
         trace_id="4bf92f3577b34da6a3ce929d0e0e4736",
+        manifest="5a" * 32,
+        more_like='{"template": "lifestyle@2", "variables": {}}',
+        parent=piece.asset_id,
+        children=(
+            view.Child(job_id=piece.job_id, asset_id=piece.asset_id, state=Mark.COMPLETED),
+            view.Child(job_id=piece.job_id, asset_id=None, state=Mark.RUNNING),
+        ),
     )
 
 

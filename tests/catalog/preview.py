@@ -1,14 +1,36 @@
 """The pages over the fixture campaign, without a database: `python -m tests.catalog.preview`, then open the address."""
 
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
 import uvicorn
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import StreamingResponse
 
 from services.catalog.web.pages import pages
 from services.catalog.web.view import Viewer
+from services.inference.replay_desk import ChangeFound, MeasureFound, Replay
+from services.inference.replay_lines import lines
+from services.inference.replaying import Verdict
 from tests.catalog.campaign import VIEWER
 from tests.catalog.comps import picture
 from tests.catalog.fake_pages import FakePages, reviewed
+
+REPLAY = Replay(
+    replay_id=UUID(int=1), asset_id=UUID(int=2), number=1, manifest_sha256="5a" * 32, backend="studio", state="running",
+    step=12, steps=30, verdict=None, measure=None, changed=[], reason=None, detail=None, cost=None, currency="EUR",
+    price_list=None, provider_request_id=None, seconds=None, asked_by="Mara Lind", asked_at=datetime.now(UTC),
+    ended_at=None,
+)  # fmt: skip
+WEIGHTS = "model.files.unet/diffusion_pytorch_model.safetensors"
+DRIFTED: dict[str, Any] = {
+    "state": "judged",
+    "verdict": Verdict.DRIFTED,
+    "measure": MeasureFound(psnr=21.4, largest=203, differing=0.9312),
+    "changed": [ChangeFound(field=WEIGHTS, then="5a" * 32, now="b7" * 32)],
+    "ended_at": datetime.now(UTC),
+}
 
 
 def preview(fake: FakePages, viewer: Viewer | None = VIEWER, *, detail: int = 320) -> FastAPI:
@@ -24,6 +46,15 @@ def preview(fake: FakePages, viewer: Viewer | None = VIEWER, *, detail: int = 32
     def send_picture(row: int, variant: int, longest: int) -> Response:
         body = picture(row, variant, longest, detail)
         return Response(body, media_type="image/jpeg", headers={"Cache-Control": "max-age=300"})
+
+    @app.get("/v1/replays/of/{asset_id}")
+    @app.post("/v1/replays/of/{asset_id}")
+    def replays(asset_id: UUID, request: Request) -> Response:
+        """As inference draws them."""
+        told = fake.replays.setdefault(asset_id, [])
+        if request.method == "POST":
+            told.append(REPLAY.model_copy(update={"asset_id": asset_id, "number": len(told) + 1}))
+        return Response(lines(asset_id, told), media_type="text/html")
 
     @app.get("/v1/events")
     async def events() -> Response:

@@ -16,7 +16,7 @@ from services.catalog.web.keys import KEYS
 from services.catalog.web.view import Mark
 from tests.catalog.campaign import big_batch
 from tests.catalog.fake_pages import FakePages, reviewed
-from tests.catalog.preview import preview
+from tests.catalog.preview import DRIFTED, preview
 from tests.servers.chromium import chromium
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
@@ -389,6 +389,27 @@ async def test_no_page_is_wider_than_its_window(browser: Browser, name: str, siz
         assert await page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
         assert await page.evaluate(WIDER) == []
         await page.screenshot(path=shot(f"{name}_{size['width']}"))
+
+
+@pytest.mark.parametrize("size", [DESK, PHONE], ids=["1440", "390"])
+async def test_a_picture_is_made_again_by_a_button_and_what_came_of_it_is_told(
+    browser: Browser, size: dict[str, int]
+) -> None:
+    fake = reviewed()
+    asset = fake.pieces[7].asset_id
+    async with visit(browser, fake, f"/assets/{asset}", size=size) as page:
+        await page.get_by_role("button", name="Make it again, and compare").click()
+        await expect(page.locator("#replays .running")).to_have_text("running, step 12 of 30")
+        fake.replays[asset] = [replay.model_copy(update=DRIFTED) for replay in fake.replays[asset]]
+        await expect(page.locator("#replays .failed")).to_have_text("drifted")  # it looks again by itself
+        told = page.locator("#replays")
+        await expect(told).to_contain_text("93.12 % of the pixels differ, by 203 of 255 at most, 21.4 dB")
+        await expect(told).to_contain_text(
+            "model.files.unet/diffusion_pytorch_model.safetensors: 5a5a5a5a5a5a… → b7b7b7b7b7b7…"
+        )
+        assert await page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+        assert await page.evaluate(WIDER) == []
+        await page.screenshot(path=shot(f"again_{size['width']}"), full_page=True)
 
 
 async def test_on_a_phone_the_buttons_are_large_and_the_codes_come_as_a_sheet(browser: Browser) -> None:

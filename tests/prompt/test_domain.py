@@ -104,6 +104,15 @@ def test_every_job_starts_from_the_pictures_of_its_request() -> None:
         assert (event.sources, event.strength, event.reproducible) == ([photo], 0.4, Reproducible.STRICT)
 
 
+def test_one_more_of_a_larger_request_is_worded_and_drawn_as_the_variant_it_is_to_be_like() -> None:
+    numbered = template(prompt="oil, view {{ variant }} of {{ variants }}")
+    three = made(request(variants=3, seed=7), template=numbered)
+    (again,) = made(request(as_variant=3, as_variants=3, seed=9), template=numbered)
+    assert isinstance(again, PromptAssembled) and isinstance(three[2], PromptAssembled)
+    assert (again.prompt, again.scene, again.seed) == (three[2].prompt, three[2].scene, three[2].seed)
+    assert (again.job_id, again.brief.variant) == (ids.job_id(REQUEST, 1), 1)
+
+
 def test_each_variant_is_a_job_of_its_own() -> None:
     events = made(request(variants=3))
     assert [event.job_id for event in events] == [ids.job_id(REQUEST, number) for number in (1, 2, 3)]

@@ -174,6 +174,7 @@ def _request(batch: Batch, fact: Fact) -> None:
             body["variants"],
             body["principal"],
             fact.at,
+            brief.get("parent_asset_id"),
         )
     )
 

@@ -15,17 +15,17 @@ select * from unnest(:workspaces::uuid[], :minutes::timestamptz[], :types::text[
 order by t.workspace, t.minute, t.type
 on conflict (workspace, minute, type) do update set facts = p.facts + excluded.facts;
 
--- name: write_requests(ids, workspaces, batches, row_keys, campaigns, asset_types, templates, products, skus, locales, headlines, priorities, confidentialities, variants, principals, times)!
+-- name: write_requests(ids, workspaces, batches, row_keys, campaigns, asset_types, templates, products, skus, locales, headlines, priorities, confidentialities, variants, principals, times, parents)!
 insert into requests (request_id, workspace, batch_id, row_key, campaign, asset_type, template, product, skus, locale,
-                      headline, priority, confidentiality, variants, principal, accepted_at)
+                      headline, priority, confidentiality, variants, principal, accepted_at, parent_asset_id)
 select id, workspace, batch, row_key, campaign, asset_type, template, product, string_to_array(skus, e'\x1f'), locale,
-       headline, priority, confidentiality, variants, principal, accepted_at
+       headline, priority, confidentiality, variants, principal, accepted_at, parent
 from unnest(:ids::uuid[], :workspaces::uuid[], :batches::uuid[], :row_keys::text[], :campaigns::text[],
             :asset_types::text[], :templates::text[], :products::text[], :skus::text[], :locales::text[],
             :headlines::text[], :priorities::text[], :confidentialities::text[], :variants::int[], :principals::text[],
-            :times::timestamptz[])
+            :times::timestamptz[], :parents::uuid[])
      as t(id, workspace, batch, row_key, campaign, asset_type, template, product, skus, locale, headline, priority,
-          confidentiality, variants, principal, accepted_at)
+          confidentiality, variants, principal, accepted_at, parent)
 on conflict do nothing;
 
 -- name: fold_jobs(jobs, requests, workspaces, runs, ranks, steps, sinces, reasons, variants)

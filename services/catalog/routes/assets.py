@@ -7,12 +7,14 @@ from uuid import UUID
 import orjson
 from fastapi import APIRouter, Depends, Query, Response
 
-from services.catalog.domain import RANKED
+from services.catalog.domain import COMPLETED, RANKED
 from services.catalog.ledger.facts import id_of
+from services.catalog.ledger.likeness import more_like
 from services.catalog.routes.frame import Filters, Reading, answer, read_cursor, write_cursor
 from services.catalog.routes.jobs import costs_of
 from services.catalog.sql import queries
-from shared.events import File, ImageGenerated, ImageProcessed
+from shared import ids
+from shared.events import File, ImageGenerated, ImageProcessed, RequestAccepted
 from shared.http import HttpProblem
 from shared.identity import Caller, May
 
@@ -53,12 +55,25 @@ def routes(reading: Reading) -> APIRouter:
             ]
             attempts = [dict(a) async for a in queries.attempts(connection, jobs=[row["job_id"]])]
             costs = await costs_of(connection, [row])
+            children = [child_of(child) async for child in queries.children(connection, asset=asset_id)]
         return answer(
             asset_of(row)
             | costs[row["job_id"]]
             | _described(facts, public_url=reading.public_url)
-            | {"decisions": decisions, "publications": publications, "attempts": attempts}
+            | {"decisions": decisions, "publications": publications, "attempts": attempts, "children": children}
         )
+
+    @router.get("/v1/assets/{asset_id}/request")
+    async def asset_request(asset_id: UUID, caller: Caller = may_read) -> Response:
+        """The request for this very picture: what to send to have it made again, or more like it with a change."""
+        async with reading.of(caller) as connection:
+            row = await queries.asset(connection, id=asset_id)
+            accepted = None if row is None else await accepted_of(connection, row["request_id"])
+            if row is None or accepted is None:
+                raise HttpProblem("not_found", "there is no such asset", where=str(asset_id))
+            generated, _ = await facts_of(connection, row["job_id"], run=row["run"])
+        seed = generated.seed if generated is not None else accepted.seed
+        return answer(more_like(accepted, asset=asset_id, variant=row["variant"] or 1, seed=seed))
 
     return router
 
@@ -92,9 +107,34 @@ def asset_of(row: Mapping[str, Any]) -> dict[str, Any]:
         else None,
         **{
             name: row[name]
-            for name in ("campaign", "asset_type", "template", "product", "skus", "locale", "confidentiality")
+            for name in (
+                "campaign",
+                "asset_type",
+                "template",
+                "product",
+                "skus",
+                "locale",
+                "confidentiality",
+                "parent_asset_id",
+            )
         },
     }
+
+
+def child_of(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A job that was asked to be more like an asset; its own asset once it has one."""
+    made = row["rank"] >= COMPLETED
+    return {
+        "job_id": row["job_id"],
+        "request_id": row["request_id"],
+        "status": RANKED[row["rank"]],
+        "asset_id": ids.asset_id(row["job_id"], row["run"]) if made else None,
+    }
+
+
+async def accepted_of(connection: Any, request: UUID) -> RequestAccepted | None:
+    body = await queries.accepted(connection, request=request)
+    return None if body is None else RequestAccepted.model_validate_json(body)
 
 
 Facts = tuple[ImageGenerated | None, ImageProcessed | None]

@@ -128,6 +128,7 @@ def job_of(row: Mapping[str, Any]) -> dict[str, Any]:
                 "confidentiality",
                 "principal",
                 "accepted_at",
+                "parent_asset_id",
             )
         },
     }

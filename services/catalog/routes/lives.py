@@ -1,6 +1,7 @@
 """`GET /v1/trace/{any id}` and `GET /v1/why/{any id}`: answered by the ledger, never by a trace backend."""
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -9,9 +10,11 @@ from fastapi import APIRouter, Depends, Response
 from services.catalog.domain import RANKED, STEPS
 from services.catalog.ledger.lives import explain, find, life, unrouted
 from services.catalog.ledger.routed import routed
+from services.catalog.routes.assets import child_of
 from services.catalog.routes.frame import Reading, answer
 from services.catalog.routes.jobs import job_of
 from services.catalog.sql import queries
+from shared import ids
 from shared.identity import Caller, May
 
 
@@ -26,6 +29,7 @@ def routes(reading: Reading) -> APIRouter:
             found = await life(connection, any_id)
             rows = await _jobs(connection, found.found.jobs)
             whys = await explain(connection, rows, public_url=reading.public_url)
+            children = await _children(connection, rows)
         facts: dict[UUID, list[Any]] = {row["job_id"]: [] for row in rows}
         for fact in found.facts:
             if fact["job_id"] is not None:
@@ -39,7 +43,11 @@ def routes(reading: Reading) -> APIRouter:
                 "requests_left_out": found.found.left_out,
                 "jobs": [
                     job_of(row)
-                    | {"why": whys[row["job_id"]].sentence, "route": routed(facts[row["job_id"]], run=row["run"])}
+                    | {
+                        "why": whys[row["job_id"]].sentence,
+                        "route": routed(facts[row["job_id"]], run=row["run"]),
+                        "children": children.get(row["job_id"], []),
+                    }
                     for row in rows
                 ],
                 "trace_ids": found.trace_ids,
@@ -86,6 +94,15 @@ def routes(reading: Reading) -> APIRouter:
         )
 
     return router
+
+
+async def _children(connection: Any, rows: Sequence[Any]) -> dict[UUID, list[dict[str, Any]]]:
+    """Job id → the jobs that were asked to be more like its asset; of a single job, for a batch is read as a list."""
+    if len(rows) != 1:
+        return {}
+    (row,) = rows
+    found = queries.children(connection, asset=ids.asset_id(row["job_id"], row["run"]))
+    return {row["job_id"]: [child_of(child) async for child in found]}
 
 
 async def _jobs(connection: Any, jobs: Any) -> list[Any]:

@@ -6,7 +6,10 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+import orjson
+
 from services.catalog.domain import COMPLETED, PENDING, STEPS
+from services.catalog.ledger.likeness import more_like
 from services.catalog.ledger.lives import explain, life
 from services.catalog.ledger.routed import Routed, routed
 from services.catalog.sql import queries as catalog
@@ -28,6 +31,7 @@ from services.catalog.views.rubrics import Rubrics
 from services.catalog.web.view import (
     AssetLife,
     AttemptLine,
+    Child,
     Decision,
     Fact,
     FileLine,
@@ -37,6 +41,7 @@ from services.catalog.web.view import (
     Span,
     Viewer,
 )
+from shared import ids
 from shared.blobs import Blobs
 from shared.events import (
     BY_TYPE,
@@ -138,7 +143,23 @@ async def asset_life(
         ),
         spans=tuple(spans(told.facts, now=datetime.now(UTC), waits_for=_waits_for(row, decided=bool(holds)))),
         trace_id=told.trace_ids[0] if told.trace_ids else None,
+        manifest=generated.manifest.sha256 if generated else None,
+        more_like=_more_like(accepted, generated, row),
+        parent=row["parent_asset_id"],
+        children=tuple([_child(child) async for child in catalog.children(connection, asset=asset)]),
     )
+
+
+def _more_like(accepted: RequestAccepted | None, generated: ImageGenerated | None, row: Mapping[str, Any]) -> str:
+    if accepted is None or generated is None:
+        return ""
+    asked = more_like(accepted, asset=row["asset_id"], variant=row["variant"] or 1, seed=generated.seed)
+    return orjson.dumps(asked).decode()
+
+
+def _child(row: Mapping[str, Any]) -> Child:
+    made = ids.asset_id(row["job_id"], row["run"]) if row["rank"] >= COMPLETED else None
+    return Child(job_id=row["job_id"], asset_id=made, state=mark_of(row["rank"]))
 
 
 def spans(facts: Sequence[Facts], *, now: datetime, waits_for: str | None) -> Iterator[Span]:

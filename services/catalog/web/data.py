@@ -59,6 +59,7 @@ class CatalogPages:
             workspace=caller.workspace_name,
             csrf=identity.csrf_token(caller.session, secret=self._reading.gate.secret),
             may_review=may_review,
+            may_submit=caller.may(May.SUBMIT),
             reviewers=", ".join(names) or "a person with the role reviewer",
         )
 

@@ -1,6 +1,7 @@
 """The addresses of the pages: all state is in the URL, every form works without script and answers with a redirect."""
 
 import hmac
+import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from uuid import UUID
 
@@ -166,7 +167,13 @@ class Pages:
                 "not_found", "This workspace has no such asset.", asset, "Ask calotype trace with any id you have."
             )
         return html(
-            "asset.html", image_origins=self._image_origins, viewer=viewer, room="paper", area="asset", asset=life
+            "asset.html",
+            image_origins=self._image_origins,
+            viewer=viewer,
+            room="paper",
+            area="asset",
+            asset=life,
+            page_id=secrets.token_hex(8),
         )
 
     async def _viewer(self, request: Request) -> Viewer:

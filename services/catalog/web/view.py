@@ -51,6 +51,7 @@ class Viewer:
     workspace: str
     csrf: str
     may_review: bool = True
+    may_submit: bool = True
     reviewers: str = "a person with the role reviewer"
     """Who may decide, in words, shown where the buttons would be when `may_review` is false."""
 
@@ -466,6 +467,15 @@ class Fact:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Child:
+    """A job that was asked to be more like an asset; `asset_id` once it has a picture of its own."""
+
+    job_id: UUID
+    asset_id: UUID | None
+    state: Mark
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AssetLife:
     """Everything known about one asset, for a person."""
 
@@ -502,6 +512,12 @@ class AssetLife:
     facts: tuple[Fact, ...]
     spans: tuple[Span, ...]
     trace_id: str | None
+    manifest: str | None = None
+    """SHA-256 of the manifest that its image can be made again from."""
+    more_like: str = ""
+    """The request for this very picture, as JSON."""
+    parent: UUID | None = None
+    children: tuple[Child, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
