@@ -3,10 +3,10 @@
 `python -m tests.faults.mutants` runs them; a service process is given one by CALOTYPE_MUTANT (tests/faults/service.py).
 """
 
-from tests.faults.mutants import delivery, making, naming, showing
+from tests.faults.mutants import calling, delivery, making, naming, showing
 from tests.faults.mutants.mutant import EVERY, MUTANTS, Mutant, Scenario
 
-__all__ = ["EVERY", "MUTANTS", "Mutant", "Scenario", "apply", "delivery", "making", "naming", "showing"]
+__all__ = ["EVERY", "MUTANTS", "Mutant", "Scenario", "apply", "calling", "delivery", "making", "naming", "showing"]
 
 
 def apply(name: str, *, stage: str | None = None) -> None:
