@@ -68,7 +68,7 @@ def test_what_a_role_of_a_newer_release_needs_no_backend_can_do() -> None:
     assert isinstance(route(event, capabilities=[*ABLE, "depth"]), Unroutable)
 
 
-@pytest.mark.parametrize("kind", ["proof", "null", "diffusion"])
+@pytest.mark.parametrize("kind", ["proof", "null"])
 def test_a_kind_that_starts_from_words_alone_is_refused_whatever_its_table_says(kind: str) -> None:
     found = route(assembled(sources=[PHOTO]), kind, model="m", capabilities=ABLE)
     assert isinstance(found, Unroutable) and "cannot do image-to-image" in found.missing
