@@ -1,4 +1,4 @@
-"""The fault harness catches what is wrong with the product: three known defects a day, all by `make mutants`."""
+"""The fault harness catches what is wrong with the product: five known defects a day, all of them by `make mutants`."""
 
 import subprocess
 import sys
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-A_DAY = 3
+A_DAY = 5
 # Of those that come to light in every trial, whatever the machine does beside it: nothing has to be met in its moment.
 SURE = (
     "approval-without-asset-version",
