@@ -10,16 +10,17 @@ export UV_PYTHON := $(BIN)/python
 # On a terminal uv draws a bar for each download; elsewhere it would list every package.
 QUIET := $(shell test -t 2 || echo --quiet)
 
-# The demo needs no torch; where the developers' environment is already there, it has all that the demo needs.
-ENVIRONMENT := $(if $(wildcard .venv/dev.stamp),.venv/dev.stamp,.venv/local.stamp)
+# The demo needs no torch; where the developers' environment is already there, it has all that the demo needs, and its
+# small model needs that one.
+ENVIRONMENT := $(if $(or $(wildcard .venv/dev.stamp),$(filter diffusion,$(BACKEND))),.venv/dev.stamp,.venv/local.stamp)
 
 .PHONY: help demo test lint lock promises mutants faults
 
 help: ## List what can be made
 	@sed -nE 's/^([a-z%-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
-demo: $(ENVIRONMENT) ## Run a campaign from its file to published pictures, leave the page open (ONCE=1: decide all, exit)
-	@$(BIN)/calotype demo $(if $(ONCE),--once)
+demo: $(ENVIRONMENT) ## Run a campaign from its file to published pictures, leave the page open (ONCE=1: decide all, exit; BACKEND=diffusion: a small model)
+	@$(BIN)/calotype demo $(if $(ONCE),--once) $(if $(BACKEND),--backend $(BACKEND))
 
 test: .venv/dev.stamp ## Run every test: the fast ones, lint, then those on real servers
 	@$(BIN)/python -m tests.run

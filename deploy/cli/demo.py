@@ -3,13 +3,16 @@
 import asyncio
 import contextlib
 import hashlib
+import importlib.util
 import json
+import os
 import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -28,14 +31,36 @@ from deploy.local.supervisor import STAGES, Supervisor
 from shared.library.documents import Routes
 from shared.library.reading import read_folder
 
-LIBRARY = Path(__file__).resolve().parent.parent / "library"
-CAMPAIGN = "salt-and-brine"
+DEPLOY = Path(__file__).resolve().parent.parent
+LIBRARY = DEPLOY / "library"
+MODELS = DEPLOY / "models"
 WORKSPACE = "salt-and-linden"
 APPROVE = 8  # what the demo reviewer lets through before the visitor takes over
 PATIENCE = 180.0  # seconds until a step that should take a few is called stuck
-SAFFRON_ROW = "W05"  # its wall has no place in a campaign of brine and bone
 ENDED = ("completed", "approved", "rejected", "failed", "cancelled")
 
+
+class Maker(StrEnum):
+    """Who makes the demo's pictures: the renderer, which needs no model, or the small model, which needs torch."""
+
+    PROOF = "proof"
+    DIFFUSION = "diffusion"
+
+
+@dataclass(frozen=True, slots=True)
+class Campaign:
+    """`folder` has its CSV and what the library needs beside `LIBRARY`; a reviewer rejects one of `misplaced`."""
+
+    name: str
+    folder: Path
+    misplaced: str
+    why: str
+
+
+CAMPAIGNS = {
+    Maker.PROOF: Campaign("salt-and-brine", LIBRARY, "W05", "a saffron wall in a brine campaign"),
+    Maker.DIFFUSION: Campaign("salt-and-shapes", DEPLOY / "library-diffusion", "S05", "a purple tin of green tea"),
+}
 Once = Annotated[bool, typer.Option("--once", help="Decide everything, publish what was approved, and exit.")]
 
 
@@ -43,14 +68,22 @@ def demo(
     data: DataOption = DATA,
     once: Once = False,  # noqa: FBT002 a flag
     port: Annotated[int | None, typer.Option(help="The port people use; default: the last one, else 8420.")] = None,
+    backend: Annotated[Maker, typer.Option(help="Who makes the pictures; diffusion needs torch.")] = Maker.PROOF,
 ) -> None:
     """Run a campaign from its CSV file to published pictures, and leave the review page open.
 
     With --once the last line is JSON: {"jobs": …, "approved": …, "rejected": …, "published": …, "seconds": …}.
     """
     began = time.monotonic()
+    environment = dict(os.environ)
+    if backend is Maker.DIFFUSION:
+        if importlib.util.find_spec("torch") is None:
+            remedy = "Run `make demo BACKEND=diffusion`, which installs the developers' environment (5 GB)."
+            raise Problem("The small model needs torch, which this environment does not have.", remedy=remedy)
+        environment["CALOTYPE_DIFFUSION_MODELS"] = str(MODELS)
     with Terminal() as terminal:
-        shown = asyncio.run(_run(Supervisor(data, port=port, progress=terminal), terminal, once=once, began=began))
+        supervisor = Supervisor(data, environment=environment, port=port, progress=terminal)
+        shown = asyncio.run(_run(supervisor, terminal, CAMPAIGNS[backend], once=once, began=began))
     if once and shown is not None:
         sys.stdout.write(json.dumps(shown.line) + "\n")
     if shown is None or not shown.sound:
@@ -65,7 +98,9 @@ class Shown:
     sound: bool
 
 
-async def _run(supervisor: Supervisor, terminal: Terminal, *, once: bool, began: float) -> Shown | None:
+async def _run(
+    supervisor: Supervisor, terminal: Terminal, campaign: Campaign, *, once: bool, began: float
+) -> Shown | None:
     """None if somebody stopped it before it was through."""
     told = Told(supervisor)
     starting = asyncio.create_task(supervisor.start())
@@ -73,7 +108,7 @@ async def _run(supervisor: Supervisor, terminal: Terminal, *, once: bool, began:
         starting.cancel()
         await asyncio.wait({starting})
         return None
-    showing = asyncio.create_task(_show(supervisor, terminal, once=once, began=began))
+    showing = asyncio.create_task(_show(supervisor, terminal, campaign, once=once, began=began))
     try:
         if not await told.lets_finish(showing):
             showing.cancel()
@@ -91,7 +126,10 @@ async def _run(supervisor: Supervisor, terminal: Terminal, *, once: bool, began:
 class Demo:
     """The campaign, step by step, as upstream system, reviewer and DAM would see it."""
 
-    def __init__(self, client: httpx.AsyncClient, access: Access, terminal: Terminal, data: DataFolder) -> None:
+    def __init__(
+        self, client: httpx.AsyncClient, access: Access, terminal: Terminal, data: DataFolder, campaign: Campaign
+    ) -> None:
+        self.campaign = campaign
         self.client = client
         self.access = access
         self.terminal = terminal
@@ -119,8 +157,8 @@ class Demo:
 
     async def send_file(self) -> int:
         """Sends the CSV, tells what is wrong with which row, and returns how many jobs the good ones make."""
-        path = LIBRARY / "campaign.csv"
-        query = {"name": CAMPAIGN, "campaign": CAMPAIGN}
+        path = self.campaign.folder / "campaign.csv"
+        query = {"name": self.campaign.name, "campaign": self.campaign.name}
         sent = await self.post("/v1/batches", params=query, content=path.read_bytes(), media_type="text/csv")
         async for _ in patiently("the file is read"):
             batch = await self.get(sent["status"])
@@ -148,7 +186,7 @@ class Demo:
                     return
 
     async def _counts(self, group: str, *, of: Sequence[str] = ()) -> dict[str, int]:
-        groups = (await self.get("/v1/jobs", group=group, campaign=CAMPAIGN))["groups"]
+        groups = (await self.get("/v1/jobs", group=group, campaign=self.campaign.name))["groups"]
         return {one["key"]: one["jobs"] for one in groups if not of or one["key"] in of}
 
     @contextlib.contextmanager
@@ -178,20 +216,17 @@ class Demo:
             yield show
 
     async def review(self, *, everything: bool) -> None:
-        """Decides as the demo reviewer: rejects one saffron wall, approves eight of the others, or all."""
+        """Decides as the demo reviewer: rejects one picture that is out of place, approves eight others, or all."""
         assets = await self.assets()
         waiting = [asset for asset in assets if asset["status"] == "completed" and not asset["decision"]]
         decided = Counter(asset["decision"]["decision"] for asset in assets if asset["decision"])
-        wrong = [asset for asset in waiting if asset["row_key"] == SAFFRON_ROW][: max(0, 1 - decided["reject"])]
+        misplaced = self.campaign.misplaced
+        wrong = [asset for asset in waiting if asset["row_key"] == misplaced][: max(0, 1 - decided["reject"])]
         right = [asset for asset in one_of_each(waiting) if asset not in wrong]
         if not everything:
-            right = [asset for asset in right if asset["row_key"] != SAFFRON_ROW][
-                : max(0, APPROVE - decided["approve"])
-            ]
+            right = [asset for asset in right if asset["row_key"] != misplaced][: max(0, APPROVE - decided["approve"])]
         verdicts = [_verdict(asset, "approve") for asset in right]
-        verdicts += [
-            _verdict(a, "reject", code="off_palette", reason="a saffron wall in a brine campaign") for a in wrong
-        ]
+        verdicts += [_verdict(a, "reject", code="off_palette", reason=self.campaign.why) for a in wrong]
         if not verdicts:
             self.terminal.step("The demo reviewer has decided before")
             return
@@ -203,7 +238,7 @@ class Demo:
         )
 
     async def assets(self) -> list[dict[str, Any]]:
-        return await self.every("/v1/assets", "assets", campaign=CAMPAIGN)
+        return await self.every("/v1/assets", "assets", campaign=self.campaign.name)
 
     async def outcome(self) -> tuple[Counter[str], list[dict[str, Any]]]:
         """Waits until every decision is a fact and what was approved is published; jobs per status, publications."""
@@ -263,14 +298,15 @@ async def patiently(what: str) -> AsyncIterator[None]:
     )
 
 
-async def _show(supervisor: Supervisor, terminal: Terminal, *, once: bool, began: float) -> Shown:
+async def _show(supervisor: Supervisor, terminal: Terminal, campaign: Campaign, *, once: bool, began: float) -> Shown:
     async with httpx.AsyncClient(base_url=supervisor.url, timeout=30, trust_env=False) as client:
         access = await ensure_workspace(client, supervisor.data, name=WORKSPACE)
-        new = await publish_library(client, access, LIBRARY)
+        folders = dict.fromkeys([LIBRARY, campaign.folder])
+        new = [name for folder in folders for name in await publish_library(client, access, folder)]
         terminal.step(
             f"Library of Salt & Linden: {len(new)} documents published" if new else "The library is there already"
         )
-        demo = Demo(client, access, terminal, supervisor.data)
+        demo = Demo(client, access, terminal, supervisor.data, campaign)
         jobs = await demo.send_file()
         await demo.watch(jobs)
         await demo.review(everything=once)
