@@ -63,7 +63,7 @@ def _refused(problem: HttpProblem, back: str) -> str:
         for each in told
     )
     return f"""<!doctype html><html lang="en"><meta charset="utf-8"><title>Calotype</title>
-<meta name="viewport" content="width=device-width">
+<meta name="viewport" content="width=device-width"><link rel="icon" href="data:,">
 <body style="font:16px/1.5 Georgia,serif;margin:15vh auto;max-width:34em;padding:0 1em">
 <h1 style="font-weight:400">Nothing was made.</h1>{lines}
 <p><a href="{back}">Back to the picture</a></p></body></html>"""

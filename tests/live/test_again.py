@@ -59,23 +59,27 @@ async def test_the_terminal_makes_it_again_and_asks_for_one_more_with_one_change
 
         same = await calotype(studio, "like", asset, "--seed", "keep", "--wait")
         other = await calotype(studio, "like", asset, "--set", "headline=One change", "--wait")
+        another = await calotype(studio, "like", asset, "--seed", "77", "--wait")
         for child in (same, other):
             made = await studio.call("GET", f"/v1/assets/{child['asset_id']}")
             assert (made["parent_asset_id"], made["seed"], made["template"]) == (asset, parent["seed"], "tile@1")
         twin = await studio.call("GET", f"/v1/assets/{same['asset_id']}")
         assert twin["files"][0]["sha256"] == parent["files"][0]["sha256"], "nothing changed, nothing differs"
         changed = await studio.call("GET", f"/v1/assets/{other['asset_id']}")
-        assert changed["files"][0]["sha256"] != parent["files"][0]["sha256"]
+        assert changed["brief"]["headline"] == "One change"
+        reseeded = await studio.call("GET", f"/v1/assets/{another['asset_id']}")
+        assert reseeded["seed"] == 77
+        assert reseeded["files"][0]["sha256"] != parent["files"][0]["sha256"]
 
         children = (await studio.call("GET", f"/v1/assets/{asset}"))["children"]
-        assert [child["asset_id"] for child in children] == [same["asset_id"], other["asset_id"]]
+        assert [child["asset_id"] for child in children] == [made["asset_id"] for made in (same, other, another)]
         (told,) = (await calotype(studio, "trace", other["asset_id"]))["jobs"]
         assert told["parent_asset_id"] == asset
         (told,) = (await calotype(studio, "trace", asset))["jobs"]
-        assert [child["job_id"] for child in told["children"]] == [same["jobs"][0], other["jobs"][0]]
+        assert [child["job_id"] for child in told["children"]] == [made["jobs"][0] for made in (same, other, another)]
         async with running.studio() as stranger:
             assert (await stranger.admin.get(f"/v1/assets/{asset}/request")).status_code == 404
-        await studio.finish(4)
+        await studio.finish(5)
 
 
 async def test_the_page_makes_it_again_and_asks_for_one_more(running: Pipeline) -> None:
