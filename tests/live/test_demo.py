@@ -2,13 +2,17 @@
 
 import json
 import os
+import socket
 import sys
 from asyncio.subprocess import PIPE, create_subprocess_exec
 from pathlib import Path
 
 
 async def test_the_demo_decides_all_publishes_what_was_approved_and_says_so_in_its_last_line(tmp_path: Path) -> None:
-    command = (sys.executable, "-m", "deploy.cli", "demo", "--once", "--data", str(tmp_path / "data"), "--port", "0")
+    with socket.socket() as probe:  # the usual port may be that of another test
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    command = (sys.executable, "-m", "deploy.cli", "demo", "--once", "--data", str(tmp_path / "data"), "--port", port)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("CALOTYPE_")}
     process = await create_subprocess_exec(*command, stdout=PIPE, env=environment, cwd=Path(__file__).parents[2])
     output, _ = await process.communicate()
