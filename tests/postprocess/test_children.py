@@ -16,7 +16,6 @@ from services.postprocess.children import ChildDied, Children, OutOfMemory, Pict
 from tests.postprocess.documents import recipe, rendition, step
 from tests.postprocess.pictures import grainy, plain, read, written
 
-pytestmark = pytest.mark.live
 GOOD = written(plain())
 
 
