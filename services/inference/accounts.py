@@ -15,9 +15,11 @@ from typing import Any
 import aiosql
 import structlog
 
+from services.inference.backends import BackendFailure
 from services.inference.domain import account_of
 from shared.events import FailureReason
 from shared.leases import MAX_FAILURES, Leased
+from shared.library.documents import Call
 from shared.outages import Away, Pace, outage_after, outage_of
 from shared.outbox import Transaction
 from shared.postgres import Connection
@@ -44,6 +46,13 @@ class Word:
     def may_be_the_jobs(self) -> bool:
         """Whether it counts against the job where the account answers others."""
         return self.away is not None and not self.busy and not self.first
+
+
+def away_of(failure: BackendFailure, *, call: Call | None) -> Away | None:
+    """What a failed call says of its account; None: nothing, it is the job's, or nobody's account was called."""
+    unheard = (failure.retriable or failure.uncertain) and not failure.answered
+    theirs = failure.busy or (unheard and failure.reason in THEIRS)
+    return Away(cause=failure.detail, seconds=failure.after) if theirs and call is not None else None
 
 
 def away_delay(number: int) -> float:

@@ -20,7 +20,7 @@ import orjson
 import structlog
 
 from services.inference import accounts
-from services.inference.accounts import THEIRS, Word, hear
+from services.inference.accounts import Word, away_of, hear
 from services.inference.backends import Backend, BackendFailure, Generated, GenerationCancelled
 from services.inference.comparing import compare
 from services.inference.domain import SHARES
@@ -33,7 +33,6 @@ from shared.crash import crash_point
 from shared.errors import BlobMissing, Rejected, Unavailable
 from shared.events import FailureReason
 from shared.leases import MAX_FAILURES, Leased, Outcome, Worker
-from shared.outages import Away
 from shared.outbox import Transaction
 from shared.postgres import Connection, Pool, transaction
 
@@ -159,9 +158,7 @@ class Replayer:
 
     async def _failed(self, lease: Leased, order: Order, failure: BackendFailure) -> Outcome:
         """Again where that may help and cannot be billed twice."""
-        theirs = failure.busy or ((failure.retriable or failure.uncertain) and failure.reason in THEIRS)
-        away = Away(cause=failure.detail, seconds=failure.after) if theirs and order.call is not None else None
-        word = Word(lease=lease, away=away, busy=failure.busy, first=lease.epoch == 1)
+        word = Word(lease=lease, away=away_of(failure, call=order.call), busy=failure.busy, first=lease.epoch == 1)
         safe = not order.bills or failure.billed is False
         counted = not (failure.shared or failure.busy)
         if failure.retriable and not failure.uncertain and safe and lease.failures + counted < MAX_FAILURES:

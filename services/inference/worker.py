@@ -16,7 +16,7 @@ from uuid import UUID
 
 import structlog
 
-from services.inference.accounts import THEIRS, Word, away_delay, has_waited_long, hear
+from services.inference.accounts import Word, away_delay, away_of, has_waited_long, hear
 from services.inference.backends import Backend, BackendFailure, Generated, GenerationCancelled, Resumable, Source
 from services.inference.backends.null import make_nothing
 from services.inference.domain import (
@@ -328,9 +328,7 @@ def _tried(piece: Piece, failure: BackendFailure) -> Tried:
     # An uncertain attempt may have been billed: a person looks before anything is sent again.
     again = failure.retriable and not failure.uncertain
     ending = Failed(reason=failure.reason, detail=failure.detail, remedy=remedy)
-    unheard = (failure.retriable or failure.uncertain) and not failure.answered
-    theirs = failure.busy or (unheard and failure.reason in THEIRS)
-    away = Away(cause=failure.detail, seconds=failure.after) if theirs and piece.job.call is not None else None
+    away = away_of(failure, call=piece.job.call)
     after = failure.after or 0.0
     return Tried(attempt, ending, again, after, away=away, busy=failure.busy, shared=failure.shared)
 
