@@ -81,17 +81,14 @@ async def keep_items(connection: Connection, items: Sequence[LibraryItemChanged]
         )
 
 
-async def newest_documents(pool: Pool | Connection, workspace: UUID, kind: str) -> dict[str, str]:
-    """Name → the newest published document's JSON, for kinds that are current (routes, target)."""
-    rows = queries.newest_items(pool, workspace=workspace, kind=kind)
-    return {row["name"]: row["document"] async for row in rows if row["document"] is not None}
-
-
-async def newest_documents_of(
+async def newest_documents(
     pool: Pool | Connection, workspaces: Collection[UUID], kind: str
 ) -> dict[UUID, dict[str, str]]:
-    """The same of many workspaces; of one that has none, nothing."""
+    """Name → the newest published document's JSON, for kinds that are current (routes, target).
+
+    By workspace; of one that has none, nothing.
+    """
     found: dict[UUID, dict[str, str]] = {}
-    async for row in queries.newest_items_of(pool, workspaces=list(workspaces), kind=kind):
+    async for row in queries.newest_items(pool, workspaces=list(workspaces), kind=kind):
         found.setdefault(row["workspace"], {})[row["name"]] = row["document"]
     return found

@@ -1,6 +1,7 @@
 """Composition root of stage 3: the only reader of its settings."""
 
 import asyncio
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from uuid import UUID
 
@@ -50,12 +51,15 @@ async def build(service: Service, *, backends: Mapping[str, Backend] | None = No
     paces = Paces()
     maker = Maker(backends=backends, blobs=service.blobs, desk=desk, progress=progress, keep_id=keep_id, paces=paces)
     works = "work" in service.roles
-    workers = {kind: open_worker(service, kind, maker, desk, tables) for kind in sorted(tables.kinds)} if works else {}
+    limits = account_limits(settings)
+    limited = functools.partial(ClaimLimits, tables, accounts=limits)
+    workers = (
+        {kind: open_worker(service, kind, maker, desk, limited()) for kind in sorted(tables.kinds)} if works else {}
+    )
     by_work_kind = {work_kind: worker for worker in workers.values() for work_kind in worker.kinds}
     front = Front(tables=tables, desk=desk, workers=by_work_kind, lease_seconds=settings.lease_seconds)
     handler.wire(service.bus, front=front)
     wire_current(service.bus, stage=STAGE)
-    limits = account_limits(settings)
     http.wire(service.app, pool=service.database, gate=service.gate, tables=tables, accounts=limits)
     http_routes.wire(
         service.app,
@@ -66,7 +70,7 @@ async def build(service: Service, *, backends: Mapping[str, Backend] | None = No
         keyless=frozenset(name for name, given in settings.providers.items() if not given.key.get_secret_value()),
     )
     replayer = replays.Replayer(backends=backends, blobs=service.blobs, pool=service.database)
-    replaying = [open_replays(service, kind, replayer, tables) for kind in sorted(backends)] if works else []
+    replaying = [open_replays(service, kind, replayer, limited()) for kind in sorted(backends)] if works else []
     desk_of_replays = ReplayDesk(
         pool=service.database,
         blobs=service.blobs,
@@ -158,12 +162,11 @@ def work_kinds(kind: str, pools: Iterable[str], settings: InferenceSettings) -> 
     return [kind_of(kind, pool, account=account) for pool in pools for account in accounts]
 
 
-def open_worker(service: Service, kind: str, maker: Maker, desk: Desk, tables: RoutingTables) -> Worker:
+def open_worker(service: Service, kind: str, maker: Maker, desk: Desk, limits: ClaimLimits) -> Worker:
     settings = service.settings
     assert isinstance(settings, InferenceSettings)
     kinds = work_kinds(kind, settings.pools.split(","), settings)
     at_once = kind in AT_ONCE
-    limits = ClaimLimits(tables, accounts=account_limits(settings))
     claims = Claims(desk, kinds=kinds, at_once=at_once, limits=limits)
     worker = Worker(
         stage=STAGE,
@@ -192,11 +195,11 @@ def account_limits(settings: InferenceSettings) -> dict[str, Limit]:
     }
 
 
-def open_replays(service: Service, kind: str, replayer: replays.Replayer, tables: RoutingTables) -> Worker:
+def open_replays(service: Service, kind: str, replayer: replays.Replayer, limits: ClaimLimits) -> Worker:
     settings = service.settings
     assert isinstance(settings, InferenceSettings)
     kinds = [PREFIX + each for each in work_kinds(kind, settings.pools.split(","), settings)]
-    claims = replays.Claims(kinds, limits=ClaimLimits(tables, accounts=account_limits(settings)))
+    claims = replays.Claims(kinds, limits=limits)
     worker = Worker(
         stage=STAGE,
         outbox=service.facts,

@@ -7,34 +7,21 @@ pictures of different sizes, or that cannot be decoded.
 import asyncio
 import io
 import json
-import os
 import struct
 import sys
-from asyncio.subprocess import DEVNULL, PIPE
-from pathlib import Path
 from typing import Any
 
+from services.inference.processes import start_module
 from services.inference.replaying import Measure
 
 LENGTH = struct.Struct("!Q")
 SECONDS = 60.0
 MOST_PIXELS = 64 * 2**20
-ROOT = Path(__file__).resolve().parents[2]
-INHERITED = ("PATH", "LD_LIBRARY_PATH", "PYTHONDONTWRITEBYTECODE")
 
 
 async def compare(first: bytes, second: bytes) -> Measure | None:
     """None where they cannot be compared: their sizes differ, or one is no picture."""
-    inherited = {name: value for name, value in os.environ.items() if name in INHERITED}
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "services.inference.comparing"),
-        env=inherited
-        | {"PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, sys.path)]), "OPENBLAS_NUM_THREADS": "1"},
-        stdin=PIPE,
-        stdout=PIPE,
-        stderr=DEVNULL,
-        start_new_session=True,
-    )
+    process = await start_module("services.inference.comparing")
     try:
         async with asyncio.timeout(SECONDS):
             said, _ = await process.communicate(LENGTH.pack(len(first)) + first + second)

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -22,6 +23,7 @@ queries: Any = aiosql.from_path(Path(__file__).parent / "flows.sql", "asyncpg")
 
 MOST_SEEN = 4000  # rows that one look compares; of each flow at least one
 MOST_LOOKS = 8  # in one claim; what is left then is the next claim's
+EVERYTHING: Mapping[Flow, datetime] = MappingProxyType({})
 
 
 class Limits(Protocol):
@@ -107,8 +109,7 @@ class Line:
 
     async def _look_round(self, connection: Connection) -> None:
         self._is_news = False
-        found = queries.flows(connection, kinds=self._kinds, lanes=self._lanes)
-        self._flows = [Flow(**dict(row)) async for row in found]
+        self._flows = await flows_of(connection, self._kinds, lanes=self._lanes)
 
     async def _take(self, by: "_Claim") -> None:
         flows = self._flows
@@ -119,7 +120,7 @@ class Line:
             if not left or not flows:
                 break
             part = max(1, min(left, MOST_SEEN // len(flows)))
-            waiting = await by.look(flows, part)
+            waiting = await heads_of(by.connection, flows, part, after=by.heads)
             await self._open_purses(by, waiting)
             longer = {flow for flow, heads in waiting.items() if len(heads) == part}
             granted = self._scheduler.grant(waiting, left, longer=longer, room=by.room)
@@ -157,17 +158,10 @@ class _Claim:
     learnt: set[Flow] = field(default_factory=set)
     taken: list[dict[str, Any]] = field(default_factory=list)
 
-    async def look(self, flows: Sequence[Flow], many: int) -> dict[Flow, list[Head]]:
-        """The first of each of these flows."""
-        waiting: dict[Flow, list[Head]] = {}
-        async for row in queries.heads(self.connection, **self._columns(flows), many=many):
-            waiting.setdefault(flows[row["number"] - 1], []).append(Head(row["created_at"], cost_of(row)))
-        return waiting
-
     async def claim(self, granted: Mapping[Flow, int]) -> list[dict[str, Any]]:
         found = queries.claim(
             self.connection,
-            **self._columns(list(granted)),
+            **_columns(list(granted), self.heads),
             counts=list(granted.values()),
             holder=self.holder,
             lease=self.lease,
@@ -179,12 +173,28 @@ class _Claim:
         self.taken += rows
         return rows
 
-    def _columns(self, flows: Sequence[Flow]) -> dict[str, list[Any]]:
-        return {
-            "kinds": [flow.kind for flow in flows],
-            "lanes": [flow.lane for flow in flows],
-            "workspaces": [flow.workspace for flow in flows],
-            "subjects": [flow.subject for flow in flows],
-            "priorities": [flow.priority for flow in flows],
-            "afters": [self.heads.get(flow) for flow in flows],
-        }
+
+async def flows_of(connection: Connection, kinds: Sequence[str], *, lanes: Sequence[str] = tuple(SHARES)) -> list[Flow]:
+    """All that waits of these kinds."""
+    return [Flow(**dict(row)) async for row in queries.flows(connection, kinds=list(kinds), lanes=list(lanes))]
+
+
+async def heads_of(
+    connection: Connection, flows: Sequence[Flow], many: int, *, after: Mapping[Flow, datetime] = EVERYTHING
+) -> dict[Flow, list[Head]]:
+    """The first of each of these flows; `after`: where one begins, for whoever knows that."""
+    heads: dict[Flow, list[Head]] = {}
+    async for row in queries.heads(connection, **_columns(flows, after), many=many):
+        heads.setdefault(flows[row["number"] - 1], []).append(Head(row["created_at"], cost_of(row)))
+    return heads
+
+
+def _columns(flows: Sequence[Flow], after: Mapping[Flow, datetime]) -> dict[str, list[Any]]:
+    return {
+        "kinds": [flow.kind for flow in flows],
+        "lanes": [flow.lane for flow in flows],
+        "workspaces": [flow.workspace for flow in flows],
+        "subjects": [flow.subject for flow in flows],
+        "priorities": [flow.priority for flow in flows],
+        "afters": [after.get(flow) for flow in flows],
+    }

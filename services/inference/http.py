@@ -12,8 +12,9 @@ from pydantic import BaseModel, Field
 
 from services.inference.accounts import queries as account_queries
 from services.inference.domain import SHARES, account_of
+from services.inference.flows import flows_of, heads_of
 from services.inference.limits import Limit
-from services.inference.standing import Hold, Place, flows_of, heads_of, look, places_of, queries
+from services.inference.standing import Hold, Place, look, places_of, queries
 from services.inference.tables import RoutingTables
 from shared import operating
 from shared.events import WaitingOn

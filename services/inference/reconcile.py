@@ -134,8 +134,9 @@ async def pause_what_bills(transaction: Transaction, _: Sequence[Any]) -> None:
     """In each workspace, until a person resumes it there; one that is braked already stays as it is."""
     connection = transaction.connection
     braked = {(each.name, each.workspace) for each in await brakes_in_force(connection) if each.kind == "backend"}
-    for workspace in [row["workspace"] async for row in queries.workspaces_with_routes(connection)]:
-        for document in (await newest_documents(connection, workspace, "routes")).values():
+    workspaces = [row["workspace"] async for row in queries.workspaces_with_routes(connection)]
+    for workspace, documents in (await newest_documents(connection, workspaces, "routes")).items():
+        for document in documents.values():
             for name in _billing(document):
                 if not {(name, workspace), (name, None)} & braked:
                     await brake(

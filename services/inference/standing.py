@@ -15,11 +15,12 @@ from uuid import UUID
 import aiosql
 
 from services.inference.domain import SHARES, Cost
+from services.inference.flows import flows_of, heads_of
 from services.inference.flows import queries as flow_queries
 from services.inference.limits import ClaimLimits, Limit, under_way
 from services.inference.limits import queries as limit_queries
 from services.inference.tables import RoutingTables
-from services.inference.turns import LEVEL, Flow, Head, Purse, cost_of
+from services.inference.turns import LEVEL, Flow, Purse, cost_of, flow_of
 from shared.events import WaitingOn
 from shared.leases import IN_ORDER
 from shared.postgres import Connection
@@ -183,28 +184,6 @@ async def look(
     )
 
 
-async def flows_of(connection: Connection, kinds: Sequence[str]) -> list[Flow]:
-    """All that waits of these kinds, in every lane."""
-    found = flow_queries.flows(connection, kinds=list(kinds), lanes=list(SHARES))
-    return [Flow(**dict(row)) async for row in found]
-
-
-async def heads_of(connection: Connection, flows: Sequence[Flow], many: int) -> dict[Flow, list[Head]]:
-    """The first of each of these flows, as a claim sees them."""
-    columns = {
-        "kinds": [flow.kind for flow in flows],
-        "lanes": [flow.lane for flow in flows],
-        "workspaces": [flow.workspace for flow in flows],
-        "subjects": [flow.subject for flow in flows],
-        "priorities": [flow.priority for flow in flows],
-        "afters": [None] * len(flows),
-    }
-    heads: dict[Flow, list[Head]] = {}
-    async for row in flow_queries.heads(connection, **columns, many=many):
-        heads.setdefault(flows[row["number"] - 1], []).append(Head(row["created_at"], cost_of(row)))
-    return heads
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
     """One job that waits. `position` counts from 1; None: it is held, or further back than anybody counted."""
@@ -237,10 +216,7 @@ async def places_of(
 ) -> list[Place]:
     """Where these rows (`waiting_of`) stand."""
     await connection.execute(IN_ORDER)
-    of = {
-        row["job_id"]: Flow(row["kind"], row["lane"], row["workspace"], row["subject"], row["priority"])
-        for row in waiting
-    }
+    of = {row["job_id"]: flow_of(row) for row in waiting}
     moment = await look(connection, set(of.values()), tables=tables, accounts=accounts)
     lines: dict[tuple[tuple[str, ...], str], Line] = {}
     places = []

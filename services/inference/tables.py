@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from services.inference.queue import queries
 from services.inference.routing import NOTHING, Ask, Decision, Unroutable, bucket_of, current_table, decide
-from shared.current import newest_documents_of
+from shared.current import newest_documents
 from shared.library.documents import Routes
 from shared.postgres import Connection
 
@@ -88,7 +88,7 @@ class RoutingTables:
 
     async def _read(self, connection: Connection, workspaces: set[UUID]) -> set[UUID]:
         """Reads these; says which have none."""
-        found = await newest_documents_of(connection, workspaces, "routes") if workspaces else {}
+        found = await newest_documents(connection, workspaces, "routes") if workspaces else {}
         for workspace in workspaces:
             documents, known = found.get(workspace, {}), self._tables.get(workspace)
             if known is not None and known.documents == documents:

@@ -9,10 +9,11 @@ from typing import Any
 from uuid import UUID
 
 from services.inference.domain import Job
+from services.inference.flows import flows_of, heads_of
 from services.inference.limits import Limit
 from services.inference.progress import Progress, State
 from services.inference.queue import Piece
-from services.inference.standing import flows_of, heads_of, look, queries
+from services.inference.standing import look, queries
 from services.inference.tables import RoutingTables
 from services.inference.turns import Flow
 from shared.events import WaitingOn

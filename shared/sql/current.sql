@@ -42,14 +42,8 @@ select version, digest, state, document from library_items
 where workspace = :workspace and kind = :kind and name = :name and state = 'published'
 order by version desc limit 1;
 
--- name: newest_items(workspace, kind)
--- The newest published version of every document of a kind.
-select distinct on (name) name, version, digest, document from library_items
-where workspace = :workspace and kind = :kind and state = 'published'
-order by name, version desc;
-
--- name: newest_items_of(workspaces, kind)
--- The same of many workspaces, whichever each has.
+-- name: newest_items(workspaces, kind)
+-- Of each workspace, whichever it has.
 select n.* from unnest(:workspaces::uuid[]) as w(workspace) cross join lateral (
     select distinct on (name) workspace, name, document from library_items i
     where i.workspace = w.workspace and i.kind = :kind and i.state = 'published'

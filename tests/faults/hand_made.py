@@ -170,7 +170,7 @@ def _money(made: Made) -> None:
         known = job != UNCERTAIN
         row = _attempt(job, cost="0.04" if known else None, state="succeeded" if known else "uncertain")
         row |= {"job_id": job, "run": 1, "workspace": WORKSPACE, "day": DAY, "backend": "acme-fast"}
-        row |= {"reserved": Decimal("0.04")}
+        row["reserved"] = Decimal("0.04")
         for table in ("inference.attempts", "intake.attempts", "catalog.attempts"):
             made.rows(table, dict(row))
         line = {"attempt_id": row["attempt_id"], "by": "acme", "visibility": "cloud"}

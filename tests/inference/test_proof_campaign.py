@@ -3,24 +3,19 @@
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 import pytest
 
 from services.inference.backends.proof.forms import FORMS
 from services.inference.backends.proof.render import render
 from services.inference.backends.proof.scene import read
-from services.intake.batches import Row, judged, open_sheet
-from services.intake.domain import Origin, accepted
-from services.intake.files import Cutter
-from services.prompt.domain import assemble
+from services.intake.batches import Row
 from shared.events import Confidentiality, PromptAssembled
 from shared.library.documents import Brand, Routes, TargetDocument, Template
 from shared.library.lint import lint
-from shared.library.offers import Offers
 from shared.library.reading import read_folder
 from shared.library.shelf import Shelf
-from tests.inference.prompts import NOW, WORKSPACE
+from tests.inference.campaigns import prompts_of, rows_of
 
 LIBRARY = Path(__file__).resolve().parents[2] / "deploy" / "library"
 COLUMNS = "key,sku,asset_type,setting,season,locale,headline,variants,channels,priority,confidentiality"
@@ -33,33 +28,12 @@ def shelf() -> Shelf:
 
 @lru_cache(maxsize=1)
 def rows() -> list[Row]:
-    cutter = Cutter("csv")
-    data = (LIBRARY / "campaign.csv").read_bytes()
-    (part,) = [*cutter.feed(data), *cutter.end()]
-    sheet = open_sheet(
-        "csv", part, encoding=cutter.encoding, delimiter=cutter.delimiter, defaults={"campaign": "salt-and-brine"}
-    )
-    offers = Offers(shelf())
-    return [judged(row, offers, {}) for row in sheet.rows(part, first=True)]
+    return rows_of(LIBRARY / "campaign.csv", shelf(), campaign="salt-and-brine")
 
 
 @lru_cache(maxsize=1)
 def prompts() -> list[PromptAssembled]:
-    made: list[PromptAssembled] = []
-    for number, row in enumerate(rows()):
-        if row.resolved is None:
-            continue
-        offer = row.resolved.offer
-        origin = Origin(request_id=UUID(int=number), workspace=WORKSPACE, principal="demo", cause="demo", kind="batch")
-        events = assemble(
-            accepted(row.resolved, origin, now=NOW),
-            template=offer.template,
-            brand=offer.brand,
-            policy=offer.policy,
-            campaign=offer.campaign,
-        )
-        made += [event for event in events if isinstance(event, PromptAssembled)]
-    return made
+    return prompts_of(rows())
 
 
 def test_the_library_has_no_fault() -> None:

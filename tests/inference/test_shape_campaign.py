@@ -2,23 +2,17 @@
 
 from datetime import date
 from functools import lru_cache
-from uuid import UUID
 
 from deploy.cli.demo import CAMPAIGNS, LIBRARY, MODELS, Maker
 from services.inference.backends.diffusion.drawing import COLOURS, SHAPES, SIZE, WORDS
 from services.inference.domain import ask_of
 from services.inference.routing import Ask, Decision, decide
-from services.intake.batches import judged, open_sheet
-from services.intake.domain import Origin, accepted
-from services.intake.files import Cutter
-from services.prompt.domain import assemble
 from shared.events import Confidentiality, PromptAssembled
 from shared.library.documents import Routes
 from shared.library.lint import lint
-from shared.library.offers import Offers
 from shared.library.reading import read_folder
 from shared.library.shelf import Shelf
-from tests.inference.prompts import NOW, WORKSPACE
+from tests.inference.campaigns import prompts_of, rows_of
 
 CAMPAIGN = CAMPAIGNS[Maker.DIFFUSION]
 
@@ -36,26 +30,10 @@ def table() -> Routes:
 
 @lru_cache(maxsize=1)
 def prompts() -> list[PromptAssembled]:
-    cutter = Cutter("csv")
-    (part,) = [*cutter.feed((CAMPAIGN.folder / "campaign.csv").read_bytes()), *cutter.end()]
-    defaults = {"campaign": CAMPAIGN.name}
-    sheet = open_sheet("csv", part, encoding=cutter.encoding, delimiter=cutter.delimiter, defaults=defaults)
-    made = []
-    for number, row in enumerate(judged(row, Offers(shelf()), {}) for row in sheet.rows(part, first=True)):
-        if row.resolved is None:
-            assert (row.key, [problem.code for problem in row.problems]) == ("S07", ["value_not_allowed"])
-            continue
-        offer = row.resolved.offer
-        origin = Origin(request_id=UUID(int=number), workspace=WORKSPACE, principal="demo", cause="demo", kind="batch")
-        events = assemble(
-            accepted(row.resolved, origin, now=NOW),
-            template=offer.template,
-            brand=offer.brand,
-            policy=offer.policy,
-            campaign=offer.campaign,
-        )
-        made += [event for event in events if isinstance(event, PromptAssembled)]
-    return made
+    rows = rows_of(CAMPAIGN.folder / "campaign.csv", shelf(), campaign=CAMPAIGN.name)
+    refused = [(row.key, [problem.code for problem in row.problems]) for row in rows if row.resolved is None]
+    assert refused == [("S07", ["value_not_allowed"])]
+    return prompts_of(rows)
 
 
 def test_the_library_has_no_fault_beside_the_demo_s() -> None:

@@ -34,7 +34,7 @@ class Books:
 def opened(monkeypatch: pytest.MonkeyPatch, routes: Routes) -> tuple[RoutingTables, Books]:
     books = Books(routes)
     monkeypatch.setattr(queries, "today", books.today)
-    monkeypatch.setattr(module, "newest_documents_of", books.newest)
+    monkeypatch.setattr(module, "newest_documents", books.newest)
     monkeypatch.setattr(module, "FRESH_SECONDS", -1.0)
     return RoutingTables(kinds=["proof"]), books
 

@@ -2,26 +2,21 @@
 
 import asyncio
 import json
-import os
-import sys
-from asyncio.subprocess import DEVNULL, PIPE, Process
+from asyncio.subprocess import Process
 from collections.abc import Callable
 from contextlib import suppress
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 from services.inference.backends import BackendFailure, Generated, Generation, GenerationCancelled
 from services.inference.backends.proof.child import LENGTH
+from services.inference.processes import start_module
 from shared.events import FailureReason
 
-ROOT = Path(__file__).resolve().parents[4]
 # A step at 4096 px on a busy machine takes a fraction of this; a child that is silent for longer hangs.
 SILENCE_SECONDS = 120.0
 # A child that nobody asked for this long gives its memory (100–400 MB) back.
 IDLE_SECONDS = 30.0
-# All a child inherits: how to find programs and libraries, none of the service's secrets.
-INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "PYTHONDONTWRITEBYTECODE")
 
 
 class ProofBackend:
@@ -82,19 +77,7 @@ class Child:
 
     @classmethod
     async def start(cls) -> "Child":
-        inherited = {name: value for name, value in os.environ.items() if name in INHERITED}
-        # numpy's linear algebra is not used: its threads would only take memory.
-        path = os.pathsep.join([str(ROOT), *filter(None, sys.path)])
-        return cls(
-            await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", f"{__package__}.child"),
-                env=inherited | {"PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1"},
-                stdin=PIPE,
-                stdout=PIPE,
-                stderr=DEVNULL,
-                start_new_session=True,  # Ctrl-C in a terminal is the worker's to answer
-            )
-        )
+        return cls(await start_module(f"{__package__}.child"))
 
     @property
     def alive(self) -> bool:
