@@ -1,21 +1,23 @@
-"""Which crash point a service is armed with at each of its starts: drawn from the seed, seldom-met ones first."""
+"""Which crash point a service is armed with at each of its starts: drawn from the seed, least-met ones first."""
 
 from collections import Counter
+from collections.abc import Mapping
 from random import Random
 
 from shared.crash import POINTS
 
-# How often a running service comes to a point, very roughly, in a second of load. An armed start should live for some
-# seconds before it dies, or nothing would ever get done.
-FREQUENT = {"commit.before", "commit.after", "settle.before", "settle.after", "outbox.before_send", "outbox.after_send",
-            "claim.after", "offsets.before", "offsets.after"}  # fmt: skip
-# What a service seldom comes to: whoever comes to one of them dies there.
-SELDOM = {"dead_letter.before", "dead_letter.after", "sweep.before_send", "sweep.after_send", "replay.before",
-          "replay.after"}  # fmt: skip
-SELDOM_IN = {"intake": {"claim.after", "settle.before", "settle.after", "blob.before", "blob.after"}}
-ARMED = 0.75  # share of starts
-TOGETHER = 4  # points of one start; with one alone, a start that never comes to it lives until it is killed
-ARMED_WITH_ALL = 0.5  # share of these that are armed with all that is seldom; the others get past it
+# What a running service does not come to in every second of load. All others come first wherever they are armed beside
+# these, and after too few of them nothing would ever get done.
+SELDOM = {"outbox.after_delete", "sweep.before_send", "sweep.after_send", "dead_letter.before", "dead_letter.after",
+          "replay.before", "replay.after"}  # fmt: skip
+SELDOM_IN = {
+    "intake": {"claim.after", "settle.before", "settle.after", "blob.before", "blob.after"},
+    "catalog": {"claim.after", "settle.before", "settle.after"},
+}
+HITS = 10  # of a frequent point until the service ends there, on average
+LATE = 150  # the same, for a start that is to get something done first
+ALONE = 3  # every third start
+TOGETHER = 4  # seldom points of one start; with one alone, a start that never comes to it lives until it is killed
 CRASHED = "process.crashed"  # what an end at a crash point is called among the kinds of faults
 
 
@@ -23,27 +25,53 @@ def points_of(stage: str) -> list[str]:
     return sorted(point for point, stages in POINTS.items() if stage in stages)
 
 
+def seldom_in(stage: str) -> set[str]:
+    return SELDOM | SELDOM_IN.get(stage, set())
+
+
 class Arms:
-    """The same seed arms the same starts with the same points."""
+    """The same seed, and the same ends so far, arm the same start with the same points.
 
-    def __init__(self, seed: int) -> None:
+    Every third start is left alone, or a service that finds nothing but what kills it would come no further. `late`:
+    no start lives for ever, those left alone neither; without it they live until something else strikes them.
+    """
+
+    def __init__(self, seed: int, *, late: bool = False) -> None:
         self._seed = seed
-        self._drawn: Counter[tuple[str, str]] = Counter()
+        self._late = late
 
-    def next(self, member: str, *, stage: str, start: int) -> str:
-        """`stage.point:n[,…]`, or nothing for a start that is left alone; a stage's first start always is."""
-        random = Random(f"{self._seed}/{member}/{start}")
-        if start <= 1 or random.random() > ARMED:
+    def next(self, member: str, *, stage: str, start: int, met: Mapping[str, int]) -> str:
+        """`stage.point:n[,…]`, or nothing for a start that is left alone. `met`: how often this stage ended where."""
+        if start <= 1:
             return ""
-        # Either side of what is done, drawn: armed with both, nobody would ever get past the first.
-        side = ".before" if ".before" in random.choice(points_of(stage)) else ".after"
-        points = [point for point in points_of(stage) if side in point]
+        random = Random(f"{self._seed}/{member}/{start}")
+        points = points_of(stage)
         random.shuffle(points)
-        points.sort(key=lambda point: self._drawn[stage, point])
-        armed = {}
-        for point in points[:TOGETHER]:
-            self._drawn[stage, point] += 1
-            armed[point] = 1 + (int(random.expovariate(1 / 20)) if point in FREQUENT else random.randrange(2))
-        if random.random() < ARMED_WITH_ALL:
-            armed |= dict.fromkeys((SELDOM | SELDOM_IN.get(stage, set())).intersection(points), 1)
+        points.sort(key=lambda point: met.get(point, 0))
+        armed = {} if start % ALONE == 1 else _drawn(random, points, met, seldom=seldom_in(stage))
+        if self._late:
+            often = next(point for point in points if point not in seldom_in(stage))
+            armed.setdefault(often, LATE + int(random.expovariate(1 / LATE)))
         return ",".join(f"{stage}.{point}:{hits}" for point, hits in sorted(armed.items()))
+
+
+def _drawn(random: Random, points: list[str], met: Mapping[str, int], *, seldom: set[str]) -> dict[str, int]:
+    """One of the less-met half; a seldom one with those of its side that are met no more often.
+
+    Armed on both sides of what it does, nobody would get past the first.
+    """
+    first = random.choice(points[: len(points) // 2 + 1])
+    if first not in seldom:
+        return {first: 1 + int(random.expovariate(1 / HITS))}
+    fewer = [point for point in points if met.get(point, 0) <= met.get(first, 0)]
+    beside = [point for point in fewer if point in seldom - {first} and _is_before(point) == _is_before(first)]
+    return dict.fromkeys([first, *beside][:TOGETHER], 1)
+
+
+def _is_before(point: str) -> bool:
+    return ".before" in point
+
+
+def met(crashes: list[tuple[float, str, str]], stage: str) -> Counter[str]:
+    """Point → how often a process of the stage ended there."""
+    return Counter(point for _, whose, point in crashes if whose == stage)

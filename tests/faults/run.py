@@ -18,7 +18,7 @@ from aiokafka.errors import KafkaError
 from deploy.local.processes import last_lines
 from deploy.local.supervisor import STAGES
 from shared.crash import POINTS
-from tests.faults.arms import CRASHED
+from tests.faults.arms import CRASHED, Arms
 from tests.faults.drained import under_way
 from tests.faults.figures import quantiles
 from tests.faults.injector import Injector
@@ -115,6 +115,7 @@ class Run:
         load = await self._start_load()
         telling = asyncio.create_task(self._tell(injector))
         try:
+            self.world.arms = Arms(self.asked.seed, late=CRASHED in self.asked.only)
             self.world.arming = self.asked.faults > 0 and (not self.asked.only or CRASHED in self.asked.only)
             if self.asked.faults:
                 await injector.run()

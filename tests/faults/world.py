@@ -23,7 +23,7 @@ from deploy.local.processes import Child, Program, last_lines
 from deploy.local.servers import EmbeddedServers
 from deploy.local.supervisor import STAGES, prepare_servers
 from shared.postgres import STAGES_WITH_DATABASE
-from tests.faults.arms import Arms
+from tests.faults.arms import Arms, met
 from tests.faults.disks import Disk
 from tests.faults.link import Link
 from tests.faults.members import READY_WITHIN, Member, eventually
@@ -98,7 +98,7 @@ class World:
         self.arming = True
         self.violations: list[str] = []  # what the harness itself saw go wrong
         self.stop_seconds: list[float] = []
-        self._arms = Arms(seed)
+        self.arms = Arms(seed)
         self._traces = ""
         self._nursery = Nursery(own_environment())
         self._rooms: dict[str, asyncio.Lock] = {}
@@ -178,7 +178,7 @@ class World:
         self.out, self.logs, self.ledgers = out, out / "logs", out / "ledgers"
         self.prefix = f"f{secrets.token_hex(3)}."
         self.given, self.mutant = dict(environment), environment.get("CALOTYPE_MUTANT", "")
-        self.arming, self._arms = True, arms
+        self.arming, self.arms = True, arms
         self.violations, self.stop_seconds = [], []
 
     async def close(self) -> None:
@@ -283,7 +283,8 @@ class World:
             "MALLOC_ARENA_MAX": "2",
         }
         if self.arming:
-            own["CALOTYPE_CRASH"] = self._arms.next(member.name, stage=stage, start=member.starts)
+            ends = met(self.crashes(), stage)
+            own["CALOTYPE_CRASH"] = self.arms.next(member.name, stage=stage, start=member.starts, met=ends)
         if stage in STAGES_WITH_DATABASE:
             user, password = f"calotype_{stage}", self._passwords()[stage]
             assert self.servers.postgres is not None

@@ -5,7 +5,7 @@ import contextlib
 import shutil
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,8 +41,8 @@ class FirstStarts(Arms):
         super().__init__(scenario.seed)
         self._scenario = scenario
 
-    def next(self, member: str, *, stage: str, start: int) -> str:
-        del member, stage
+    def next(self, member: str, *, stage: str, start: int, met: Mapping[str, int]) -> str:
+        del member, stage, met
         return self._scenario.crash if start <= self._scenario.starts else ""
 
 
