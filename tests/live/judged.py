@@ -25,7 +25,7 @@ async def assert_the_oracle_finds_nothing(
     """
     pipeline = studio.pipeline
     world = World(
-        database_url=pipeline.servers.admin_database_url,
+        database_url=pipeline.database_url,
         kafka=pipeline.servers.kafka_bootstrap,
         prefix=pipeline.prefix,
         partitions=PARTITIONS,

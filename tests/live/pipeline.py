@@ -27,7 +27,7 @@ from deploy.local.supervisor import STAGES, Supervisor
 from shared.postgres import STAGES_WITH_DATABASE
 from shared.topics import IMAGE_REQUESTS, TOPICS
 from tests.groups import groups
-from tests.live.stage import PARTITIONS, eventually, records_of
+from tests.live.stage import KAFKA_PROPERTIES, PARTITIONS, eventually, new_database, records_of
 
 T = TypeVar("T")
 
@@ -83,6 +83,7 @@ class Pipeline:
     """Everything running, watched from a thread with a loop of its own; tests talk to it as the world does."""
 
     servers: EmbeddedServers
+    database_url: str
     supervisor: Supervisor
     prefix: str
     loop: asyncio.AbstractEventLoop
@@ -236,7 +237,7 @@ class Pipeline:
 
     async def rows(self, query: str, *values: Any) -> list[asyncpg.Record]:
         """As the administrator, who sees every schema and every workspace."""
-        connection = await asyncpg.connect(self.servers.admin_database_url)
+        connection = await asyncpg.connect(self.database_url)
         try:
             return await connection.fetch(query, *values)
         finally:
@@ -244,7 +245,7 @@ class Pipeline:
 
     async def until(self, query: str, *values: Any) -> None:
         """Looks as often as it can until the query says true: some of this lasts a few milliseconds."""
-        connection = await asyncpg.connect(self.servers.admin_database_url)
+        connection = await asyncpg.connect(self.database_url)
         try:
             async with asyncio.timeout(60):
                 while not await connection.fetchval(query, *values):
@@ -413,40 +414,44 @@ def assert_says_when_to_come_again(answer: httpx.Response) -> None:
 
 
 @contextmanager
-def pipeline(**environment: str) -> Iterator[Pipeline]:
-    """Everything running on a folder that is removed afterwards."""
+def pipeline(shared: EmbeddedServers | None = None, **environment: str) -> Iterator[Pipeline]:
+    """Everything running on a folder that is removed afterwards; `shared` servers are for those who never stop them."""
     folder = Path(tempfile.mkdtemp(prefix="calotype-pipeline-"))
     folder.chmod(0o755)  # the servers run as nobody, whose way leads through it
     loop = asyncio.new_event_loop()
     thread = Thread(target=loop.run_forever, name="pipeline")
     thread.start()
 
-    def do(work: Coroutine[Any, Any, None]) -> None:
-        asyncio.run_coroutine_threadsafe(work, loop).result()
+    def do(work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, loop).result()
 
-    servers = EmbeddedServers(folder / "servers")
+    servers = shared or EmbeddedServers(folder / "servers", kafka_properties=KAFKA_PROPERTIES)
     try:
-        do(servers.start())
+        if shared is None:
+            do(servers.start())
+        database_url = servers.admin_database_url if shared is None else do(new_database(servers))
         prefix = f"t{uuid4().hex[:8]}."
         given = {
             "CALOTYPE_KAFKA_BOOTSTRAP": servers.kafka_bootstrap,
             "CALOTYPE_TOPIC_PREFIX": prefix,
             "CALOTYPE_TOPIC_PARTITIONS": str(PARTITIONS),
             "CALOTYPE_TOPIC_REPLICATION": "1",
-            "DATABASE_URL": servers.admin_database_url,
-            # What a killed worker held is taken over soon.
+            "DATABASE_URL": database_url,
+            # What a killed process held is taken over soon, its work and its partitions.
             "CALOTYPE_LEASE_SECONDS": "5",
+            "CALOTYPE_SESSION_SECONDS": "4",
         }
         data = DataFolder(folder / "data")
         data.prepare()
         supervisor = Supervisor(data.root, environment={**os.environ, **given, **environment}, port=data.port("public"))
         do(supervisor.start())
         try:
-            yield Pipeline(servers, supervisor, prefix, loop)
+            yield Pipeline(servers, database_url, supervisor, prefix, loop)
         finally:
             do(supervisor.stop())
     finally:
-        do(servers.stop())
+        if shared is None:
+            do(servers.stop())
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()

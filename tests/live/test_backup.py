@@ -50,7 +50,8 @@ class World:
         own = {"CALOTYPE_TOPIC_PARTITIONS": str(PARTITIONS), "CALOTYPE_LEASE_SECONDS": "5"}
         self.supervisor = Supervisor(self.data.root, environment={**os.environ, **own, **self.environment})
         await self.do(self.supervisor.start())
-        return Pipeline(self.supervisor._servers, self.supervisor, "", self.loop)
+        servers = self.supervisor._servers
+        return Pipeline(servers, servers.admin_database_url, self.supervisor, "", self.loop)
 
     async def down(self) -> None:
         if self.supervisor is not None:

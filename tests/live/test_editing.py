@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from deploy.local.servers import EmbeddedServers
 from tests.live.pipeline import LIBRARY, Studio, ask, pipeline
 from tests.live.stage import eventually
 from tests.postprocess.pictures import plain, written
@@ -29,8 +30,10 @@ async def add(studio: Studio, data: bytes) -> dict[str, Any]:
 
 
 @pytest.mark.timeout(240)
-async def test_an_image_is_made_of_a_picture_and_a_mask_that_were_added(tmp_path: Path) -> None:
-    with Provider(tmp_path) as provider, pipeline(**inference_environment(provider.url)) as running:
+async def test_an_image_is_made_of_a_picture_and_a_mask_that_were_added(
+    servers: EmbeddedServers, tmp_path: Path
+) -> None:
+    with Provider(tmp_path) as provider, pipeline(servers, **inference_environment(provider.url)) as running:
         async with running.studio() as studio:
             await studio.call("POST", "/v1/library", json={"documents": [*LIBRARY, ROUTES]})
 

@@ -1,17 +1,19 @@
 """The verbs of intake in a terminal, against everything running."""
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
+from contextlib import chdir
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
 import yaml
+from typer.testing import CliRunner, Result
 
+from deploy.cli import app
+from deploy.errors import Problem
+from deploy.local.servers import EmbeddedServers
 from tests.live.pipeline import LIBRARY, Pipeline, ask, pipeline, sheet
 from tests.postprocess.pictures import plain, written
 
@@ -19,30 +21,29 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
-def running() -> Iterator[Pipeline]:
-    with pipeline() as everything:
+def running(servers: EmbeddedServers) -> Iterator[Pipeline]:
+    with pipeline(servers) as everything:
         yield everything
 
 
 class Terminal:
-    """A person at a terminal, in a folder of their own."""
+    """A person at a terminal in a folder of their own, in this process: Python would start for half a minute."""
 
     def __init__(self, running: Pipeline, folder: Path) -> None:
         self.folder = folder
-        self.environment = os.environ | {"CALOTYPE_DATA": str(running.data.root), "PYTHONPATH": str(ROOT)}
+        self.environment = {"CALOTYPE_DATA": str(running.data.root)}
         made = json.loads(self.says("workspace", "create", folder.name, "--undo-seconds", "0", "--json"))
         self.environment["CALOTYPE_KEY"] = made["token"]
 
-    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "deploy.cli", *arguments]
-        return subprocess.run(
-            command, cwd=self.folder, env=self.environment, capture_output=True, text=True, check=False, timeout=100
-        )
+    def run(self, *arguments: str) -> Result:
+        with chdir(self.folder):
+            return CliRunner().invoke(app, arguments, env=self.environment)
 
     def says(self, *arguments: str, code: int = 0) -> str:
         answer = self.run(*arguments)
-        assert answer.returncode == code, f"{arguments}: {answer.stdout}{answer.stderr}"
-        return answer.stdout + answer.stderr
+        said = f"{answer.output}{answer.exception if isinstance(answer.exception, Problem) else ''}"
+        assert answer.exit_code == code, f"{arguments}: {said}{answer.exception!r}"
+        return said
 
     def write(self, name: str, content: bytes | str) -> None:
         path = self.folder / name
@@ -92,7 +93,7 @@ def test_a_file_is_looked_through_sent_repaired_and_waited_for(terminal: Termina
     terminal.write("repaired.csv", repaired)
 
     sent = terminal.run("submit", "rows.csv", "--wait", "--json")
-    assert sent.returncode == 1, "one row was refused"
+    assert sent.exit_code == 1, "one row was refused"
     assert json.loads(sent.stdout)["statuses"] == {"completed": 3}
     again = json.loads(terminal.run("submit", "repaired.csv", "--wait", "--json").stdout)
     assert (again["accepted"], again["statuses"]) == (1, {"completed": 4})

@@ -14,12 +14,13 @@ from typer.testing import CliRunner
 
 from deploy.cli import app
 from deploy.errors import Problem
+from deploy.local.servers import EmbeddedServers
 from tests.live.pipeline import LIBRARY, Pipeline, ask, pipeline
 
 
 @pytest.fixture(scope="module")
-def running() -> Iterator[Pipeline]:
-    with pipeline() as everything:
+def running(servers: EmbeddedServers) -> Iterator[Pipeline]:
+    with pipeline(servers) as everything:
         yield everything
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from deploy.local.servers import EmbeddedServers
 from tests.live.pipeline import LIBRARY, Pipeline, ask, pipeline
 from tests.live.test_operator_cli import Terminal, told, until
 
@@ -22,8 +23,8 @@ CLOUD: dict[str, Any] = {
 
 
 @pytest.fixture(scope="module")
-def running() -> Iterator[Pipeline]:
-    with pipeline() as everything:
+def running(servers: EmbeddedServers) -> Iterator[Pipeline]:
+    with pipeline(servers) as everything:
         yield everything
 
 

@@ -1,48 +1,19 @@
 """One trace from the caller's request to the publication, read back parent by parent from a real OTLP receiver."""
 
 import asyncio
-import os
 import secrets
-import shutil
-import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import httpx
 import pytest
 
-from deploy.local.supervisor import Supervisor
+from deploy.local.servers import EmbeddedServers
+from tests.live.pipeline import LIBRARY, pipeline
 from tests.live.publishing import until
 from tests.servers.otlp import Link, Receiver, Span, otlp_receiver
-
-LIBRARY: list[dict[str, Any]] = [
-    {"kind": "brand", "name": "salt", "version": 1, "owner": "tests", "title": "Salt"},
-    {"kind": "policy", "name": "house", "version": 1, "owner": "tests"},
-    {"kind": "rubric", "name": "tiles", "version": 1, "owner": "tests"},
-    {
-        "kind": "template", "name": "tile", "version": 1, "owner": "tests", "brand": "salt", "policy": "house",
-        "variables": {"headline": {"type": "text"}}, "prompt": "A quiet picture for: {{ headline }}",
-        "parameters": {"width": 256, "height": 256},
-    },
-    {
-        "kind": "recipe", "name": "web", "version": 1, "owner": "tests", "channel": "web",
-        "renditions": [{"name": "small", "width": 64, "height": 64}],
-    },
-    {
-        "kind": "campaign", "name": "winter", "version": 1, "owner": "tests", "title": "Winter", "brand": "salt",
-        "asset_types": {"tile": {"template": "tile", "recipes": {"web": "web"}, "rubric": "tiles"}},
-    },
-    {
-        "kind": "routes", "name": "default", "version": 1, "owner": "tests",
-        "backends": [{"name": "proof", "kind": "proof", "visibility": "private", "price": "0"}],
-        "rules": [{"id": "all", "lane": "standard", "backends": ["proof"]}],
-    },
-    {"kind": "target", "name": "folder", "version": 1, "owner": "tests", "type": "folder", "demo": True},
-]  # fmt: skip
 
 # From a publication back to the request, service and span. The catalog's ledger edge records none, by design.
 LIFE = [
@@ -63,7 +34,7 @@ def new_traceparent(*, sampled: bool = True) -> str:
 
 
 @dataclass
-class Pipeline:
+class Traced:
     """All six services, and somebody who may do everything in one workspace."""
 
     url: str
@@ -92,26 +63,9 @@ def bearer(token: str) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def pipeline() -> Iterator[Pipeline]:
-    # Not pytest's own folder: only root may enter that one, and the servers run as nobody.
-    folder = Path(tempfile.mkdtemp(prefix="calotype-traces-"))
-    loop = asyncio.new_event_loop()
-    thread = Thread(target=loop.run_forever, name="supervisor")
-    thread.start()
-    try:
-        with otlp_receiver() as receiver:
-            environment = {**os.environ, "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint}
-            supervisor = Supervisor(folder, environment=environment)
-            asyncio.run_coroutine_threadsafe(supervisor.start(), loop).result()
-            try:
-                yield Pipeline(supervisor.url, supervisor.data.secret("bootstrap_token"), receiver)
-            finally:
-                asyncio.run_coroutine_threadsafe(supervisor.stop(), loop).result()
-    finally:
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()
-        shutil.rmtree(folder)
+def traced(servers: EmbeddedServers) -> Iterator[Traced]:
+    with otlp_receiver() as receiver, pipeline(servers, OTEL_EXPORTER_OTLP_ENDPOINT=receiver.endpoint) as running:
+        yield Traced(running.supervisor.url, running.data.secret("bootstrap_token"), receiver)
 
 
 async def publish_one(client: httpx.AsyncClient, *, asked_under: str, decided_under: str) -> dict[str, Any]:
@@ -165,22 +119,22 @@ def linked(receiver: Receiver, link: Link) -> Span:
     return found
 
 
-async def test_a_publication_is_traced_back_to_its_caller_parent_by_parent(pipeline: Pipeline) -> None:
+async def test_a_publication_is_traced_back_to_its_caller_parent_by_parent(traced: Traced) -> None:
     asked_under, decided_under = new_traceparent(), new_traceparent()
-    async with pipeline.admin() as client:
+    async with traced.admin() as client:
         await publish_one(client, asked_under=asked_under, decided_under=decided_under)
-    last = await asyncio.to_thread(last_of, pipeline.receiver, asked_under)
-    line = pipeline.receiver.ancestry(last)
+    last = await asyncio.to_thread(last_of, traced.receiver, asked_under)
+    line = traced.receiver.ancestry(last)
     assert [(span.service, span.name) for span in line] == LIFE
     assert line[-1].parent_id == asked_under.split("-")[2]
     assert line[-1].kind == "server"
-    assert pipeline.receiver.spans(http__route="/readyz") == []
+    assert traced.receiver.spans(http__route="/readyz") == []
 
     for span in line:
         if span.name.endswith(" process"):
             assert span.kind == "consumer"
             (link,) = span.links
-            batch = await asyncio.to_thread(linked, pipeline.receiver, link)
+            batch = await asyncio.to_thread(linked, traced.receiver, link)
             assert (batch.service, batch.parent_id) == (span.service, "")
             assert batch.trace_id != span.trace_id
         else:
@@ -189,27 +143,27 @@ async def test_a_publication_is_traced_back_to_its_caller_parent_by_parent(pipel
     # The person's request belongs to another trace; the decision is under the asset and points to it.
     (decision,) = (span for span in line if span.name == "asset decide")
     (link,) = decision.links
-    clicked = await asyncio.to_thread(linked, pipeline.receiver, link)
+    clicked = await asyncio.to_thread(linked, traced.receiver, link)
     assert clicked.name == "POST /v1/assets/{asset_id}/decisions"
     assert (clicked.trace_id, clicked.parent_id) == tuple(decided_under.split("-")[1:3])
 
 
-async def test_a_caller_who_does_not_sample_costs_no_span(pipeline: Pipeline) -> None:
+async def test_a_caller_who_does_not_sample_costs_no_span(traced: Traced) -> None:
     unsampled, sampled = new_traceparent(sampled=False), new_traceparent()
-    async with pipeline.admin() as client:
+    async with traced.admin() as client:
         await publish_one(client, asked_under=unsampled, decided_under=unsampled)
         # One that is sampled goes the same way afterwards: when its last span is here, the other's would be too.
         await publish_one(client, asked_under=sampled, decided_under=sampled)
-    await asyncio.to_thread(last_of, pipeline.receiver, sampled)
-    assert pipeline.receiver.spans(trace_id=unsampled.split("-")[1]) == []
+    await asyncio.to_thread(last_of, traced.receiver, sampled)
+    assert traced.receiver.spans(trace_id=unsampled.split("-")[1]) == []
 
 
-async def test_each_row_of_a_batch_has_a_trace_of_its_own_linked_to_the_files(pipeline: Pipeline) -> None:
+async def test_each_row_of_a_batch_has_a_trace_of_its_own_linked_to_the_files(traced: Traced) -> None:
     sent_under = new_traceparent()
     table = "key,campaign,asset_type,headline,channels\n" + "".join(
         f"r{n},winter,tile,Evening {n},web\n" for n in range(3)
     )
-    async with pipeline.admin() as client:
+    async with traced.admin() as client:
         headers = {"traceparent": sent_under, "content-type": "text/csv"}
         sent = await client.post("/v1/batches", params={"name": "b"}, content=table.encode(), headers=headers)
         assert sent.status_code == 202, sent.text
@@ -218,13 +172,13 @@ async def test_each_row_of_a_batch_has_a_trace_of_its_own_linked_to_the_files(pi
     def all_begun() -> bool:
         rows[:] = [
             span
-            for span in pipeline.receiver.spans(service="calotype-intake", name="row")
+            for span in traced.receiver.spans(service="calotype-intake", name="row")
             if [link.trace_id for link in span.links] == [sent_under.split("-")[1]]
         ]
-        return len(rows) == 3 and bool(pipeline.receiver.spans(trace_id=sent_under.split("-")[1]))
+        return len(rows) == 3 and bool(traced.receiver.spans(trace_id=sent_under.split("-")[1]))
 
-    await asyncio.to_thread(pipeline.receiver.wait, all_begun)
+    await asyncio.to_thread(traced.receiver.wait, all_begun)
     assert len({row.trace_id for row in rows} | {sent_under.split("-")[1]}) == 4
-    (sending,) = pipeline.receiver.spans(trace_id=sent_under.split("-")[1], name="POST /v1/batches")
+    (sending,) = traced.receiver.spans(trace_id=sent_under.split("-")[1], name="POST /v1/batches")
     assert {link.span_id for row in rows for link in row.links} == {sending.span_id}
     assert [row.parent_id for row in rows] == ["", "", ""]
