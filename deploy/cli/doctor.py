@@ -91,6 +91,7 @@ def judged(state: Mapping[str, Any]) -> Iterator[Finding]:
         if backend["enabled"]:
             yield from _life(backend)
             yield from _provider(backend)
+            yield from _workers(backend)
     for rule in state["rules"]:
         if rule["unserved"]:
             why = "; ".join(f"{name}: {said}" for name, said in rule["unserved"].items())
@@ -113,6 +114,20 @@ def _life(backend: Mapping[str, Any]) -> Iterator[Finding]:
         code, what = "backend_due", f"backend {name} ends on {last}, {f'in {left} days' if left else 'today'}"
     remedy = "name its successor in the rules and publish the table as a new version"
     yield Finding(level="warning", code=code, subject=name, what=what, remedy=remedy, date=last)
+
+
+def _workers(backend: Mapping[str, Any]) -> Iterator[Finding]:
+    is_there = not backend["uncallable"] and (backend["days_left"] is None or backend["days_left"] >= 0)
+    if is_there and backend["rules"] and not backend["claimed"]:
+        name = backend["name"]
+        yield Finding(
+            level="warning",
+            code="backend_unclaimed",
+            subject=name,
+            what=f"no live process claims the work of backend {name} ({backend['work']})",
+            remedy="start inference with the role work, whose settings and CALOTYPE_POOLS allow it; what waits for "
+            "longer than CALOTYPE_UNCLAIMED_SECONDS goes to another backend of its rule or ends as unroutable",
+        )
 
 
 def _provider(backend: Mapping[str, Any]) -> Iterator[Finding]:

@@ -20,6 +20,7 @@ from services.inference.rerouting import Rerouting
 from services.inference.settings import InferenceSettings
 from services.inference.tables import RoutingTables
 from services.inference.telling import Telling
+from services.inference.unclaimed import Unclaimed
 from services.inference.worker import Maker, record
 from shared.current import wire_current
 from shared.leases import Worker
@@ -82,12 +83,13 @@ async def build(service: Service, *, backends: Mapping[str, Backend] | None = No
     uncertain.wire(service.app, outbox=service.facts, pool=service.database, gate=service.gate)
     keys = {name: given.webhook_key for name, given in settings.providers.items() if given.webhook_key}
     hooks.wire(service.app, pool=service.database, keys=keys)
+    service.add(Unclaimed(service.facts, tables, patience=settings.unclaimed_seconds))
     if works:
         service.add(Closing(list(backends.values())))
         service.add(progress)
         service.add(Lookout(desk, service.database))
         service.add(Rerouting(service.database, tables, kinds=list(by_work_kind)))
-        service.add(Presence(service.database, list(workers.values()), paces))
+        service.add(Presence(service.database, [*workers.values(), *replaying], paces))
         everybodys = [each for kind in sorted(tables.kinds) for each in work_kinds(kind, POOLS, settings)]
         service.add(Telling(service.database, progress, kinds=everybodys, tables=tables, accounts=limits))
         if keys:

@@ -143,7 +143,7 @@ DOUBTFUL = Failed(
     detail="its worker ended while the provider was called: the image may have been made and billed",
     remedy=UNCERTAIN_REMEDY,
 )
-
+LATE = Failed(reason=FailureReason.EXPIRED, detail="its deadline passed while it waited")
 
 Ending = Made | Failed | Cancelled
 

@@ -1,10 +1,11 @@
 """Where a job goes when the backend it was sent to cannot make it: a pure function, like the first decision."""
 
-from collections.abc import Iterable, Mapping
-from datetime import date
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
+from datetime import date, datetime
 
-from services.inference.domain import Job, ask_of
-from services.inference.routing import NOTHING, Decision, Unroutable, bucket_of, decide
+from services.inference.domain import Failed, Job, ask_of, unroutable, work_kind
+from services.inference.routing import NO_TABLE, NOTHING, Decision, Unroutable, bucket_of, decide
 from shared.library.documents import Routes
 
 
@@ -44,3 +45,37 @@ def fall_back(
             table=found.route.table,
         )
     return found
+
+
+def elsewhere(
+    job: Job,
+    *,
+    kind: str,
+    since: datetime,
+    table: Routes | Unroutable | None,
+    today: date,
+    runnable: Iterable[str],
+    providers: Mapping[str, str] = NOTHING,
+    served: Collection[str],
+    away: Mapping[str, str] = NOTHING,
+    remedy: str,
+) -> Decision | Failed:
+    """Where a job goes whose kind of work nobody claims, or how it ends.
+
+    To what is `served`: kinds of work that somebody claims, or did lately. Better not to a backend that is `away`,
+    where it would wait again; but that wait has an end of its own.
+    """
+    missing: Unroutable = table if isinstance(table, Unroutable) else NO_TABLE
+    if isinstance(table, Routes):
+        unserved = {
+            backend.name: f"no process claims {work_kind(backend)}"
+            for backend in table.backends
+            if work_kind(backend) == kind or work_kind(backend) not in served
+        }
+        for avoid in ({**away, **unserved}, unserved):
+            found = fall_back(job, table=table, today=today, runnable=runnable, providers=providers, avoid=avoid)
+            if isinstance(found, Decision):
+                return found
+            missing = found
+    why = f"no process has claimed {kind} since {since:%Y-%m-%d %H:%M:%S} UTC; {missing.missing}"
+    return unroutable(replace(missing, missing=why, remedy=f"{remedy}; or {missing.remedy}"))

@@ -1,5 +1,6 @@
 """Where a job would go, asked without sending it, and how the backends stand: read only."""
 
+from collections.abc import Collection
 from datetime import date
 from typing import Annotated, Any
 from uuid import UUID
@@ -9,7 +10,9 @@ from fastapi import Depends, FastAPI, Request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from services.inference.asking import Shelves, ask_of, resolved
+from services.inference.domain import work_kind
 from services.inference.routing import NO_TABLE, Ask, Decision, Unroutable, uncallable, unserved
+from services.inference.standing import claimed
 from services.inference.tables import RoutingTables
 from shared.events import Confidentiality, ImageRequested, Lane, Pin, Priority
 from shared.http import Gate, HttpProblem, refusal
@@ -17,7 +20,7 @@ from shared.identity import Caller, May
 from shared.library.documents import Backend, Routes
 from shared.library.pinned import Library
 from shared.library.problems import problems_of
-from shared.postgres import Pool, workspace_transaction
+from shared.postgres import Pool, transaction, workspace_transaction
 
 
 class RouteQuestion(BaseModel):
@@ -91,6 +94,9 @@ class BackendState(BaseModel):
     days_left: int | None
     uncallable: str | None = Field(description="Why this deployment cannot call its provider")
     provider: str | None
+    work: str = Field(description="What a process must claim to work for it: kind, pool, account")
+    claimed: bool = Field(description="Whether a live process does")
+    rules: list[str] = Field(description="The rules that name it")
     has_key: bool = Field(description="Whether the provider's key is set, where it has a provider")
 
 
@@ -146,11 +152,13 @@ def wire(
         """Which backends there are, until when, and which rules nobody can serve."""
         async with workspace_transaction(pool, stage="inference", workspace=caller.workspace) as connection:
             await tables.refresh(connection, [caller.workspace])
+        async with transaction(pool) as connection:
+            live = await claimed(connection)
         table = tables.table_of(caller.workspace)
         if not isinstance(table, Routes):
             missing = table or NO_TABLE
             return RoutesState(today=tables.today, problem=missing.missing, remedy=missing.remedy)
-        return _state(table, tables, keyless)
+        return _state(table, tables, keyless, live)
 
     @app.post("/v1/explain-route", openapi_extra=ASK_SCHEMA)
     async def explain_route(request: Request, caller: Annotated[Caller, reader]) -> RouteAnswer:
@@ -175,7 +183,7 @@ def wire(
         return answer
 
 
-def _state(table: Routes, tables: RoutingTables, keyless: frozenset[str]) -> RoutesState:
+def _state(table: Routes, tables: RoutingTables, keyless: frozenset[str], live: Collection[str]) -> RoutesState:
     here: dict[str, Any] = {"today": tables.today, "runnable": tables.kinds, "providers": tables.providers}
     return RoutesState(
         today=tables.today,
@@ -185,6 +193,9 @@ def _state(table: Routes, tables: RoutingTables, keyless: frozenset[str]) -> Rou
                 **{name: getattr(backend, name) for name in AS_WRITTEN},
                 days_left=(backend.end_of_life - tables.today).days if backend.end_of_life else None,
                 uncallable=uncallable(backend, tables.providers),
+                work=work_kind(backend),
+                claimed=work_kind(backend) in live,
+                rules=[rule.id for rule in table.rules if backend.name in rule.candidates],
                 provider=backend.call.provider if backend.call else None,
                 has_key=backend.call is not None and backend.call.provider in tables.providers.keys() - keyless,
             )

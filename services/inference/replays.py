@@ -23,7 +23,7 @@ from services.inference import accounts
 from services.inference.accounts import Word, away_of, hear
 from services.inference.backends import Backend, BackendFailure, Generated, GenerationCancelled
 from services.inference.comparing import compare
-from services.inference.domain import SHARES
+from services.inference.domain import SHARES, Failed
 from services.inference.flows import Limits, Line
 from services.inference.replaying import Change, Manifest, Measure, Order, Verdict, changed, generation_of, judged, read
 from services.inference.sources import load_sources
@@ -197,6 +197,17 @@ def exhausted(lease: Leased, why: str) -> Outcome:
     order = Order.model_validate_json(lease.payload)
     cost = None if order.bills else Decimal(0)
     return _over(Ended(order=order, reason=FailureReason.INTERNAL, detail=why, cost=cost))
+
+
+async def give_up(connection: Connection, order: Order, why: str) -> Failed:
+    """Ends a replay that nobody will make; what a call that was cut off cost is not known."""
+    is_cut_off = bool(await queries.was_called(connection, replay=order.replay_id))
+    failed = Failed(reason=FailureReason.UNROUTABLE, detail=why)
+    if is_cut_off:
+        failed = Failed(reason=FailureReason.BACKEND_UNAVAILABLE, detail=CUT_OFF)
+    cost = None if is_cut_off else Decimal(0)
+    await end(connection, Ended(order=order, reason=failed.reason, detail=failed.detail, cost=cost))
+    return failed
 
 
 async def record(transaction: Transaction, settled: Sequence[tuple[Leased, Outcome]]) -> None:

@@ -21,6 +21,9 @@ update replays set called_at = clock_timestamp() where replay_id = :replay and c
 -- The call is known to have made and billed nothing: it may be tried again.
 update replays set called_at = null where replay_id = :replay;
 
+-- name: was_called(replay)$
+select called_at is not null from replays where replay_id = :replay;
+
 -- name: keep_provider_id(replay, provider_id)!
 update replays set provider_request_id = :provider_id where replay_id = :replay;
 

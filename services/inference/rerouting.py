@@ -3,7 +3,7 @@
 What has no other backend waits where it is. A call that was cut off is first found out about: its job is not moved.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +15,8 @@ import structlog
 
 from services.inference.domain import Job, account_of, job_of, work_kind
 from services.inference.fallback import fall_back
-from services.inference.routing import Decision
+from services.inference.routing import Decision, Unroutable
+from services.inference.standing import claimed
 from services.inference.tables import RoutingTables
 from shared import ids
 from shared.library.documents import Routes
@@ -60,7 +61,7 @@ class Rerouting:
         if not self._kinds:
             return
         async with transaction(self._pool) as connection:
-            away = {row["account"]: row["since"] async for row in queries.away(connection, seconds=AFTER_SECONDS)}
+            away = await accounts_away(connection)
         known = self._looks
         self._looks = {}
         for account, since in away.items():
@@ -86,35 +87,19 @@ class Rerouting:
         ]
         cut_off = {row["job_id"] async for row in queries.under_way(connection, attempts=attempts)}
         moved: list[tuple[Any, Job, Decision]] = []
-        avoid = {workspace: self._absent(workspace, away) for workspace in {row["workspace"] for row in rows}}
+        served = await claimed(connection)
+        avoid = {
+            workspace: absent(self._tables.table_of(workspace), away, served=served)
+            for workspace in {row["workspace"] for row in rows}
+        }
         for row, job in waiting:
             cut = job.event.job_id in cut_off
             decision = None if cut else self._instead(job, row["workspace"], avoid[row["workspace"]])
             if decision is not None:
-                instead = job_of(job.event, decision, cause_id=job.cause_id, asset_id=job.asset_id)
-                moved.append((row, instead, decision))
+                moved.append((row, job, decision))
         if moved:
-            await queries.reroute(
-                connection,
-                ids=[row["work_id"] for row, _, _ in moved],
-                asked=[row["asked_at"] for row, _, _ in moved],
-                kinds=[work_kind(decision.backend) for _, _, decision in moved],
-                lanes=[decision.route.lane for _, _, decision in moved],
-                subjects=[decision.backend.name for _, _, decision in moved],
-                payloads=[job.model_dump_json(exclude_none=True) for _, job, _ in moved],
-                currencies=[job.cost.currency if job.cost else None for _, job, _ in moved],
-                prices=[job.cost.amount if job.cost else None for _, job, _ in moved],
-            )
+            await reroute(connection, moved)
             log.warning("work.rerouted", account=account, jobs=len(moved))
-
-    def _absent(self, workspace: UUID, away: Mapping[str, datetime]) -> dict[str, str]:
-        """The workspace's backends that are not to be taken now, and why."""
-        table = self._tables.table_of(workspace)
-        return {
-            backend.name: f"{backend.call.provider} has taken no calls since {away[backend.call.provider]:%H:%M:%S} UTC"
-            for backend in (table.backends if isinstance(table, Routes) else [])
-            if backend.call is not None and backend.call.provider in away
-        }
 
     def _instead(self, job: Job, workspace: UUID, avoid: Mapping[str, str]) -> Decision | None:
         table = self._tables.table_of(workspace)
@@ -129,3 +114,39 @@ class Rerouting:
             avoid=avoid,
         )
         return found if isinstance(found, Decision) and found.backend.name != job.backend else None
+
+
+async def accounts_away(connection: Connection) -> dict[str, datetime]:
+    """Those that have taken no call for a while, since when."""
+    return {row["account"]: row["since"] async for row in queries.away(connection, seconds=AFTER_SECONDS)}
+
+
+def absent(
+    table: Routes | Unroutable | None, away: Mapping[str, datetime], *, served: Collection[str] | None = None
+) -> dict[str, str]:
+    """The table's backends that are not to be taken now, and why; `served`: what is claimed by a live process."""
+    found = {}
+    for backend in table.backends if isinstance(table, Routes) else []:
+        if backend.call is not None and backend.call.provider in away:
+            found[backend.name] = (
+                f"{backend.call.provider} has taken no calls since {away[backend.call.provider]:%H:%M:%S} UTC"
+            )
+        elif served is not None and work_kind(backend) not in served:
+            found[backend.name] = f"no process claims {work_kind(backend)}"
+    return found
+
+
+async def reroute(connection: Connection, moved: Sequence[tuple[Any, Job, Decision]]) -> None:
+    """Rows of work with the jobs they were, and where those go from now on."""
+    jobs = [job_of(job.event, to, cause_id=job.cause_id, asset_id=job.asset_id) for _, job, to in moved]
+    await queries.reroute(
+        connection,
+        ids=[row["work_id"] for row, _, _ in moved],
+        asked=[row["asked_at"] for row, _, _ in moved],
+        kinds=[work_kind(to.backend) for _, _, to in moved],
+        lanes=[to.route.lane for _, _, to in moved],
+        subjects=[to.backend.name for _, _, to in moved],
+        payloads=[job.model_dump_json(exclude_none=True) for job in jobs],
+        currencies=[job.cost.currency if job.cost else None for job in jobs],
+        prices=[job.cost.amount if job.cost else None for job in jobs],
+    )

@@ -91,6 +91,11 @@ class InferenceSettings(Settings):
         description='Who may be called for images: \'{"openai": {"url": "https://api.openai.com/v1", "key": "sk-…"}}\'',
     )
     provider_calls: int = Field(default=8, ge=1, le=256, description="Calls to providers at once")
+    unclaimed_seconds: float = Field(
+        default=900.0,
+        gt=0,
+        description="Work that no live process claims for so long goes elsewhere, or ends as unroutable",
+    )
     null_backend: bool = Field(default=False, description="For benchmarks: a backend that makes nothing")
     pools: str = Field(
         default="dedicated,standard",

@@ -29,6 +29,7 @@ queries: Any = aiosql.from_path(Path(__file__).parent / "standing.sql", "asyncpg
 
 ABSENT_SECONDS = 30.0  # nobody seen for so long who claims it: six rounds of presence
 COUNTED = 1000  # places; further back a job is only said to be further back
+START_ONE = "start one: inference with the role work, whose settings and CALOTYPE_POOLS allow it"
 RAISE_IT = "raise the cap (calotype workspace limit), or wait until it is another day"
 
 
@@ -66,6 +67,7 @@ class Moment:
     now: datetime
     away: Mapping[str, Any]
     claimers: Sequence[Any]
+    unclaimed: Mapping[str, Any]
     limits: Mapping[str, Limit]
     meters: Mapping[str, Any]
     calls: Mapping[str, int]
@@ -93,12 +95,16 @@ class Moment:
     def _nobody(self, flow: Flow, since: datetime) -> Hold | None:
         if self.slots(flow.kind):
             return None
+        unclaimed = self.unclaimed.get(flow.kind)
         seen = [row["seen_at"] for row in self.claimers if flow.kind in row["kinds"]]
         return Hold(
             waiting_on=WaitingOn.WORKER,
             who=f"no worker claims {flow.kind}",
             since=max([since, *seen]),
-            remedy="start one: inference with the role work, whose settings and CALOTYPE_POOLS allow it",
+            until=None
+            if unclaimed is None
+            else max(since, unclaimed["since"]) + timedelta(seconds=unclaimed["patience"]),
+            remedy=f"{START_ONE}; after that it goes to another backend that its rule names, or ends as unroutable",
         )
 
     def _away(self, flow: Flow, since: datetime) -> Hold | None:
@@ -176,12 +182,23 @@ async def look(
         now=await flow_queries.now(connection),
         away={row["account"]: row async for row in queries.outages(connection)},
         claimers=[row async for row in queries.claimers(connection, within=ABSENT_SECONDS)],
+        unclaimed={row["kind"]: row async for row in queries.unclaimed(connection)},
         limits=limits,
         meters={row["meter"]: row async for row in queries.meters(connection, meters=list(limits))},
         calls=await under_way(connection, {flow.kind for flow in flows}) if limits else {},
         caps=caps,
         spent=spent,
     )
+
+
+async def claimed(connection: Connection) -> set[str]:
+    """Kinds of work that a live process claims."""
+    return {
+        kind
+        async for row in queries.claimers(connection, within=ABSENT_SECONDS)
+        if row["live"]
+        for kind in row["kinds"]
+    }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

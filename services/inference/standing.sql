@@ -17,8 +17,13 @@ on conflict (workspace, backend) do update
 set seconds = (p.seconds + excluded.seconds) / 2, measured_at = clock_timestamp();
 
 -- name: claimers(within)
--- Few rows: one of each worker. `live`: it was seen within so many seconds.
-select kinds, slots, seen_at, slots > 0 and seen_at > clock_timestamp() - make_interval(secs => :within) as live from claimers;
+-- Few rows: one of each worker. `live`: it was seen within so many seconds, and has not ended since.
+select kinds, slots, seen_at, slots > 0 and seen as live, seen
+from (select *, seen_at > clock_timestamp() - make_interval(secs => :within) as seen from claimers) as c;
+
+-- name: unclaimed()
+-- Kinds of work that wait and nobody claims, and how many seconds such work waits.
+select kind, since, patience from unclaimed;
 
 -- name: paces(workspaces)
 select workspace, backend, seconds from paces where workspace = any(:workspaces::uuid[]);

@@ -21,6 +21,7 @@ from services.inference.backends import Backend, BackendFailure, Generated, Gene
 from services.inference.backends.null import make_nothing
 from services.inference.domain import (
     DOUBTFUL,
+    LATE,
     UNCERTAIN_REMEDY,
     Cancelled,
     Ending,
@@ -256,7 +257,7 @@ class Maker:
         last = next((attempt.reason for attempt in reversed(piece.earlier) if attempt.reason), FailureReason.INTERNAL)
         failed = Failed(reason=last if lease.failures >= MAX_FAILURES else FailureReason.INTERNAL, detail=why)
         if why == "expired":
-            failed = Failed(reason=FailureReason.EXPIRED, detail="its deadline passed while it waited")
+            failed = LATE
         return _over(Settled(piece, None, failed, lease.traceparent))
 
     async def make_nothing(self, leases: Sequence[Leased]) -> list[Outcome]:

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.inference.domain import Job, ask_of, job_of
-from services.inference.fallback import fall_back
+from services.inference.domain import Failed, Job, ask_of, job_of, kind_of, work_kind
+from services.inference.fallback import elsewhere, fall_back
 from services.inference.routing import RUNNABLE, Decision, Unroutable, bucket_of, decide
 from shared.events import Confidentiality, Lane, Parameters, Priority, PromptAssembled
 from shared.library.documents import Canary, RouteRule, Routes
-from tests.inference.prompts import PHOTO, assembled
+from tests.inference.prompts import NOW, PHOTO, assembled
 from tests.inference.tables import NAMES, TODAY, backend, mostly, table, tables
 
 CONFIDENTIAL = Confidentiality.CONFIDENTIAL
@@ -137,3 +137,88 @@ def test_what_starts_from_a_picture_is_made_only_where_images_are_taken() -> Non
     assert ask_of(event).capabilities == {"image-to-image"}
     assert ask_of(assembled()).capabilities == {"text-to-image"}
     assert routed(event, three()) is None
+
+
+def on_from(job: Job, routes: Routes | Unroutable | None, *, served: set[str], **away: str) -> Decision | Failed:
+    return elsewhere(
+        job, kind=kind_of(job.kind, "standard"), since=NOW, table=routes, today=TODAY, runnable=RUNNABLE,
+        served=served, away=away, remedy="start one",
+    )  # fmt: skip
+
+
+def pools(**pool: str) -> Routes:
+    """The three, each in a pool of its own or in `standard`."""
+    routes = three()
+    given = [one.model_copy(update={"pool": pool.get(one.name, "standard")}) for one in routes.backends]
+    rules = [rule.model_copy(update={"lane": Lane.DEDICATED}) for rule in routes.rules]
+    return routes.model_copy(update={"backends": given, "rules": rules})
+
+
+def test_work_that_nobody_claims_goes_to_what_somebody_claims_and_rather_not_to_who_is_away() -> None:
+    routes = pools(cloud="dedicated", second="dedicated")
+    job = routed(assembled(), routes)
+    assert job is not None
+    assert job.backend == "first"
+    dedicated = kind_of(job.kind, "dedicated")
+    found = on_from(job, routes, served={dedicated})
+    assert isinstance(found, Decision)
+    assert (found.backend.name, found.route.refused["first"]) == (
+        "cloud", f"no process claims {kind_of(job.kind, 'standard')}"
+    )  # fmt: skip
+    found = on_from(job, routes, served={dedicated}, cloud="it has not answered")
+    assert isinstance(found, Decision) and found.backend.name == "second"
+    found = on_from(job, routes, served={dedicated}, cloud="it has not answered", second="neither has it")
+    assert isinstance(found, Decision) and found.backend.name == "cloud", "its wait has an end of its own"
+
+
+@pytest.mark.parametrize("confidentiality", [Confidentiality.PUBLIC, CONFIDENTIAL])
+def test_work_that_nobody_claims_and_that_may_go_nowhere_ends_and_says_what_is_missing(
+    confidentiality: Confidentiality,
+) -> None:
+    routes = pools(cloud="dedicated")
+    job = routed(assembled(confidentiality=confidentiality), routes)
+    assert job is not None
+    claimed = {kind_of(job.kind, "dedicated")} if confidentiality is CONFIDENTIAL else set()
+    found = on_from(job, routes, served=claimed)
+    assert isinstance(found, Failed)
+    kind = kind_of(job.kind, "standard")
+    assert found.reason == "unroutable"
+    assert found.detail.startswith(f"no process has claimed {kind} since 2026-11-22 09:30:00 UTC; rule")
+    assert (found.remedy or "").startswith("start one; or give rule")
+    assert found.refused["first"] == f"no process claims {kind}"
+    assert found.table == routes.pin()
+
+
+def test_work_that_nobody_claims_ends_where_its_table_is_gone_or_cannot_be_read() -> None:
+    job = routed(assembled(), three())
+    assert job is not None
+    for table_now, words in (
+        (None, "has no routing table"),
+        (Unroutable(missing="a bad one", remedy="x"), "a bad one"),
+    ):
+        found = on_from(job, table_now, served=set())
+        assert isinstance(found, Failed) and words in found.detail
+
+
+@pytest.mark.live  # hundreds of generated tables take seconds
+@settings(max_examples=200, deadline=None)
+@given(event=events, routes=tables(many=3), served=st.sets(st.integers(0, 2)), down=st.sets(st.sampled_from(NAMES[:3])))
+def test_what_nobody_claims_goes_only_to_what_is_claimed_and_never_over_the_law(
+    event: PromptAssembled, routes: Routes, served: set[int], down: set[str]
+) -> None:
+    job = routed(event, routes)
+    if job is None:
+        return
+    kind = next(work_kind(made) for made in routes.backends if made.name == job.backend)
+    claimed = {work_kind(made) for number, made in enumerate(routes.backends) if number in served}
+    found = elsewhere(
+        job, kind=kind, since=NOW, table=routes, today=TODAY, runnable=RUNNABLE, served=claimed,
+        away=dict.fromkeys(down, "it is away"), remedy="start one",
+    )  # fmt: skip
+    if isinstance(found, Failed):
+        assert found.reason == "unroutable"
+        return
+    made = found.backend
+    assert work_kind(made) in claimed - {kind}
+    assert made.visibility == "private" or not event.confidentiality.stays_private
+    assert job.route is not None and found.route.rule == job.route.rule

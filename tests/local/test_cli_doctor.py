@@ -11,11 +11,12 @@ from deploy.local.supervisor import STAGES
 
 BACKEND: dict[str, Any] = {
     "name": "cloud", "visibility": "cloud", "enabled": True, "end_of_life": None, "days_left": None,
-    "uncallable": None, "provider": "acme", "has_key": True,
+    "uncallable": None, "provider": "acme", "has_key": True, "work": "openai/standard/acme", "claimed": True,
+    "rules": ["public"],
 }  # fmt: skip
 
 
-def findings(rules: Any = (), **backend: Any) -> list[Finding]:
+def findings(rules: Any = (), /, **backend: Any) -> list[Finding]:
     return list(judged({"problem": None, "remedy": None, "backends": [BACKEND | backend], "rules": rules}))
 
 
@@ -46,6 +47,16 @@ def test_a_provider_that_is_not_known_or_has_no_key_is_a_warning() -> None:
     assert (keyless.level, keyless.code) == ("warning", "provider_without_key")
     assert findings(has_key=False, visibility="private") == [], "a server of our own may ask for none"
     assert findings(has_key=False, enabled=False, days_left=-9, end_of_life="2026-01-01") == []
+
+
+def test_a_backend_whose_work_no_live_process_claims_is_a_warning_where_a_rule_names_it() -> None:
+    (found,) = findings(claimed=False)
+    assert (found.level, found.code, found.subject) == ("warning", "backend_unclaimed", "cloud")
+    assert found.what == "no live process claims the work of backend cloud (openai/standard/acme)"
+    assert "CALOTYPE_POOLS" in found.remedy
+    assert findings(claimed=False, rules=[]) == findings(claimed=False, enabled=False) == []
+    ended, *others = findings(claimed=False, days_left=-1, end_of_life="2026-11-21")
+    assert (ended.code, others) == ("backend_ended", []), "nothing is sent there any more"
 
 
 def test_a_rule_nobody_can_serve_and_a_table_that_is_not_there_are_errors() -> None:
