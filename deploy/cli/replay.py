@@ -15,6 +15,7 @@ from deploy.cli.client import Client, connected
 from deploy.cli.options import DATA, AsJson, DataOption, WorkspaceOption
 from deploy.cli.terminal import plain_console
 from deploy.errors import Problem
+from shared.likeness import apart
 
 POLL_SECONDS = 0.2
 SAME = frozenset(("exact", "within tolerance"))
@@ -27,7 +28,8 @@ STYLES = {
 
 
 def replay(
-    asset: Annotated[str, typer.Argument(help="The asset's id.")],
+    asset: Annotated[str | None, typer.Argument(help="The asset's id.")] = None,
+    cancel: Annotated[str | None, typer.Option("--cancel", help="End this replay, by its id.")] = None,
     pay: Annotated[bool, typer.Option("--pay", help="Call a provider that sends a bill for it.")] = False,  # noqa: FBT002 a flag
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Come back with the verdict.")] = True,  # noqa: FBT002 a flag
     data: DataOption = DATA,
@@ -39,7 +41,13 @@ def replay(
     Exit 1 unless it is the same: exact, or within tolerance.
     """
     console = plain_console(stderr=as_json)
+    if (asset is None) == (cancel is None):
+        raise Problem("Name an asset to make again, or a replay to --cancel.", remedy="See calotype replay --help.")
     with connected(data, workspace=workspace) as client:
+        if cancel is not None:
+            found = client.post(f"/v1/replays/{cancel}/cancel", {})
+            typer.echo(json.dumps(found)) if as_json else console.print(drawn(found))
+            return
         manifest = client.get(f"/v1/assets/{asset}").get("manifest")
         if manifest is None:
             raise Problem(f"Asset {asset} has no manifest yet.", remedy="Wait for its image: `calotype why` says when.")
@@ -56,10 +64,12 @@ def replay(
 
 
 def _ended(client: Client, found: dict[str, Any]) -> dict[str, Any]:
-    shows = sys.stderr.isatty()
+    shows, said = sys.stderr.isatty(), None
     while found["ended_at"] is None:
         if shows:
             typer.echo(f"\r{_progress(found)}\x1b[K", nl=False, err=True)
+        elif found["waits"] != said and (said := found["waits"]):
+            typer.echo(said, err=True)
         time.sleep(POLL_SECONDS)
         found = client.get(f"/v1/replays/{found['replay_id']}")
     if shows:
@@ -69,7 +79,7 @@ def _ended(client: Client, found: dict[str, Any]) -> dict[str, Any]:
 
 def _progress(found: Mapping[str, Any]) -> str:
     at = f", step {found['step']} of {found['steps']}" if found["steps"] else ""
-    detail = f": {found['detail']}" if found["detail"] else ""
+    detail = "".join(f": {why}" for why in (found["detail"], found["waits"]) if why)
     return f"{found['state']} on {found['backend']}{at}{detail}"
 
 
@@ -79,9 +89,8 @@ def drawn(found: Mapping[str, Any]) -> RenderableType:
     head = Text.assemble((verdict, STYLES.get(verdict, "bold")), f"  replay {found['number']} on {found['backend']}")
     lines: list[RenderableType] = [head]
     if found["measure"]:
-        lines.append(Text(measured(found["measure"])))
-    if found["detail"]:
-        lines.append(Text(found["detail"]))
+        lines.append(Text(apart(**found["measure"])))
+    lines += [Text(why) for why in (found["detail"], found["waits"]) if why]
     if found["verdict"] in {*SAME, "drifted"}:
         lines.append(Text("changed since:" if found["changed"] else "nothing that the manifest records has changed"))
     if found["changed"]:
@@ -94,14 +103,6 @@ def drawn(found: Mapping[str, Any]) -> RenderableType:
         lines.append(Text(cost, "dim"))
     lines.append(Text(f"replay {found['replay_id']}", "dim"))
     return Group(*lines)
-
-
-def measured(measure: Mapping[str, Any]) -> str:
-    """How far apart, in a sentence."""
-    if measure["psnr"] is None:
-        return "every pixel is the same; the file is not"
-    share = f"{100 * measure['differing']:.2f} % of the pixels differ"
-    return f"{share}, by {measure['largest']} of 255 at most; {measure['psnr']:.1f} dB"
 
 
 def _told(value: Any) -> str:

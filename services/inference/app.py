@@ -77,6 +77,7 @@ async def build(service: Service, *, backends: Mapping[str, Backend] | None = No
         blobs=service.blobs,
         tables=tables,
         workers={kind: worker for worker in replaying for kind in worker.kinds},
+        accounts=limits,
     )
     http_replays.wire(service.app, desk_of_replays, gate=service.gate)
     service.count(uncertain.count_uncertain)

@@ -1,5 +1,6 @@
 """Make an asset's image again from its manifest, and what came of it."""
 
+import contextlib
 from typing import Annotated
 from uuid import UUID
 
@@ -14,6 +15,7 @@ from shared.identity import Caller, May
 
 
 def wire(app: FastAPI, desk: ReplayDesk, *, gate: Gate) -> None:
+    canceller = Depends(gate.needs(May.CANCEL))
     submitter, reader = Depends(gate.needs(May.SUBMIT)), Depends(gate.needs(May.READ))
 
     @app.post("/v1/replays", status_code=202)
@@ -33,10 +35,37 @@ def wire(app: FastAPI, desk: ReplayDesk, *, gate: Gate) -> None:
             raise HttpProblem("not_found", "there is no such replay", where=str(replay_id))
         return found[0]
 
+    @app.post("/v1/replays/{replay_id}/cancel", status_code=202)
+    async def cancel(replay_id: UUID, caller: Annotated[Caller, canceller]) -> Replay:
+        """Ends a replay that waits, or that is being made at its next step; a call that bills is not broken off."""
+        return await desk.cancel(replay_id, caller)
+
+    _wire_page(app, desk, gate=gate)
+
+
+def _wire_page(app: FastAPI, desk: ReplayDesk, *, gate: Gate) -> None:
+    """The part of the asset's page that is about its replays: each answer is the list."""
+    canceller = Depends(gate.needs(May.CANCEL))
+    submitter, reader = Depends(gate.needs(May.SUBMIT)), Depends(gate.needs(May.READ))
+
     @app.get("/v1/replays/of/{asset_id}", include_in_schema=False)
     async def shown(asset_id: UUID, caller: Annotated[Caller, reader]) -> HTMLResponse:
-        """The list on the asset's page."""
-        return HTMLResponse(lines(asset_id, await desk.listed(caller.workspace, asset=asset_id)))
+        return await listed(asset_id, caller)
+
+    @app.post("/v1/replays/of/{asset_id}/cancel", include_in_schema=False)
+    async def cancel_and_show(
+        asset_id: UUID, replay_id: Annotated[UUID, Query()], caller: Annotated[Caller, canceller]
+    ) -> HTMLResponse:
+        """The button beside a replay that is not over."""
+        with contextlib.suppress(HttpProblem):  # it is over meanwhile, which the list says
+            await desk.cancel(replay_id, caller)
+        return await listed(asset_id, caller)
+
+    async def listed(asset_id: UUID, caller: Caller, *, refused: str = "", pay: str | None = None) -> HTMLResponse:
+        found = await desk.listed(caller.workspace, asset=asset_id)
+        cancels = caller.session is not None and caller.may(May.CANCEL)
+        token = identity.csrf_token(caller.session, secret=gate.secret) if caller.session else ""
+        return HTMLResponse(lines(asset_id, found, refused=refused, pay=pay, cancels=cancels, token=token))
 
     @app.post("/v1/replays/of/{asset_id}", include_in_schema=False)
     async def ask_and_show(
@@ -46,15 +75,13 @@ def wire(app: FastAPI, desk: ReplayDesk, *, gate: Gate) -> None:
         manifest_sha256: Annotated[str, Query(pattern=SHA256)],
         pay: Annotated[bool, Query()] = False,  # noqa: FBT002  # a parameter of an address has a name
     ) -> HTMLResponse:
-        """The button on the asset's page; the answer is its list, with what was refused."""
+        """The button under the list; what was refused stands in it."""
         asked = ReplayAsked(asset_id=asset_id, manifest_sha256=manifest_sha256, pay=pay)
-        refused, paid = "", None
+        refused, pay_at = "", None
         try:
             await desk.begin(asked, caller, traceparent=trace_of(request))
         except HttpProblem as problem:
-            refused = problem.what
+            refused = problem.what if problem.code == "would_be_billed" else f"{problem.what}; {problem.remedy}"
             if problem.code == "would_be_billed" and caller.session is not None:
-                token = identity.csrf_token(caller.session, secret=gate.secret)
-                paid = (f"{request.url.path}?manifest_sha256={manifest_sha256}&pay=true", token)
-        found = await desk.listed(caller.workspace, asset=asset_id)
-        return HTMLResponse(lines(asset_id, found, refused=refused, pay=paid))
+                pay_at = f"{request.url.path}?manifest_sha256={manifest_sha256}&pay=true"
+        return await listed(asset_id, caller, refused=refused, pay=pay_at)

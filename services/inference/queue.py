@@ -188,7 +188,7 @@ class Claims:
         if leases and not self._at_once:
             leases = await self._begin(connection, leases)
         else:
-            await self._limits.called(connection, [_flow_of(lease) for lease in leases])
+            await self._limits.called(connection, [flow_of_lease(lease) for lease in leases])
         if (due := self._limits.due_in) is not None and due < POLL_SECONDS:
             asyncio.get_running_loop().call_later(due, self.worker.wake)
         return leases
@@ -200,37 +200,40 @@ class Claims:
         """
         pieces = {lease.work_id: Piece(self._desk.job(lease), number=lease.epoch) for lease in leases}
         by = await buried(connection, leases)
-        runs = {lease.work_id for lease in leases if _will_run(lease)}
+        runs = {lease.work_id for lease in leases if will_run(lease)}
         resumable = {work_id for work_id in runs if pieces[work_id].job.kind in RESUMABLE}
         earlier = await earlier_attempts(connection, pieces, resumable=resumable)
         for work_id, piece in pieces.items():
             piece.cancelled_by = by.get(piece.job.event.job_id)
             piece.earlier = earlier.get(work_id, [])
         running = [lease for lease in leases if lease.work_id in runs and not pieces[lease.work_id].is_doubtful]
-        dear = [lease for lease in running if pieces[lease.work_id].reserves is not None]
-        unaffordable = await self._unaffordable(connection, dear, pieces) if dear else set()
+        costs = [(lease, pieces[lease.work_id].reserves) for lease in running]
+        dear = [(lease, cost) for lease, cost in costs if cost is not None]
+        unaffordable = await put_back_unaffordable(connection, dear, self._limits)
         running = [lease for lease in running if lease.work_id not in unaffordable]
         await begin_attempts(connection, [pieces[lease.work_id] for lease in running])
-        await self._limits.called(connection, [_flow_of(lease) for lease in running])
+        await self._limits.called(connection, [flow_of_lease(lease) for lease in running])
         self._desk.put({work_id: piece for work_id, piece in pieces.items() if work_id not in unaffordable})
         return [lease for lease in leases if lease.work_id not in unaffordable]
 
-    async def _unaffordable(
-        self, connection: Connection, dear: Sequence[Leased], pieces: Mapping[UUID, Piece]
-    ) -> set[UUID]:
-        """Which of these no cap has room for after all: put back, to wait on."""
-        purses = await self._limits.purses(connection, {lease.workspace for lease in dear})
-        back = []
-        for lease in dear:
-            cost, purse = pieces[lease.work_id].reserves, purses[lease.workspace]
-            if cost is not None and not purse.affords(cost):
-                back.append(lease)
-            elif cost is not None:
-                purse.pay(cost)
-        if back:
-            ids_of, asked = [lease.work_id for lease in back], [lease.asked_at for lease in back]
-            await limit_queries.put_back(connection, ids=ids_of, asked=asked)
-        return {lease.work_id for lease in back}
+
+async def put_back_unaffordable(
+    connection: Connection, dear: Sequence[tuple[Leased, Cost]], limits: Limits
+) -> set[UUID]:
+    """Which of these no cap has room for after all: put back, to wait on."""
+    if not dear:
+        return set()
+    purses = await limits.purses(connection, {lease.workspace for lease, _ in dear})
+    back = []
+    for lease, cost in dear:
+        if purses[lease.workspace].affords(cost):
+            purses[lease.workspace].pay(cost)
+        else:
+            back.append(lease)
+    if back:
+        ids_of, asked = [lease.work_id for lease in back], [lease.asked_at for lease in back]
+        await limit_queries.put_back(connection, ids=ids_of, asked=asked)
+    return {lease.work_id for lease in back}
 
 
 async def begin_attempts(connection: Connection, pieces: Sequence[Piece]) -> None:
@@ -296,10 +299,10 @@ async def earlier_attempts(
     return {work_id: sorted(attempts, key=lambda attempt: attempt.number) for work_id, attempts in found.items()}
 
 
-def _flow_of(lease: Leased) -> Flow:
+def flow_of_lease(lease: Leased) -> Flow:
     return Flow(lease.kind, lease.lane, lease.workspace, lease.subject or "", lease.priority)
 
 
-def _will_run(lease: Leased) -> bool:
+def will_run(lease: Leased) -> bool:
     """What is out of time or tries is only settled, which is no attempt."""
     return not lease.expired and lease.losses < MAX_LOSSES and lease.failures < MAX_FAILURES

@@ -10,10 +10,14 @@ from uuid import UUID
 import orjson
 from pydantic import BaseModel, ConfigDict, Field
 
-from services.inference.domain import BILLING
+from services.inference.domain import BILLING, Cost
+from services.inference.limits import Limit
 from services.inference.replaying import Manifest, Order, Verdict, order_of, read, work_kind
-from services.inference.replays import Ended, end, manifest_key, queries
+from services.inference.replays import Ended, cancelled, end, manifest_key, queries
+from services.inference.standing import places_of
+from services.inference.standing import queries as standing
 from services.inference.tables import RoutingTables
+from services.inference.turns import Purse
 from shared.audit import acted
 from shared.blobs import Blobs
 from shared.errors import BlobMissing
@@ -22,7 +26,7 @@ from shared.http import HttpProblem
 from shared.identity import Caller
 from shared.leases import NewWork, Worker, enqueue
 from shared.library.documents import Backend, Routes
-from shared.postgres import Connection, Pool, workspace_transaction
+from shared.postgres import Connection, Pool, transaction, workspace_transaction
 
 SHOWN = 50
 SHA256 = r"^[0-9a-f]{64}$"
@@ -61,7 +65,8 @@ class MeasureFound(BaseModel):
 class Replay(BaseModel):
     """One time that an image was made again; a `cost` of null is not known.
 
-    `state`: pending, running, judged (it has a verdict) or failed (`detail` says why).
+    `state`: pending, running, judged (it has a verdict), cancelled or failed (`detail` says why). `waits`: where one
+    that is pending stands in the queue, and what holds it.
     """
 
     replay_id: UUID
@@ -77,6 +82,7 @@ class Replay(BaseModel):
     changed: list[ChangeFound]
     reason: str | None
     detail: str | None
+    waits: str | None = None
     cost: str | None
     currency: str
     price_list: str | None
@@ -101,6 +107,7 @@ class ReplayDesk:
     blobs: Blobs
     tables: RoutingTables
     workers: Mapping[str, Worker]
+    accounts: Mapping[str, Limit]
 
     async def begin(self, asked: ReplayAsked, caller: Caller, *, traceparent: str) -> Replay:
         """The replay that was under way, else a new one. Raises HttpProblem where it is refused."""
@@ -112,19 +119,55 @@ class ReplayDesk:
             last = await queries.last(connection, asset=asked.asset_id)
             if last is None or last["ended"]:
                 ask = self._ask(manifest, asked, caller, number=1 + (last["number"] if last is not None else 0))
+                if manifest.is_seeded and ask.order.cost is not None:
+                    await _refuse_beyond_cap(connection, ask.order.cost, caller.workspace)
                 kind = await _write(connection, ask, caller, traceparent=traceparent)
                 replay = ask.order.replay_id
             else:
                 replay = last["replay_id"]
-            (found,) = await _replays(connection, replay=replay)
         if kind is not None and kind in self.workers:
             self.workers[kind].wake()
+        (found,) = await self.listed(caller.workspace, replay=replay)
         return found
+
+    async def cancel(self, replay: UUID, caller: Caller) -> Replay:
+        """What waits ends at once, what is being made at its next step. Raises HttpProblem where it is over."""
+        async with workspace_transaction(self.pool, stage="inference", workspace=caller.workspace) as connection:
+            payload = await queries.drop(connection, replay=replay)
+            asset = await queries.cancel(connection, replay=replay, by=caller.principal)
+            if asset is not None:
+                await acted(
+                    connection,
+                    by=caller.principal,
+                    workspace=caller.workspace,
+                    action="replay.cancel",
+                    subject=str(asset),
+                    detail={"replay": replay},
+                )
+            if payload is not None:
+                order = Order.model_validate_json(payload)
+                was_called = await queries.was_called(connection, replay=replay)
+                cost = None if was_called else Decimal(0)
+                await end(connection, cancelled(order, caller.principal, cost=cost))
+        found = await self.listed(caller.workspace, replay=replay)
+        if not found:
+            raise HttpProblem("not_found", "there is no such replay", where=str(replay))
+        if found[0].state in ("judged", "failed"):
+            raise HttpProblem("already_over", f"it is over: {found[0].verdict or found[0].state}", status=409)
+        return found[0]
 
     async def listed(self, workspace: UUID, *, asset: UUID | None = None, replay: UUID | None = None) -> list[Replay]:
         """Newest first."""
         async with workspace_transaction(self.pool, stage="inference", workspace=workspace) as connection:
-            return await _replays(connection, asset=asset, replay=replay)
+            found = await _replays(connection, asset=asset, replay=replay)
+            pending = [each.replay_id for each in found if each.state == "pending"]
+            rows = [row async for row in queries.waiting(connection, replays=pending)] if pending else []
+        if rows:
+            async with transaction(self.pool) as connection:
+                places = await places_of(connection, rows, tables=self.tables, accounts=self.accounts)
+            words = {place.job_id: place.words for place in places}
+            found = [each.model_copy(update={"waits": words.get(each.replay_id)}) for each in found]
+        return found
 
     def _ask(self, manifest: Manifest, asked: ReplayAsked, caller: Caller, *, number: int) -> "Ask":
         table = self.tables.table_of(caller.workspace)
@@ -194,6 +237,22 @@ def _refuse(manifest: Manifest, order: Order, backend: Backend | None, tables: R
         )
 
 
+async def _refuse_beyond_cap(connection: Connection, cost: Cost, workspace: UUID) -> None:
+    """What fits the cap of no day is refused to whoever asks for it; what fits today's no more waits."""
+    cap = None
+    async for row in standing.caps(connection, workspaces=[workspace]):
+        cap = row["cap"]
+    if Purse(cap).affords(cost):
+        return
+    what = f"{cost.amount} {cost.currency}" if cost.amount is not None else "what nobody knows, for it has no price,"
+    raise HttpProblem(
+        "beyond_the_cap",
+        f"it would cost {what} and the workspace's spend cap is {cap} a day",
+        remedy="raise the cap (calotype workspace limit)" + ("" if cost.amount else ", or give the backend a price"),
+        status=409,
+    )
+
+
 async def _write(connection: Connection, ask: Ask, caller: Caller, *, traceparent: str) -> str | None:
     """Writes it down and queues it; what kind of work it is, None where there is none to do."""
     manifest, order = ask.manifest, ask.order
@@ -234,6 +293,8 @@ async def _write(connection: Connection, ask: Ask, caller: Caller, *, traceparen
         traceparent=traceparent,
     )
     await enqueue(connection, [work])
+    if (cost := order.cost) is not None:
+        await queries.price(connection, replay=work.work_id, asked=asked_at, currency=cost.currency, amount=cost.amount)
     return kind
 
 

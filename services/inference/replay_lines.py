@@ -7,20 +7,46 @@ from uuid import UUID
 
 import orjson
 
-from services.inference.replay_desk import MeasureFound, Replay
+from services.inference.replay_desk import Replay
 from services.inference.replaying import Verdict
+from shared.likeness import apart
 
 WHOLE = 48  # characters of a value; a hash is told by its beginning
 # An outage in between leaves the page as it is.
 SWAP = 'hx-swap="outerHTML" hx-status:4xx="swap:none" hx-status:5xx="swap:none"'
 
 
-def lines(asset: UUID, replays: Sequence[Replay], *, refused: str = "", pay: tuple[str, str] | None = None) -> str:
-    """`refused`: why it is not made again this time; `pay`: where to ask for it all the same, and the page's token."""
+def lines(
+    asset: UUID,
+    replays: Sequence[Replay],
+    *,
+    refused: str = "",
+    pay: str | None = None,
+    cancels: bool = False,
+    token: str = "",
+) -> str:
+    """`refused`: why it is not made again this time; `pay`: where to ask for it all the same; `token`: the page's.
+
+    `cancels`: whoever looks may cancel what is under way.
+    """
     open_ = any(replay.ended_at is None for replay in replays)
     asks = f' hx-get="/v1/replays/of/{asset}" hx-trigger="every 700ms" {SWAP}' if open_ else ""
-    rows = [_row("not made", f'<span class="failed">{escape(refused)}</span>{_button(pay)}')] if refused else []
-    rows += [_row(f"replay {replay.number}", _told(replay)) for replay in replays]
+    rows = (
+        [
+            _row(
+                "not made",
+                f'<span class="failed">{escape(refused)}</span>{_button("Pay, and make it again", pay, token)}',
+            )
+        ]
+        if refused
+        else []
+    )
+    for replay in replays:
+        cancel = (
+            f"/v1/replays/of/{asset}/cancel?replay_id={replay.replay_id}" if cancels and not replay.ended_at else None
+        )
+        button = _button("Cancel", cancel, token, name=f"cancel-{replay.replay_id}")
+        rows.append(_row(f"replay {replay.number}", _told(replay) + button))
     return f'<dl class="pairs" id="replays"{asks}>{"".join(rows)}</dl>'
 
 
@@ -28,34 +54,31 @@ def _row(name: str, told: str) -> str:
     return f"<div><dt>{escape(name)}</dt><dd>{told}</dd></div>"
 
 
-def _button(pay: tuple[str, str] | None) -> str:
-    if pay is None:
+def _button(says: str, address: str | None, token: str, *, name: str = "pay") -> str:
+    """With a name, by which it keeps the focus while the list is shown anew."""
+    if address is None:
         return ""
-    address, token = pay
     headers = escape(orjson.dumps({"X-CSRF-Token": token}).decode())
     where = f'hx-post="{escape(address)}" hx-headers="{headers}" hx-target="#replays" {SWAP}'
-    return f' <button class="act" {where}>Pay, and make it again</button>'
+    return f' <button class="act" id="{name}" {where}>{says}</button>'
 
 
 def _told(replay: Replay) -> str:
     good = replay.verdict in (Verdict.EXACT, Verdict.WITHIN_TOLERANCE)
     mark = "running" if replay.ended_at is None else "approved" if good else "failed"
     at = f", step {replay.step} of {replay.steps}" if replay.state == "running" and replay.steps else ""
-    said = [measured(replay.measure) if replay.measure else "", replay.detail or "", _cost(replay)]
+    said = [
+        apart(**replay.measure.model_dump()) if replay.measure else "",
+        replay.detail or "",
+        replay.waits or "",
+        _cost(replay),
+    ]
     words = " · ".join(escape(each) for each in ["", *filter(None, said), f"asked by {replay.asked_by}"])
     changes = "".join(
         f'<p class="not">{escape(change.field)}: {_value(change.then)} → {_value(change.now)}</p>'
         for change in replay.changed
     )
     return f'<span class="{mark}">{escape(replay.verdict or replay.state)}{at}</span>{words}{changes}'
-
-
-def measured(measure: MeasureFound) -> str:
-    """How far apart, in a sentence."""
-    if measure.psnr is None:
-        return "every pixel is the same, the file is not"
-    share = f"{100 * measure.differing:.2f} % of the pixels differ"
-    return f"{share}, by {measure.largest} of 255 at most, {measure.psnr:.1f} dB"
 
 
 def _cost(replay: Replay) -> str:

@@ -10,7 +10,7 @@ from uuid import UUID
 from pydantic import Field, ValidationError
 
 from services.inference.backends import Generation, Lora, Source
-from services.inference.domain import BILLING, kind_of
+from services.inference.domain import BILLING, Cost, kind_of
 from shared import ids
 from shared.errors import Rejected
 from shared.events import Lane, Parameters, Pin, SourceRole, SourceUse
@@ -111,6 +111,11 @@ class Order(Body):
     def bills(self) -> bool:
         """As of a job: a price of 0 is an operator's word that it costs nothing; none is no word."""
         return self.kind in BILLING and self.price != 0
+
+    @property
+    def cost(self) -> Cost | None:
+        """What it may cost, as of a job."""
+        return Cost(self.currency, self.price) if self.price or self.bills else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

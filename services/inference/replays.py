@@ -8,8 +8,8 @@ import asyncio
 import contextlib
 import hashlib
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -25,9 +25,10 @@ from services.inference.backends import Backend, BackendFailure, Generated, Gene
 from services.inference.comparing import compare
 from services.inference.domain import SHARES, Failed
 from services.inference.flows import Limits, Line
+from services.inference.queue import LOOK_EVERY, flow_of_lease, put_back_unaffordable, will_run
 from services.inference.replaying import Change, Manifest, Measure, Order, Verdict, changed, generation_of, judged, read
 from services.inference.sources import load_sources
-from services.inference.turns import Room, flow_of
+from services.inference.turns import Room
 from shared.blobs import EXTENSIONS, Blobs, blob_key
 from shared.crash import crash_point
 from shared.errors import BlobMissing, Rejected, Unavailable
@@ -60,6 +61,11 @@ class Ended:
     provider_request_id: str | None = None
     seconds: float | None = None
     word: Word | None = None
+    cancelled_by: str | None = None
+
+    @property
+    def state(self) -> str:
+        return "cancelled" if self.cancelled_by else "failed" if self.verdict is None else "judged"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,43 +86,42 @@ class Replayer:
 
     async def run(self, lease: Leased) -> Outcome:
         order = Order.model_validate_json(lease.payload)
-        began = time.monotonic()
+        began, course = time.monotonic(), Course()
         try:
             manifest = read(await self.blobs.get(manifest_key(lease.workspace, order.asset_id, order.manifest_sha256)))
             sources = await load_sources(lease.workspace, manifest.uses, self.blobs)
             first = await self._first(lease.workspace, manifest)
-            if order.bills and not await self._may_call(order):
-                return _over(Ended(order=order, reason=FailureReason.BACKEND_UNAVAILABLE, detail=CUT_OFF))
+            if order.bills and (refused := await self._refusal(order)):
+                return _over(refused)
             work = generation_of(manifest, order, sources=sources, alone=lease.epoch > 1)
             crash_point("call.before")
-            made = await self._make(lease, order, work)
+            made = await self._make(lease, order, work, course)
             crash_point("call.after")
             lease.free()
             same = hashlib.sha256(made.image).hexdigest() == manifest.output.sha256
             measure = None if same or first is None else await compare(first, made.image)
-        except GenerationCancelled:
-            return Outcome.again("its lease was lost", delay=0.0)
+        except GenerationCancelled as stopped:
+            return _stopped(order, by=course.cancelled_by, billed=stopped.billed)
         except BackendFailure as failure:
             return await self._failed(lease, order, failure)
         except Rejected as error:
             reason = FailureReason.INVALID_REQUEST
             return _over(Ended(order=order, reason=reason, detail=str(error), cost=Decimal(0)))
         known = made.cost is not None
-        return _over(
-            Ended(
-                order=order,
-                verdict=judged(same_bytes=same, measure=measure),
-                measure=measure,
-                changed=changed(manifest.made_by, orjson.loads(orjson.dumps(made.manifest))),
-                detail=None if first is not None else "the original's bytes are not stored any more",
-                cost=made.cost if known else _priced(order, made),
-                currency=made.currency if known else order.currency,
-                price_list=None if known else order.price_list,
-                provider_request_id=made.provider_request_id,
-                seconds=round(time.monotonic() - began, 3),
-                word=Word(lease=lease),
-            )
+        ended = Ended(
+            order=order,
+            verdict=judged(same_bytes=same, measure=measure),
+            measure=measure,
+            changed=changed(manifest.made_by, orjson.loads(orjson.dumps(made.manifest))),
+            detail=None if first is not None else "the original's bytes are not stored any more",
+            cost=made.cost if known else _priced(order, made),
+            currency=made.currency if known else order.currency,
+            price_list=None if known else order.price_list,
+            provider_request_id=made.provider_request_id,
+            seconds=round(time.monotonic() - began, 3),
+            word=Word(lease=lease),
         )
+        return _over(ended if course.cancelled_by is None else discarded(ended, by=course.cancelled_by))
 
     async def _first(self, workspace: UUID, manifest: Manifest) -> bytes | None:
         """The picture as it was made; None where it is gone, and only its hash is left to compare with."""
@@ -126,35 +131,52 @@ class Replayer:
             return await self.blobs.get(key)
         return None
 
-    async def _may_call(self, order: Order) -> bool:
-        """Whether nobody was called yet for this replay; from now on somebody was."""
+    async def _refusal(self, order: Order) -> Ended | None:
+        """How it ends where somebody was called for it before, or it is cancelled; else from now on somebody was."""
         async with transaction(self.pool) as connection:
-            return bool(await queries.begin_call(connection, replay=order.replay_id))
+            if await queries.begin_call(connection, replay=order.replay_id):
+                return None
+            called = await queries.was_called(connection, replay=order.replay_id)
+            by = await queries.cancelled_by(connection, replay=order.replay_id)
+        if by is not None and not called:
+            return cancelled(order, by, cost=Decimal(0))
+        return Ended(order=order, reason=FailureReason.BACKEND_UNAVAILABLE, detail=CUT_OFF)
 
-    async def _make(self, lease: Leased, order: Order, work: Any) -> Generated:
+    async def _make(self, lease: Leased, order: Order, work: Any, course: "Course") -> Generated:
         backend = self.backends[order.kind]
-        async with self._told(order.replay_id) as tell:
-            return await backend.generate(work, progress=tell, cancelled=lambda: lease.lost)
+        async with self._watched(order.replay_id, course):
+            return await backend.generate(
+                work, progress=course.reached, cancelled=lambda: lease.lost or course.cancelled_by is not None
+            )
 
     @contextlib.asynccontextmanager
-    async def _told(self, replay: UUID) -> AsyncIterator[Callable[[int, int], None]]:
-        """Writes down which step it is at, now and then; what a database that is away does not hear, nobody needs."""
-        steps = Steps()
-        telling = asyncio.create_task(self._tell(replay, steps))
+    async def _watched(self, replay: UUID, course: "Course") -> AsyncIterator[None]:
+        """Tells and hears of it meanwhile; what a database that is away does not hear, nobody needs."""
+        tasks = [asyncio.create_task(self._tell(replay, course)), asyncio.create_task(self._listen(replay, course))]
         try:
-            yield steps.reached
+            yield
         finally:
-            telling.cancel()
-            await asyncio.gather(telling, return_exceptions=True)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _tell(self, replay: UUID, steps: "Steps") -> None:
+    async def _tell(self, replay: UUID, course: "Course") -> None:
+        """Writes down which step it is at, now and then."""
         while True:
-            await steps.news.wait()
-            steps.news.clear()
+            await course.news.wait()
+            course.news.clear()
             with contextlib.suppress(Unavailable):
                 async with transaction(self.pool) as connection:
-                    await queries.note_step(connection, replay=replay, step=steps.step, steps=steps.steps)
+                    await queries.note_step(connection, replay=replay, step=course.step, steps=course.steps)
             await asyncio.sleep(TELL_EVERY)
+
+    async def _listen(self, replay: UUID, course: "Course") -> None:
+        """Looks whether somebody cancelled it, as often as a person would notice."""
+        while course.cancelled_by is None:
+            with contextlib.suppress(Unavailable):
+                async with transaction(self.pool) as connection:
+                    course.cancelled_by = await queries.cancelled_by(connection, replay=replay)
+            await asyncio.sleep(LOOK_EVERY)
 
     async def _failed(self, lease: Leased, order: Order, failure: BackendFailure) -> Outcome:
         """Again where that may help and cannot be billed twice."""
@@ -181,16 +203,33 @@ class Replayer:
 
 
 @dataclass(slots=True, eq=False)
-class Steps:
-    """How far it is."""
+class Course:
+    """How far it is, and who does not want it any more."""
 
     step: int = 0
     steps: int = 0
     news: asyncio.Event = field(default_factory=asyncio.Event)
+    cancelled_by: str | None = None
 
     def reached(self, step: int, steps: int) -> None:
         self.step, self.steps = step, steps
         self.news.set()
+
+
+def cancelled(order: Order, by: str, *, cost: Decimal | None) -> Ended:
+    return Ended(order=order, cancelled_by=by, detail=f"cancelled by {by}", cost=cost)
+
+
+def discarded(ended: Ended, *, by: str) -> Ended:
+    """What was made before anybody stopped it: its cost is booked, and nothing is said of it."""
+    return replace(ended, cancelled_by=by, verdict=None, measure=None, changed=(), detail=f"cancelled by {by}")
+
+
+def _stopped(order: Order, *, by: str | None, billed: bool | None) -> Outcome:
+    if by is None:
+        return Outcome.again("its lease was lost", delay=0.0)
+    cost = order.price if billed else None if order.bills and billed is None else Decimal(0)
+    return _over(cancelled(order, by, cost=cost))
 
 
 def exhausted(lease: Leased, why: str) -> Outcome:
@@ -225,7 +264,7 @@ async def end(connection: Connection, ended: Ended) -> None:
     await queries.end_replay(
         connection,
         replay=ended.order.replay_id,
-        state="failed" if ended.verdict is None else "judged",
+        state=ended.state,
         verdict=ended.verdict,
         measure=orjson.dumps(asdict(ended.measure)).decode() if ended.measure else None,
         changed=orjson.dumps([asdict(change) for change in ended.changed]).decode(),
@@ -253,8 +292,22 @@ class Claims:
         room = Room(calls=await accounts.rooms(connection, self.kinds))
         holder, lease = self.worker.holder, self.worker.lease_seconds
         rows = await self.line.take(connection, many, holder=holder, lease=lease, room=room)
-        await self._limits.called(connection, [flow_of(row) for row in rows])
-        return [Leased(**row) for row in rows]
+        leases = [Leased(**row) for row in rows]
+        return await self._afford(connection, leases) if leases else []
+
+    async def _afford(self, connection: Connection, leases: Sequence[Leased]) -> list[Leased]:
+        """Those that their workspaces' caps have room for; what was let go before has its money set aside already."""
+        let_go = queries.reserved(connection, replays=[lease.work_id for lease in leases])
+        before = {row["replay_id"] async for row in let_go}
+        costs = [(lease, Order.model_validate_json(lease.payload).cost) for lease in leases]
+        dear = [(lease, cost) for lease, cost in costs if cost and will_run(lease) and lease.work_id not in before]
+        back = await put_back_unaffordable(connection, dear, self._limits)
+        begun = {lease.work_id: cost.amount for lease, cost in dear if lease.work_id not in back}
+        if begun:
+            await queries.reserve(connection, replays=list(begun), amounts=list(begun.values()))
+        taken = [lease for lease in leases if lease.work_id not in back]
+        await self._limits.called(connection, [flow_of_lease(lease) for lease in taken])
+        return taken
 
 
 def manifest_key(workspace: UUID, asset: UUID, sha256: str) -> str:
@@ -266,5 +319,4 @@ def _priced(order: Order, made: Generated) -> Decimal | None:
 
 
 def _over(ended: Ended) -> Outcome:
-    name = "failed" if ended.verdict is None else "judged"
-    return Outcome(name=name, record=ended, detail=ended.detail)
+    return Outcome(name=ended.state, record=ended, detail=ended.detail)

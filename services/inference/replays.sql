@@ -10,16 +10,50 @@ where asset_id = :asset order by number desc limit 1;
 insert into replays (replay_id, workspace, asset_id, number, manifest_sha256, backend, asked_by, currency, price_list)
 values (:replay, :workspace, :asset, :number, :manifest, :backend, :by, :currency, :price_list) returning asked_at;
 
+-- name: price(replay, asked, currency, amount)!
+-- What it may cost stands at its work, as a job's does: claims hold it to the cap of its workspace.
+update work set currency = :currency, price = :amount where work_id = :replay and asked_at = :asked;
+
+-- name: reserved(replays)
+-- What was let go before, and not found to have cost nothing since.
+select replay_id from replays where replay_id = any(:replays::uuid[]) and reserved is not null;
+
+-- name: reserve(replays, amounts)!
+update replays r set reserved = t.amount, started_at = clock_timestamp()
+from unnest(:replays::uuid[], :amounts::numeric[]) as t(replay_id, amount) where r.replay_id = t.replay_id;
+
+-- name: waiting(replays)
+-- As rows of jobs that wait, to be told where they stand.
+select w.work_id as job_id, w.kind, w.lane, w.workspace, w.subject, w.priority, w.created_at, w.currency, w.price, w.detail,
+       case when w.ready_at > clock_timestamp() then w.ready_at end as later
+from replays r join work w on w.work_id = r.replay_id and w.asked_at = r.asked_at
+where r.replay_id = any(:replays::uuid[]) and w.ready_at is not null and w.holder is null and w.parked is null;
+
+-- name: drop(replay)$
+-- Ends what nobody works on; the row of work before the replay's, as a settlement does.
+update work w set ready_at = null, parked = null, holder = null, outcome = 'cancelled', finished_at = clock_timestamp()
+from replays r where r.replay_id = :replay and w.work_id = r.replay_id and w.asked_at = r.asked_at
+  and w.ready_at is not null and (w.holder is null or w.ready_at < clock_timestamp())
+returning w.payload;
+
+-- name: cancel(replay, by)$
+update replays set cancelled_by = :by where replay_id = :replay and ended_at is null and cancelled_by is null
+returning asset_id;
+
+-- name: cancelled_by(replay)$
+select cancelled_by from replays where replay_id = :replay;
+
 -- name: note_step(replay, step, steps)!
 update replays set step = :step, steps = :steps where replay_id = :replay and ended_at is null;
 
 -- name: begin_call(replay)$
 -- Before somebody is called who sends a bill. Nothing comes back where that was written before: then it is not done again.
-update replays set called_at = clock_timestamp() where replay_id = :replay and called_at is null returning true;
+update replays set called_at = clock_timestamp()
+where replay_id = :replay and called_at is null and cancelled_by is null returning true;
 
 -- name: call_costs_nothing(replay)!
 -- The call is known to have made and billed nothing: it may be tried again.
-update replays set called_at = null where replay_id = :replay;
+update replays set called_at = null, reserved = null where replay_id = :replay;
 
 -- name: was_called(replay)$
 select called_at is not null from replays where replay_id = :replay;
@@ -38,7 +72,7 @@ where replay_id = :replay and ended_at is null;
 -- Newest first; of one caller, as row-level security shows them. Running is what somebody holds a lease of.
 select r.replay_id, r.asset_id, r.number, r.manifest_sha256, r.backend, r.asked_by, r.asked_at,
        case when r.state = 'pending' and w.holder is not null then 'running' else r.state end as state,
-       r.step, r.steps, r.verdict, r.measure, r.changed, r.reason, coalesce(r.detail, w.detail) as detail, r.cost, r.currency,
+       r.step, r.steps, r.verdict, r.measure, r.changed, r.reason, coalesce(r.detail, 'cancelled by ' || r.cancelled_by, w.detail) as detail, r.cost, r.currency,
        r.price_list, r.provider_request_id, r.seconds, r.ended_at
 from replays r left join work w on w.work_id = r.replay_id and w.asked_at = r.asked_at and w.ready_at is not null
 where (:asset::uuid is null or r.asset_id = :asset) and (:replay::uuid is null or r.replay_id = :replay)

@@ -19,6 +19,7 @@ from services.inference.flows import flows_of, heads_of
 from services.inference.flows import queries as flow_queries
 from services.inference.limits import ClaimLimits, Limit, under_way
 from services.inference.limits import queries as limit_queries
+from services.inference.replaying import PREFIX
 from services.inference.tables import RoutingTables
 from services.inference.turns import LEVEL, Flow, Purse, cost_of, flow_of
 from shared.events import WaitingOn
@@ -95,6 +96,9 @@ class Moment:
     def _nobody(self, flow: Flow, since: datetime) -> Hold | None:
         if self.slots(flow.kind):
             return None
+        ends = "goes to another backend that its rule names, or ends as unroutable"
+        if flow.kind.startswith(PREFIX):
+            ends = "ends"
         unclaimed = self.unclaimed.get(flow.kind)
         seen = [row["seen_at"] for row in self.claimers if flow.kind in row["kinds"]]
         return Hold(
@@ -104,7 +108,7 @@ class Moment:
             until=None
             if unclaimed is None
             else max(since, unclaimed["since"]) + timedelta(seconds=unclaimed["patience"]),
-            remedy=f"{START_ONE}; after that it goes to another backend that its rule names, or ends as unroutable",
+            remedy=f"{START_ONE}; after that it {ends}",
         )
 
     def _away(self, flow: Flow, since: datetime) -> Hold | None:

@@ -54,6 +54,14 @@ def preview(fake: FakePages, viewer: Viewer | None = VIEWER, *, detail: int = 32
         told = fake.replays.setdefault(asset_id, [])
         if request.method == "POST":
             told.append(REPLAY.model_copy(update={"asset_id": asset_id, "number": len(told) + 1}))
+        return Response(lines(asset_id, told, cancels=True, token="of the preview"), media_type="text/html")
+
+    @app.post("/v1/replays/of/{asset_id}/cancel")
+    def cancel_replay(asset_id: UUID, replay_id: UUID) -> Response:
+        """As inference would end what waits."""
+        over = {"state": "cancelled", "detail": "cancelled by Mara Lind", "cost": "0", "ended_at": datetime.now(UTC)}
+        told = [one.model_copy(update=over if one.replay_id == replay_id else {}) for one in fake.replays[asset_id]]
+        fake.replays[asset_id] = told
         return Response(lines(asset_id, told), media_type="text/html")
 
     @app.get("/v1/events")

@@ -42,8 +42,16 @@ def test_a_verdict_comes_with_measure_changes_and_cost_and_nothing_is_markup() -
     assert "every pixel is the same, the file is not" in same
 
 
+def test_what_is_under_way_may_be_cancelled_and_says_what_it_waits_for() -> None:
+    waits = replay(state="pending", waits="In the queue it waits on cap: the spend cap")
+    told = lines(ASSET, [waits, replay(state="cancelled", ended_at=NOW, cost="0")], cancels=True, token="a token")
+    assert f'hx-post="/v1/replays/of/{ASSET}/cancel?replay_id={waits.replay_id}"' in told and "a token" in told
+    assert told.count("<button") == 1 and "it waits on cap: the spend cap" in told
+    assert "<button" not in lines(ASSET, [waits]), "who may not cancel has no button"
+
+
 def test_a_refusal_that_money_would_lift_comes_with_a_button() -> None:
-    told = lines(ASSET, [], refused="it costs", pay=("/v1/replays/of/x?pay=true&y", "a token"))
+    told = lines(ASSET, [], refused="it costs", pay="/v1/replays/of/x?pay=true&y", token="a token")
     assert "it costs" in told
     assert 'hx-post="/v1/replays/of/x?pay=true&amp;y"' in told and "a token" in told
     assert "button" not in lines(ASSET, [], refused="it cannot")

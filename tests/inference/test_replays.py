@@ -1,5 +1,6 @@
 """One replay, without servers: what its ends are, and what is tried again."""
 
+import asyncio
 import hashlib
 from collections.abc import Callable
 from decimal import Decimal
@@ -9,10 +10,10 @@ from uuid import UUID
 
 import pytest
 
-from services.inference.backends import BackendFailure, Generated, Generation
+from services.inference.backends import BackendFailure, Generated, Generation, GenerationCancelled
 from services.inference.domain import manifest_of
 from services.inference.replaying import Order, Verdict, order_of, read
-from services.inference.replays import Ended, Replayer, manifest_key
+from services.inference.replays import Course, Ended, Replayer, manifest_key
 from shared.blobs import FileBlobs, blob_key
 from shared.events import FailureReason
 from shared.leases import Leased, Outcome
@@ -44,8 +45,38 @@ class Backend:
         pass
 
 
+class Stopped(Backend):
+    """Works until it is told to stop, or makes its picture all the same."""
+
+    def __init__(self, *, obeys: bool) -> None:
+        super().__init__()
+        self.obeys = obeys
+
+    async def generate(
+        self, work: Generation, *, progress: Callable[[int, int], None], cancelled: Callable[[], bool]
+    ) -> Generated:
+        while not cancelled():
+            await asyncio.sleep(0)
+        if self.obeys:
+            raise GenerationCancelled
+        return await super().generate(work, progress=progress, cancelled=cancelled)
+
+
+class Unwanted(Replayer):
+    """Of a replay that somebody cancels while it is made."""
+
+    async def _listen(self, replay: UUID, course: Course) -> None:
+        course.cancelled_by = "rita"
+
+
 async def replay(
-    folder: Path, backend: Backend, *, stored: bool = True, first: bytes = PICTURE, **lease: Any
+    folder: Path,
+    backend: Backend,
+    *,
+    by: type[Replayer] = Replayer,
+    stored: bool = True,
+    first: bytes = PICTURE,
+    **lease: Any,
 ) -> Outcome:
     """Of an image whose bytes were `first`; `stored`: they are still there."""
     blobs = FileBlobs(folder, public_url="http://here", secret="s" * 32)
@@ -66,7 +97,7 @@ async def replay(
         **{"epoch": 1} | lease,
     )
     # Steps are not written down without a database, and nobody misses them.
-    return await Replayer(backends={"proof": backend}, blobs=blobs, pool=cast("Any", None)).run(leased)
+    return await by(backends={"proof": backend}, blobs=blobs, pool=cast("Any", None)).run(leased)
 
 
 def ended(outcome: Outcome) -> Ended:
@@ -111,6 +142,14 @@ async def test_after_a_first_try_it_is_made_with_nothing_beside_it(tmp_path: Pat
     await replay(tmp_path, backend)
     await replay(tmp_path, backend, epoch=2)
     assert [work.alone for work in backend.works] == [False, True]
+
+
+@pytest.mark.parametrize("obeys", [True, False])
+async def test_what_is_cancelled_while_it_is_made_stops_or_is_discarded_and_has_no_verdict(
+    tmp_path: Path, *, obeys: bool
+) -> None:
+    found = ended(await replay(tmp_path, Stopped(obeys=obeys), by=Unwanted))
+    assert (found.state, found.verdict, found.measure, found.detail) == ("cancelled", None, None, "cancelled by rita")
 
 
 def test_an_order_survives_its_row() -> None:

@@ -57,6 +57,9 @@ async def test_the_terminal_makes_it_again_and_asks_for_one_more_with_one_change
         found = await calotype(studio, "replay", asset)
         assert (found["verdict"], found["changed"], found["cost"]) == ("exact", [], "0")
 
+        with pytest.raises(AssertionError, match="it is over: exact"):
+            await calotype(studio, "replay", "--cancel", found["replay_id"])
+
         same = await calotype(studio, "like", asset, "--seed", "keep", "--wait")
         other = await calotype(studio, "like", asset, "--set", "headline=One change", "--wait")
         another = await calotype(studio, "like", asset, "--seed", "77", "--wait")

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from asyncio.subprocess import DEVNULL
 from collections.abc import AsyncIterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -17,8 +18,9 @@ import httpx
 import pytest
 
 from deploy.local.servers import EmbeddedServers
+from services.inference import unclaimed
 from shared import identity
-from shared.events import ApiKey, ImageGenerated, Parameters, PromptAssembled, WorkspaceChanged
+from shared.events import ApiKey, ImageGenerated, Limits, Parameters, PromptAssembled, WorkspaceChanged
 from shared.library.documents import Routes
 from shared.service import Service
 from tests.inference.prompts import NOW, WORKSPACE, assembled, routes
@@ -46,6 +48,8 @@ class Desk:
     def __init__(self, scene: Scene, service: Service) -> None:
         self.scene = scene
         self.service = service
+        self.people: dict[UUID, list[ApiKey]] = {}
+        self.revision = 2
         self.keys = KEYS | {"rita": scene.reader, "otto": scene.operator}
 
     async def begin(self, table: Routes) -> None:
@@ -53,7 +57,7 @@ class Desk:
         theirs = {WORKSPACE: {"mara": "requester", "rita": "reader", "otto": "operator"}}
         theirs[STRANGER] = {"stranger": "requester"}
         for workspace, people in theirs.items():
-            keys = [
+            keys = self.people[workspace] = [
                 ApiKey(key_id=self.keys[who].key_id, sha256=self.keys[who].sha256, principal=who, roles=[role])
                 for who, role in people.items()
             ]
@@ -88,6 +92,23 @@ class Desk:
         answer = await self.ask(fact, **more)
         assert answer.status_code == 202, answer.text
         return await self.ended(answer.json()["replay_id"])
+
+    async def cap(self, amount: str) -> None:
+        """What the workspace's day may cost from now on."""
+        self.revision += 1
+        told: dict[str, Any] = {"cause_id": str(self.revision), "occurred_at": NOW, "workspace": WORKSPACE}
+        limits = Limits(spend_per_day=Decimal(amount))
+        changed = WorkspaceChanged.of(
+            **told, name="w", keys=self.people[WORKSPACE], limits=limits, revision=self.revision
+        )
+        await self.scene.send(self.service, changed)
+        value = self.service.database.fetchval
+        of = "select limits::json ->> 'spend_per_day' = $1 from workspaces where workspace = $2"
+        await eventually(lambda: value(of, amount, WORKSPACE))
+
+    async def cancel(self, replay: str, *, who: str = "mara") -> httpx.Response:
+        async with self.scene.client(self.service, self.keys[who]) as client:
+            return await client.post(f"/v1/replays/{replay}/cancel")
 
     async def ended(self, replay: str) -> dict[str, Any]:
         async def over() -> dict[str, Any]:
@@ -191,10 +212,8 @@ async def test_a_provider_without_seeds_is_not_called(scene: Scene) -> None:
 
 async def test_a_replay_that_costs_is_paid_once_even_where_its_worker_is_killed_in_the_call(scene: Scene) -> None:
     scene.provider.script.change({"takes_seed": True})
-    call = {"provider": "acme", "timeout_seconds": 60, "takes": ["seed"]}
-    seeded = routes("openai", model="m", price="0.04", currency="EUR", call=call)
     event = assembled(parameters=SMALL)
-    async with desk(scene, seeded) as opened:
+    async with desk(scene, SEEDED) as opened:
         fact = (await opened.make(event))[event.job_id]
         refused = await opened.ask(fact)
         assert (refused.status_code, refused.json()["type"]) == (409, "urn:calotype:problem:would_be_billed")
@@ -221,6 +240,81 @@ async def test_a_replay_that_costs_is_paid_once_even_where_its_worker_is_killed_
         assert "may have been made and billed" in found["detail"]
         assert len(scene.provider.charges()) == 3
         assert len(await scene.said(ImageGenerated)) == 1
+
+
+SEEDED = routes(
+    "openai", model="m", price="0.04", currency="EUR",
+    call={"provider": "acme", "timeout_seconds": 60, "takes": ["seed"]},
+)  # fmt: skip
+
+
+async def test_a_replay_that_costs_is_held_to_the_cap_counted_in_the_day_and_cancelled(scene: Scene) -> None:
+    scene.provider.script.change({"takes_seed": True})
+    async with desk(scene, SEEDED) as opened:
+        event = assembled(parameters=SMALL)
+        fact = (await opened.make(event))[event.job_id]
+        await opened.cap("0.03")
+        refused = await opened.ask(fact, pay=True)
+        assert (refused.status_code, refused.json()["type"]) == (409, "urn:calotype:problem:beyond_the_cap")
+        assert "calotype workspace limit" in refused.json()["remedy"]
+
+        await opened.cap("0.06")
+        asked = (await opened.ask(fact, pay=True)).json()["replay_id"]
+
+        async def held() -> dict[str, Any]:
+            found = await opened.get(f"/v1/replays/{asked}")
+            return found if "cap" in (found["waits"] or "") else {}
+
+        found: dict[str, Any] = await eventually(held)
+        assert found["state"] == "pending"
+        assert "the spend cap of 0.06 EUR a day: 0.04 is spent or set aside, and this takes 0.04" in found["waits"]
+        assert len(scene.provider.charges()) == 1
+
+        assert (await opened.cancel(asked, who="rita")).status_code == 403
+        assert (await opened.cancel(asked, who="stranger")).status_code == 404
+        over = (await opened.cancel(asked)).json()
+        assert (over["state"], over["detail"], over["cost"], over["waits"]) == (
+            "cancelled", "cancelled by mara", "0", None
+        )  # fmt: skip
+        assert (await opened.cancel(asked)).json() == over, "asked twice it is cancelled once"
+
+        await opened.cap("0.12")
+        judged = await opened.verdict(fact, pay=True)
+        assert judged["cost"] == "0.04"
+        spend = (await opened.get("/v1/queue"))["spend"]["spent"]
+        assert [(each["currency"], each["settled"], each["reserved"]) for each in spend] == [("EUR", "0.08", "0.00")]
+        assert (await opened.cancel(judged["replay_id"])).json()["type"] == "urn:calotype:problem:already_over"
+
+        scene.provider.script.change({"next": ["slow"], "slow_seconds": 3})
+        asked = (await opened.ask(fact, pay=True)).json()["replay_id"]
+        await eventually(lambda: made_a_call(scene, 3))
+        assert (await opened.cancel(asked)).json()["state"] == "running", "a call is not broken off"
+        over = await opened.ended(asked)
+        assert (over["state"], over["verdict"], over["cost"]) == ("cancelled", None, "0.04")
+        value = opened.service.database.fetchval
+        assert await value("select settled::text from spend") == "0.12"
+        acts = (await opened.get("/v1/stages/inference/actions?action=replay.cancel", who="otto"))["actions"]
+        assert [(act["principal"], act["subject"]) for act in acts] == [("mara", str(fact.asset_id))] * 2
+
+
+async def made_a_call(scene: Scene, many: int) -> bool:
+    return len(scene.provider.calls()) == many
+
+
+async def test_a_replay_that_nobody_claims_ends_and_costs_nothing(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with desk(scene, routes("proof")) as opened:
+        event = assembled()
+        fact = (await opened.make(event))[event.job_id]
+    monkeypatch.setenv("CALOTYPE_UNCLAIMED_SECONDS", "1")
+    monkeypatch.setattr(unclaimed, "LOOK_EVERY", 0.2)
+    async with desk(scene, roles="consume,http") as front:
+        asked = (await front.ask(fact)).json()
+        assert "no worker claims replay.proof/standard" in asked["waits"]
+        found = await front.ended(asked["replay_id"])
+        assert (found["state"], found["reason"], found["cost"]) == ("failed", "unroutable", "0")
+        assert "start one: inference with the role work" in found["detail"]
 
 
 async def test_a_replay_whose_worker_is_killed_is_made_by_another_and_its_job_is_not_disturbed(scene: Scene) -> None:

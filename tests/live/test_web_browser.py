@@ -16,7 +16,7 @@ from services.catalog.web.keys import KEYS
 from services.catalog.web.view import Mark
 from tests.catalog.campaign import big_batch
 from tests.catalog.fake_pages import FakePages, reviewed
-from tests.catalog.preview import DRIFTED, preview
+from tests.catalog.preview import DRIFTED, REPLAY, preview
 from tests.servers.chromium import chromium
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
@@ -410,6 +410,31 @@ async def test_a_picture_is_made_again_by_a_button_and_what_came_of_it_is_told(
         assert await page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
         assert await page.evaluate(WIDER) == []
         await page.screenshot(path=shot(f"again_{size['width']}"), full_page=True)
+
+
+@pytest.mark.parametrize("size", [DESK, PHONE], ids=["1440", "390"])
+async def test_a_replay_that_waits_says_for_what_and_is_cancelled_by_a_button(
+    browser: Browser, size: dict[str, int]
+) -> None:
+    fake = reviewed()
+    asset = fake.pieces[7].asset_id
+    held = "In the queue it waits on cap: the spend cap of 4.00 EUR a day: 3.98 is spent, and this takes 0.04."
+    fake.replays[asset] = [REPLAY.model_copy(update={"state": "pending", "steps": None, "waits": held})]
+    async with visit(browser, fake, f"/assets/{asset}", size=size) as page:
+        told = page.locator("#replays")
+        await expect(told).to_contain_text(held)
+        cancel = page.get_by_role("button", name="Cancel")
+        await cancel.focus()
+        async with page.expect_response(lambda response: "/v1/replays/of/" in response.url):
+            pass  # the list is shown anew
+        await expect(cancel).to_be_focused()
+        assert await page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+        assert await page.evaluate(WIDER) == []
+        await page.screenshot(path=shot(f"again_held_{size['width']}"), full_page=True)
+        await cancel.click()
+        await expect(page.locator("#replays .failed")).to_have_text("cancelled")
+        await expect(told).to_contain_text("cancelled by Mara Lind")
+        await expect(cancel).to_have_count(0)
 
 
 async def test_on_a_phone_the_buttons_are_large_and_the_codes_come_as_a_sheet(browser: Browser) -> None:
