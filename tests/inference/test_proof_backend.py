@@ -119,6 +119,13 @@ async def test_a_process_that_is_killed_fails_its_comp_and_is_started_again(back
     assert (await generate(backend)).width == 128
 
 
+async def test_a_process_that_was_killed_while_idle_fails_nobody_s_comp(backend: ProofBackend) -> None:
+    first = await generate(backend)
+    (child,) = drawing()
+    child.kill()  # and the loop has had no turn to hear of it
+    assert (await generate(backend)).image == first.image
+
+
 async def test_a_scene_that_cannot_be_drawn_fails_for_good_and_keeps_the_process(backend: ProofBackend) -> None:
     with pytest.raises(BackendFailure) as caught:
         await generate(backend, replace(WORK, width=0))

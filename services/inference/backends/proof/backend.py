@@ -33,18 +33,21 @@ class ProofBackend:
         self, work: Generation, *, progress: Callable[[int, int], None], cancelled: Callable[[], bool]
     ) -> Generated:
         async with self._places:
-            if cancelled():
-                raise GenerationCancelled
-            child = await self._wake()
-            try:
-                return await child.draw(work, progress=progress, cancelled=cancelled)
-            except (GenerationCancelled, BackendFailure):
-                raise
-            except BaseException:
-                child.kill()  # it stands in the middle of a comp that nobody waits for
-                raise
-            finally:
-                self._rest(child)
+            while not cancelled():
+                child = await self._wake()
+                try:
+                    return await child.draw(work, progress=progress, cancelled=cancelled)
+                except BackendFailure:
+                    if not child.died_idle:
+                        raise
+                except GenerationCancelled:
+                    raise
+                except BaseException:
+                    child.kill()  # it stands in the middle of a comp that nobody waits for
+                    raise
+                finally:
+                    self._rest(child)
+            raise GenerationCancelled
 
     async def close(self) -> None:
         idle, self._idle = self._idle, []
@@ -73,6 +76,8 @@ class Child:
         self._process = process
         self._asked, self._told = process.stdin, process.stdout
         self._killed = False
+        self._rested = False
+        self.died_idle = False  # or before it said a word: that is no comp's failure, another child draws it
         self._leaving: asyncio.TimerHandle | None = None
 
     @classmethod
@@ -90,6 +95,7 @@ class Child:
         await self._send({"scene": scene, "seed": work.seed, "width": work.width, "height": work.height})
         while True:
             head, bodies = await self._receive()
+            self._rested = False
             if head["is"] == "step":
                 progress(head["step"], head["steps"])
                 await self._send({"go": not cancelled()})
@@ -102,6 +108,7 @@ class Child:
                 return _generated(work, head, bodies)
 
     def leave_after(self, seconds: float) -> None:
+        self._rested = True
         self._leaving = asyncio.get_running_loop().call_later(seconds, self.kill)
 
     def stay(self) -> None:
@@ -146,6 +153,7 @@ class Child:
 
     async def _gone(self) -> BackendFailure:
         self.kill()
+        self.died_idle = self._rested
         code = await self._process.wait()
         detail = f"the drawing process ended with {code} in the middle of a comp"
         return BackendFailure(FailureReason.BACKEND_UNAVAILABLE, detail, retriable=True)
