@@ -42,6 +42,9 @@ QUEUE_OLDEST = Gauge("calotype_queue_oldest_seconds", "Age of what waits longest
 BRAKES = Gauge("calotype_brakes", "Brakes in force", ["stage", "kind", "mode"])
 DEAD_LETTERS = Gauge("calotype_dead_letters_open", "Refused records nobody has replayed or dropped", ["group", "topic"])
 UNCERTAIN_ATTEMPTS = Gauge("calotype_uncertain_attempts", "Calls that may have been billed, not settled", ["backend"])
+DEVICE_SECONDS = Counter(
+    "calotype_device_seconds", "Seconds by what they went into: busy, idle, loading", ["device", "model", "state"]
+)
 IN_TROUBLE = Gauge("calotype_publications_in_trouble", "Publications by state: failed, uncertain", ["target", "state"])
 
 

@@ -30,7 +30,15 @@ ROUTES: Mapping[str, tuple[str, ...]] = {
         "/sign-in",
         "/sign-out",
     ),
-    "inference": ("/v1/queue", "/v1/explain-route", "/v1/backends", "/v1/uncertain", "/v1/hooks", "/v1/replays"),
+    "inference": (
+        "/v1/queue",
+        "/v1/explain-route",
+        "/v1/backends",
+        "/v1/uncertain",
+        "/v1/hooks",
+        "/v1/replays",
+        "/v1/previews",
+    ),
     "publisher": ("/v1/publications", "/v1/targets"),
 }
 EVERYTHING_ELSE = "catalog"

@@ -90,7 +90,7 @@ where (j.job_id = any(:jobs::uuid[]) or j.request_id = any(:requests::uuid[])) a
 select j.job_id, j.request_id, j.variant, j.run, j.rank, j.step, j.since, j.reason,
        r.seq, r.batch_id, r.row_key, r.campaign, r.asset_type, r.template, r.product, r.skus, r.locale, r.headline,
        r.priority, r.confidentiality, r.variants, r.principal, r.accepted_at, r.parent_asset_id,
-       p.waiting_on, p.detail, p.attempt, p.denoised, p.denoising, p.noted_at
+       p.waiting_on, p.detail, p.attempt, p.denoised, p.denoising, p.preview, p.noted_at
 from requests r
 join jobs j on j.request_id = r.request_id
 left join progress p on p.job_id = j.job_id and p.run = j.run and p.step >= j.step and j.rank < 2
@@ -110,7 +110,7 @@ limit :many;
 select j.job_id, j.request_id, j.variant, j.run, j.rank, j.step, j.since, j.reason,
        r.seq, r.batch_id, r.row_key, r.campaign, r.asset_type, r.template, r.product, r.skus, r.locale, r.headline,
        r.priority, r.confidentiality, r.variants, r.principal, r.accepted_at, r.parent_asset_id,
-       p.waiting_on, p.detail, p.attempt, p.denoised, p.denoising, p.noted_at
+       p.waiting_on, p.detail, p.attempt, p.denoised, p.denoising, p.preview, p.noted_at
 from jobs j
 left join requests r on r.request_id = j.request_id
 left join progress p on p.job_id = j.job_id and p.run = j.run and p.step >= j.step and j.rank < 2
@@ -136,7 +136,7 @@ group by 1, 2 order by 1, 2;
 
 -- name: attempts(jobs)
 select job_id, attempt_id, run, number, backend, state, cost, currency, seconds, provider_request_id, latency_seconds,
-       price_list
+       price_list, device_seconds
 from attempts
 where job_id = any(:jobs::uuid[]) order by job_id, run, number;
 

@@ -5,7 +5,7 @@ import functools
 from collections.abc import Iterable, Mapping, Sequence
 from uuid import UUID
 
-from services.inference import handler, hooks, http, http_replays, http_routes, replays, uncertain
+from services.inference import handler, hooks, http, http_replays, http_routes, previews, replays, uncertain
 from services.inference.backends import Backend
 from services.inference.backends.diffusion import DiffusionBackend, DiffusionOptions
 from services.inference.domain import BILLING, POOLS, kind_of
@@ -23,9 +23,10 @@ from services.inference.telling import Telling
 from services.inference.unclaimed import Unclaimed
 from services.inference.worker import Maker, record
 from shared.current import wire_current
+from shared.gauges import Count
 from shared.leases import Worker
 from shared.library.pinned import Library
-from shared.postgres import transaction
+from shared.postgres import Connection, transaction
 from shared.service import Service
 
 STAGE = "inference"
@@ -43,7 +44,7 @@ async def build(service: Service, *, backends: Mapping[str, Backend] | None = No
     tables = RoutingTables(
         kinds={*backends, *null}, providers={name: given.kind for name, given in settings.providers.items()}
     )
-    progress = Progress(service.producer, prefix=settings.topic_prefix)
+    progress = Progress(service.producer, prefix=settings.topic_prefix, previews=previews.Previews(service.database))
 
     async def keep_id(attempt: UUID, provider_request_id: str) -> None:
         async with transaction(service.database) as connection:
@@ -62,6 +63,7 @@ async def build(service: Service, *, backends: Mapping[str, Backend] | None = No
     handler.wire(service.bus, front=front)
     wire_current(service.bus, stage=STAGE)
     http.wire(service.app, pool=service.database, gate=service.gate, tables=tables, accounts=limits)
+    previews.wire(service.app, pool=service.database, gate=service.gate)
     http_routes.wire(
         service.app,
         pool=service.database,
@@ -81,6 +83,7 @@ async def build(service: Service, *, backends: Mapping[str, Backend] | None = No
     )
     http_replays.wire(service.app, desk_of_replays, gate=service.gate)
     service.count(uncertain.count_uncertain)
+    service.count(idle_told(backends))
     uncertain.wire(service.app, outbox=service.facts, pool=service.database, gate=service.gate)
     keys = {name: given.webhook_key for name, given in settings.providers.items() if given.webhook_key}
     hooks.wire(service.app, pool=service.database, keys=keys)
@@ -98,6 +101,17 @@ async def build(service: Service, *, backends: Mapping[str, Backend] | None = No
             service.add(hooks.Listening(wakes, direct.get_secret_value()))
         for worker in [*workers.values(), *replaying]:
             service.add_worker(worker)
+
+
+def idle_told(backends: Mapping[str, Backend]) -> Count:
+    """For the metrics: what a device waited is known only when somebody asks."""
+
+    async def tell(_: Connection) -> None:
+        for backend in backends.values():
+            if isinstance(backend, DiffusionBackend):
+                backend.tell_idle()
+
+    return tell
 
 
 def open_backends(settings: InferenceSettings, wakes: hooks.Wakes) -> dict[str, Backend]:

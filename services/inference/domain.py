@@ -314,6 +314,7 @@ def succeeded(job: Job, generated: Generated, *, attempt_id: UUID, number: int) 
         currency=generated.currency if known else job.currency,
         price_list=None if known else job.price_list,
         latency_seconds=generated.latency_seconds,
+        device_seconds=generated.device_seconds,
         provider_request_id=generated.provider_request_id,
     )
 

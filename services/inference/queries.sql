@@ -45,19 +45,20 @@ on conflict (attempt_id) do nothing;
 -- As soon as the provider has named it: whoever asks them what became of the call needs it most when nothing else is known.
 update attempts set provider_request_id = :provider_id where attempt_id = :attempt and state = 'started';
 
--- name: end_attempts(ids, workspaces, requests, jobs, runs, numbers, backends, states, costs, currencies, seconds, provider_ids, reasons, price_lists, latencies)!
+-- name: end_attempts(ids, workspaces, requests, jobs, runs, numbers, backends, states, costs, currencies, seconds, provider_ids, reasons, price_lists, latencies, device_times)!
 -- Work that is over at once has no intent: there its only row begins and ends here.
 insert into attempts as a (attempt_id, workspace, request_id, job_id, run, number, backend, state, cost, currency, seconds,
-                           provider_request_id, reason, price_list, latency_seconds, ended_at)
+                           provider_request_id, reason, price_list, latency_seconds, device_seconds, ended_at)
 select *, clock_timestamp()
 from unnest(:ids::uuid[], :workspaces::uuid[], :requests::uuid[], :jobs::uuid[], :runs::int[], :numbers::int[], :backends::text[],
             :states::text[], :costs::numeric[], :currencies::text[], :seconds::float8[], :provider_ids::text[], :reasons::text[],
-            :price_lists::text[], :latencies::float8[]) as t(id, workspace)
+            :price_lists::text[], :latencies::float8[], :device_times::float8[]) as t(id, workspace)
 order by workspace
 on conflict (attempt_id) do update set
     state = excluded.state, cost = excluded.cost, currency = excluded.currency, seconds = excluded.seconds,
     provider_request_id = coalesce(excluded.provider_request_id, a.provider_request_id), reason = excluded.reason,
-    price_list = excluded.price_list, latency_seconds = excluded.latency_seconds, ended_at = excluded.ended_at;
+    price_list = excluded.price_list, latency_seconds = excluded.latency_seconds, device_seconds = excluded.device_seconds,
+    ended_at = excluded.ended_at;
 
 -- name: earlier_attempts(ids, billing, resumable)
 -- What was tried before. An attempt without an end was lost with its worker: what it cost is not known, and where somebody
@@ -72,7 +73,7 @@ update attempts a set
 from unnest(:ids::uuid[], :billing::bool[], :resumable::bool[]) as t(id, bills, resumable)
 where a.attempt_id = t.id
 returning a.attempt_id, a.number, a.backend, a.state, a.cost, a.currency, a.seconds, a.provider_request_id, a.reason,
-          a.price_list, a.latency_seconds;
+          a.price_list, a.latency_seconds, a.device_seconds;
 
 -- name: uncertain_attempts(backend, older, after, many)
 -- Oldest first, and of one caller, as row-level security shows them.
@@ -101,7 +102,7 @@ from unnest(:ids::uuid[], :states::text[], :costs::numeric[], :currencies::text[
      as t(id, state, cost, currency, provider_id, price_list, latency)
 where a.attempt_id = t.id and a.state = 'uncertain'
 returning a.attempt_id, a.workspace, a.request_id, a.job_id, a.run, a.number, a.backend, a.state, a.cost, a.currency,
-          a.seconds, a.provider_request_id, a.reason, a.price_list, a.latency_seconds, a.settled_at;
+          a.seconds, a.provider_request_id, a.reason, a.price_list, a.latency_seconds, a.device_seconds, a.settled_at;
 
 -- name: settled_attempts(ids)
 -- Of one caller, as row-level security shows them.
@@ -135,19 +136,21 @@ where abs(extract(epoch from clock_timestamp()) - :at::float8) <= :oldest::float
 -- Facts are dated by the database, never by a worker's host.
 select clock_timestamp();
 
--- name: tell_attempts(ids, workspaces, requests, jobs, runs, numbers, backends, states, costs, currencies, seconds, provider_ids, reasons, price_lists, latencies)!
+-- name: tell_attempts(ids, workspaces, requests, jobs, runs, numbers, backends, states, costs, currencies, seconds, provider_ids, reasons, price_lists, latencies, device_times)!
 -- After a restore: how attempts ended that are under way here, or not known any more. What is settled stays so.
 insert into attempts as a (attempt_id, workspace, request_id, job_id, run, number, backend, state, cost, currency, seconds,
-                           provider_request_id, reason, price_list, latency_seconds, ended_at)
+                           provider_request_id, reason, price_list, latency_seconds, device_seconds, ended_at)
 select distinct on (id) *, clock_timestamp()
 from unnest(:ids::uuid[], :workspaces::uuid[], :requests::uuid[], :jobs::uuid[], :runs::int[], :numbers::int[], :backends::text[],
             :states::text[], :costs::numeric[], :currencies::text[], :seconds::float8[], :provider_ids::text[], :reasons::text[],
-            :price_lists::text[], :latencies::float8[])
-     as t(id, workspace, request, job, run, number, backend, state, cost, currency, seconds, provider_id, reason, price_list, latency)
+            :price_lists::text[], :latencies::float8[], :device_times::float8[])
+     as t(id, workspace, request, job, run, number, backend, state, cost, currency, seconds, provider_id, reason, price_list, latency,
+          device_time)
 on conflict (attempt_id) do update set
     state = excluded.state, cost = excluded.cost, currency = excluded.currency, seconds = excluded.seconds,
     provider_request_id = coalesce(excluded.provider_request_id, a.provider_request_id), reason = excluded.reason,
-    price_list = excluded.price_list, latency_seconds = excluded.latency_seconds, ended_at = excluded.ended_at
+    price_list = excluded.price_list, latency_seconds = excluded.latency_seconds, device_seconds = excluded.device_seconds,
+    ended_at = excluded.ended_at
 where a.state = 'started';
 
 -- name: remember_payloads(ids, payloads)!

@@ -270,6 +270,7 @@ def attempt_columns(attempts: Sequence[tuple[OfRun, Attempt]]) -> dict[str, list
         "reasons": [attempt.reason for _, attempt in attempts],
         "price_lists": [attempt.price_list for _, attempt in attempts],
         "latencies": [attempt.latency_seconds for _, attempt in attempts],
+        "device_times": [attempt.device_seconds for _, attempt in attempts],
     }
 
 

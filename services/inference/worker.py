@@ -106,8 +106,10 @@ class Maker:
             if piece.is_doubtful:
                 return _over(Settled(piece, None, DOUBTFUL, lease.traceparent))
             started = time.time_ns()
-            tried = await self._try(lease, piece)
-            self.progress.forget(piece)
+            try:
+                tried = await self._try(lease, piece)
+            finally:
+                self.progress.forget(piece)
             seconds = round((time.time_ns() - started) / 1e9, 3)
             attempt = tried.attempt.model_copy(update={"seconds": seconds})
             parent = _attempt_span(lease, piece, attempt, started)
@@ -144,6 +146,7 @@ class Maker:
             work = generation_of(
                 job, attempt_id=piece.attempt_id, keep_id=keep_id, sources=sources, earlier=piece.earlier
             )
+            work = replace(work, preview=functools.partial(self.progress.show, piece))
             crash_point("call.before")
             if piece.resumes is not None:
                 assert isinstance(backend, Resumable), "what is resumed is never called anew"
@@ -153,7 +156,8 @@ class Maker:
             crash_point("call.after")
             lease.free()
         except GenerationCancelled as stopped:
-            attempt = _attempt(piece, AttemptState.CANCELLED, cost=_cost(job, billed=stopped.billed))
+            cost, used = _cost(job, billed=stopped.billed), stopped.device_seconds
+            attempt = _attempt(piece, AttemptState.CANCELLED, cost=cost, device_seconds=used)
             return Tried(attempt, Cancelled(by=piece.cancelled_by or ANOTHER_WORKER))
         except BackendFailure as failure:
             return _tried(piece, failure)
@@ -319,6 +323,7 @@ def _tried(piece: Piece, failure: BackendFailure) -> Tried:
         failure.reason,
         cost=_cost(piece.job, billed=billed),
         provider_request_id=failure.provider_request_id or piece.resumes,
+        device_seconds=failure.device_seconds,
     ).model_copy(
         update={
             "price_list": piece.job.price_list if billed else None,
@@ -345,6 +350,7 @@ def _attempt(
     *,
     cost: Decimal | None = None,
     provider_request_id: str | None = None,
+    device_seconds: float | None = None,
 ) -> Attempt:
     """What an attempt cost is not known unless somebody says so."""
     return Attempt(
@@ -356,6 +362,7 @@ def _attempt(
         currency=piece.job.currency,
         provider_request_id=provider_request_id,
         reason=reason,
+        device_seconds=device_seconds,
     )
 
 

@@ -10,7 +10,10 @@ from shared.events.words import Attempt, Confidentiality, FailureReason, JobStat
 
 
 class JobProgressed(Event):
-    """Ephemeral: the job is running or waits; the latest wins."""
+    """Ephemeral: the job is running or waits; the latest wins.
+
+    `preview`: the step at which it was last drawn, to be seen at /v1/previews/JOB; 0 where there is nothing to see.
+    """
 
     SOURCE: ClassVar[str] = "/calotype/workers"
 
@@ -24,6 +27,7 @@ class JobProgressed(Event):
     attempt: int = 1
     step: int = 0
     steps: int = 0
+    preview: int = 0
 
 
 class JobFailed(Event):

@@ -191,7 +191,8 @@ class Attempt(Body):
     """One execution on one backend. `cost` is None where it is not known: unknown is never 0.
 
     `price_list` names the routing table that the cost is from ("default@3"); it is absent where somebody else said it.
-    `latency_seconds` is how long the provider's call took, `seconds` the whole attempt.
+    `latency_seconds` is how long the provider's call took, `seconds` the whole attempt, `device_seconds` the part of a
+    device of ours that it used.
     """
 
     attempt_id: UUID
@@ -205,6 +206,7 @@ class Attempt(Body):
     reason: FailureReason | None = None
     price_list: str | None = None
     latency_seconds: float | None = None
+    device_seconds: float | None = None
 
 
 class Verdict(Body):

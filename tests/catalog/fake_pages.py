@@ -37,6 +37,7 @@ class FakePages:
     away: str | None = None
     silent: bool = False
     replays: dict[UUID, list[Any]] = field(default_factory=dict)
+    preview: str | None = None
     _listeners: list[asyncio.Queue[str | None]] = field(default_factory=list)
     _told: int = 0
 
@@ -186,7 +187,7 @@ class FakePages:
             ),
             entries=tuple(entry(p) for p in asked if query.show == "all" or p.state is Mark.COMPLETED),
             cursor=self._told,
-            job=next((detail(p) for p in self.pieces if p.job_id == query.job), None),
+            job=next((detail(p, preview=self.preview) for p in self.pieces if p.job_id == query.job), None),
             away=self.away,
         )
 
@@ -325,7 +326,7 @@ def publications(piece: Piece) -> tuple[view.PublicationLine, ...]:
     return (view.PublicationLine(target="demo-folder", state="delivered", words=words, at=now()),)
 
 
-def detail(piece: Piece) -> view.JobDetail:
+def detail(piece: Piece, *, preview: str | None) -> view.JobDetail:
     return view.JobDetail(
         job_id=piece.job_id,
         name=f"{piece.asked.name} · {piece.variant} of 3",
@@ -339,6 +340,7 @@ def detail(piece: Piece) -> view.JobDetail:
         files=files(piece),
         publications=publications(piece),
         asset_id=piece.asset_id,
+        preview=preview,
         routing=view.Routing(
             chosen="proof",
             why="public work of normal priority → private backend proof",
@@ -394,6 +396,7 @@ def life(piece: Piece) -> view.AssetLife:
                 call="req_7",
                 called_for=0.5,
                 price_list="routes@3",
+                device_seconds=0.25,
             ),
         ),
         cost=FREE,

@@ -118,11 +118,16 @@ def test_of_two_words_on_an_attempt_the_one_that_knows_more_is_kept() -> None:
         assert str(row[7]) == "0.055"
 
 
-def test_of_an_attempt_it_is_kept_what_was_called_and_by_which_price_list_it_cost() -> None:
-    called = {"provider_request_id": "req_7", "latency_seconds": 2.5, "price_list": "routes@3"}
+def test_of_an_attempt_it_is_kept_what_was_called_by_which_price_list_it_cost_and_what_of_a_device_it_used() -> None:
+    called = {
+        "provider_request_id": "req_7",
+        "latency_seconds": 2.5,
+        "price_list": "routes@3",
+        "device_seconds": 0.25,
+    }
     attempt = JOB.attempt().model_copy(update=called)
     (row,) = gather([heard(JOB.generated(attempts=[attempt]))]).attempts.values()
-    assert row[11:] == ("req_7", 2.5, "routes@3")
+    assert row[11:] == tuple(called.values())
 
 
 def test_of_a_publication_that_failed_and_is_uncertain_the_later_word_counts() -> None:

@@ -279,6 +279,16 @@ async def test_a_square_opens_its_job_and_keeps_what_the_list_shows() -> None:
     assert "cloud-images" in drawer and "it is switched off" in drawer
 
 
+async def test_a_drawer_shows_what_is_being_made_as_far_as_it_is() -> None:
+    fake = reviewed()
+    fake.preview = "/v1/previews/1?step=6"
+    async with browse(fake) as browser:
+        drawer = (await browser.get(f"/jobs?job={fake.pieces[20].job_id}")).text
+        fake.preview = None
+        assert "/v1/previews" not in (await browser.get(f"/jobs?job={fake.pieces[20].job_id}")).text
+    assert '<img src="/v1/previews/1?step=6"' in drawer
+
+
 async def test_the_life_of_an_asset_is_told_from_the_request_to_the_publication() -> None:
     fake = reviewed()
     piece = fake.pieces[0]

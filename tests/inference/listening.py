@@ -13,5 +13,8 @@ class Heard:
     def tell(self, state: State) -> None:
         self.told.append(state)
 
+    def show(self, piece: Piece, step: int, image: bytes) -> None:
+        pass
+
     def forget(self, piece: Piece) -> None:
         pass

@@ -2,16 +2,19 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from typing import Any, cast
+from uuid import UUID
 
+import orjson
 import pytest
 
 from services.inference.backends import BackendFailure, Generated, Generation, GenerationCancelled
 from services.inference.domain import Cancelled, Ending, Failed, Made, ask_of, job_of, succeeded
+from services.inference.previews import LARGEST
 from services.inference.progress import Progress, State
 from services.inference.queue import Desk, Piece
 from services.inference.routing import decide
@@ -399,6 +402,39 @@ async def test_only_the_latest_step_of_a_job_is_told() -> None:
     assert b'"step":5' in steps[str(piece.job.event.job_id).encode()]
     await progress.flush()
     assert len(producer.records) == 2, "what was told is not told again"
+
+
+class Shelf:
+    """What is to be seen, as the table of thumbnails keeps it."""
+
+    def __init__(self) -> None:
+        self.images: dict[UUID, bytes] = {}
+
+    async def keep(self, drawn: Mapping[UUID, tuple[UUID, bytes]], *, gone: Collection[UUID]) -> None:
+        self.images |= {job: image for job, (_, image) in drawn.items()}
+        for job in gone:
+            self.images.pop(job, None)
+
+
+async def test_a_thumbnail_is_kept_before_kafka_hears_of_it_and_ends_with_its_attempt() -> None:
+    producer, shelf = Recording(), Shelf()
+    progress = Progress(cast("Any", producer), previews=cast("Any", shelf))
+    piece = Desk().take(lease())
+    job = piece.job.event.job_id
+    progress.show(piece, 3, b"jpeg")
+    progress.show(piece, 6, b"later jpeg")
+    progress.show(other := Desk().take(lease()), 3, b"x" * (LARGEST + 1))
+    progress.tell(State(piece, None, 7, 9))
+    progress.tell(State(other, None, 4, 9))
+    await progress.flush()
+    assert shelf.images == {job: b"later jpeg"}
+    told = {record.key: orjson.loads(record.body) for record in producer.records}
+    assert told[str(job).encode()]["preview"] == 6
+    assert sorted(body["preview"] for body in told.values()) == [0, 6], "what is too large is not shown"
+    assert not any(b"jpeg" in record.body for record in producer.records)
+    progress.forget(piece)
+    await progress.flush()
+    assert shelf.images == {}
 
 
 async def test_progress_is_sent_while_nothing_else_happens() -> None:

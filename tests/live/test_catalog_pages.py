@@ -139,7 +139,7 @@ def in_every_state(request: Request) -> list[Event]:
         running_.assembled(),
         running_.generated(),
         waits.assembled(),
-        waits.progressed(status=JobStatus.PENDING, waiting_on=WaitingOn.RATE, detail="proof, 2 a second"),
+        waits.progressed(status=JobStatus.PENDING, waiting_on=WaitingOn.RATE, detail="proof, 2 a second", preview=6),
         failed.assembled(),
         failed.failed(),
         *completed.life(),
@@ -187,6 +187,8 @@ async def test_the_jobs_page_counts_every_state_once(servers: EmbeddedServers, t
             assert [entry.state for entry in shown.entries] == states
         rate = await data.jobs(ADA, JobsQuery(show="all", waiting="rate"))
         assert [entry.state for entry in rate.entries] == [Mark.WAITING]
+        drawn = (await data.jobs(ADA, JobsQuery(job=request.jobs[2].job_id))).job
+        assert drawn is not None and drawn.preview == f"/v1/previews/{drawn.job_id}?step=6"
         assert request.batch_id is not None
         assert await data.job_at(ADA, request.batch_id, 3) == request.jobs[3].job_id
         assert await data.job_at(ADA, WORKSPACE, 0) == single.jobs[0].job_id

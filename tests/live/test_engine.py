@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,14 +22,17 @@ import numpy as np
 import pytest
 import pytest_asyncio
 from PIL import Image
+from prometheus_client import REGISTRY
 from safetensors.numpy import load_file, save_file
 
+from deploy.cli.demo import MODELS
 from services.inference.backends import BackendFailure, Generated, Generation, GenerationCancelled, Lora, Source
 from services.inference.backends.diffusion import DiffusionBackend, DiffusionOptions
 from shared.events import FailureReason, Lane
 from tests.inference.generations import WORK
 
 ROOT = Path(__file__).parents[2]
+GPU = pytest.mark.skipif(not Path("/dev/nvidiactl").exists(), reason="not measured: no GPU")
 
 
 def picture(role: str, image: Image.Image, *, box: tuple[int, int, int, int] | None = None) -> Source:
@@ -56,6 +60,19 @@ async def backend(models: Path) -> AsyncIterator[DiffusionBackend]:
     backend = DiffusionBackend(DiffusionOptions(models=models))
     yield backend
     await backend.close()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=["cpu", pytest.param("cuda", marks=GPU)])
+async def on(
+    request: pytest.FixtureRequest, models: Path, backend: DiffusionBackend
+) -> AsyncIterator[DiffusionBackend]:
+    """For what has to hold on every device."""
+    if request.param == "cpu":
+        yield backend
+        return
+    on_gpu = DiffusionBackend(DiffusionOptions(models=models, device=request.param))
+    yield on_gpu
+    await on_gpu.close()
 
 
 def run(*command: str) -> str:
@@ -119,13 +136,13 @@ async def test_other_families_share_steps_by_the_same_engine(
 
 @pytest.mark.asyncio(loop_scope="module")
 async def test_images_of_any_age_share_steps_and_each_is_made_again_from_its_recorded_shapes(
-    backend: DiffusionBackend,
+    on: DiffusionBackend,
 ) -> None:
-    crowd = await make_all(backend, MIXED)
+    crowd = await make_all(on, MIXED)
     assert [len(made.manifest["batch_shapes"]) for made in crowd] == [work.steps for work in MIXED]
     assert max(max(made.manifest["batch_shapes"]) for made in crowd) > 1
     for work, made in zip(MIXED, crowd, strict=True):
-        again = await make(backend, pinned(work, made))
+        again = await make(on, pinned(work, made))
         assert again.image == made.image
         assert again.manifest == made.manifest
 
@@ -154,21 +171,21 @@ async def test_an_image_joins_between_the_steps_of_another_and_leaves_before_its
 
 @pytest.mark.asyncio(loop_scope="module")
 async def test_neighbours_and_the_row_it_had_change_nothing_at_an_equal_sequence_of_shapes(
-    backend: DiffusionBackend,
+    on: DiffusionBackend,
 ) -> None:
     mine = replace(WORK, steps=10, shapes=(4,))
     others = [replace(mine, seed=seed, prompt=f"a tin {seed}", guidance=2.0 + seed) for seed in range(20, 26)]
-    alone = await make(backend, mine)
+    alone = await make(on, mine)
     for crowd in ([mine, *others[:3]], [*others[2:5], mine], [others[5], mine]):
-        made = await make_all(backend, crowd)
+        made = await make_all(on, crowd)
         assert made[crowd.index(mine)].image == alone.image
 
 
 @pytest.mark.asyncio(loop_scope="module")
-async def test_strict_is_the_same_alone_and_crowded(backend: DiffusionBackend) -> None:
+async def test_strict_is_the_same_alone_and_crowded(on: DiffusionBackend) -> None:
     strict = replace(WORK, steps=10, shapes=(1,))
-    alone = await make(backend, strict)
-    crowded = (await make_all(backend, [*MIXED[:4], strict, *MIXED[4:]]))[4]
+    alone = await make(on, strict)
+    crowded = (await make_all(on, [*MIXED[:4], strict, *MIXED[4:]]))[4]
     assert crowded.image == alone.image
     assert crowded.manifest["batch_shapes"] == [1] * 10
 
@@ -404,3 +421,112 @@ async def test_a_lora_that_is_not_there_or_fits_another_model_fails_its_job_by_n
     with pytest.raises(BackendFailure, match=why) as caught:
         await make(backend, replace(WORK, loras=(Lora(name=name),)))
     assert not caught.value.retriable
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_thumbnails_are_small_show_what_comes_and_change_no_bit_of_it(on: DiffusionBackend, models: Path) -> None:
+    """With the model of the repository, whose pictures show something."""
+    shutil.copytree(MODELS / "small-products", models / "small-products", dirs_exist_ok=True)
+    asked = replace(WORK, model="small-products", negative_prompt="", width=128, height=128, steps=STEPS, shapes=(1,))
+    mug, bottle = (replace(asked, prompt=f"a matte {what} on grey, light from the left") for what in WHAT)
+    drawn: list[tuple[int, bytes]] = []
+    made = await make(on, replace(mug, preview=lambda step, image: drawn.append((step, image))))
+    assert (await make(on, mug)).image == made.image
+    assert drawn and all(step % 3 == 0 and len(image) < 16_384 for step, image in drawn)
+    with Image.open(io.BytesIO(drawn[-1][1]), formats=["JPEG"]) as last:
+        assert last.size == (96, 96)
+    other = await make(on, replace(bottle, steps=20))
+    likeness, otherwise = (alike(drawn[-1][1], each.image) for each in (made, other))
+    assert likeness > max(0.7, otherwise + 0.2), (likeness, otherwise)
+
+
+WHAT = ("red mug", "blue bottle")
+STEPS = 100  # the first thumbnail is drawn half a second after the third step
+
+
+def alike(one: bytes, two: bytes) -> float:
+    """Correlation of two pictures, by pixel and colour."""
+    first, second = (
+        np.asarray(Image.open(io.BytesIO(data), formats=["JPEG", "PNG"]).resize((32, 32)), float) for data in (one, two)
+    )
+    return float(np.corrcoef((first - first.mean((0, 1))).ravel(), (second - second.mean((0, 1))).ravel())[0, 1])
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_what_cannot_be_drawn_costs_an_image_its_thumbnails_and_nothing_else(
+    on: DiffusionBackend, models: Path
+) -> None:
+    shutil.copytree(MODELS / "small-products", models / "blind")
+    file = models / "blind/vae/diffusion_pytorch_model.safetensors"
+    save_file({name: weights * np.float32(np.nan) for name, weights in load_file(file).items()}, file)
+    drawn: list[int] = []
+    work = replace(WORK, model="blind", width=128, height=128, steps=STEPS, shapes=(1,))
+    with pytest.raises(BackendFailure, match="no colour") as caught:
+        await make(on, replace(work, preview=lambda step, _: drawn.append(step)))
+    assert (caught.value.reason, drawn) == (FailureReason.CORRUPT_OUTPUT, [])
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_step_that_is_shared_is_paid_for_by_those_who_shared_it(on: DiffusionBackend) -> None:
+    pair = [replace(WORK, steps=40, seed=seed, shapes=(2,)) for seed in (1, 2)]
+    began = time.monotonic()
+    used = [made.device_seconds or 0.0 for made in await make_all(on, pair)]
+    assert 0 < sum(used) <= time.monotonic() - began
+    assert max(used) < 2 * min(used)
+
+
+def device_seconds(state: str, model: str) -> float:
+    samples = (
+        sample for metric in REGISTRY.collect() if metric.name == "calotype_device_seconds" for sample in metric.samples
+    )
+    return sum(
+        sample.value
+        for sample in samples
+        if sample.name.endswith("_total") and (sample.labels["state"], sample.labels["model"]) == (state, model)
+    )
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_what_was_used_last_stays_loaded_within_the_budget_and_the_seconds_are_told(models: Path) -> None:
+    for name in ("first", "second", "third"):
+        shutil.copytree(models / "tiny", models / name)
+    size = sum(file.stat().st_size for file in (models / "tiny").rglob("*.safetensors"))
+    backend = DiffusionBackend(DiffusionOptions(models=models, warm=2 * size))
+
+    async def loads(name: str) -> bool:
+        before, busy = device_seconds("loading", name), device_seconds("busy", name)
+        made = await make(backend, replace(WORK, model=name))
+        assert device_seconds("busy", name) == pytest.approx(busy + (made.device_seconds or 0.0))
+        return device_seconds("loading", name) > before
+
+    assert [await loads(name) for name in ("first", "second", "first", "third")] == [True, True, False, True]
+    assert [await loads(name) for name in ("first", "third", "second")] == [False, False, True]
+    idle = device_seconds("idle", "")
+    backend.tell_idle()
+    assert device_seconds("idle", "") > idle
+    await backend.close()
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_the_next_model_is_loaded_while_the_one_before_takes_its_steps(
+    backend: DiffusionBackend, models: Path
+) -> None:
+    await make(backend)
+    shutil.copytree(models / "tiny", models / "next")
+    told: list[int] = []
+    under_way = asyncio.Event()
+
+    def on_step(step: int, _: int) -> None:
+        told.append(step)
+        under_way.set()
+
+    task = asyncio.create_task(
+        backend.generate(replace(WORK, steps=900), progress=on_step, cancelled=lambda: len(told) > 880)
+    )
+    await under_way.wait()
+    before = told[-1]
+    await make(backend, replace(WORK, model="next"))
+    assert before < told[-1] < 880
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task

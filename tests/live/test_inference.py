@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import io
 import json
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 from aiokafka import AIOKafkaConsumer
+from PIL import Image
 
 from deploy.local.servers import EmbeddedServers
 from services.inference.app import STAGE, build
@@ -552,14 +554,35 @@ async def test_a_diffusion_model_makes_an_image_with_progress_and_obeys_a_cancel
         assert fact.source_type == "trainedAlgorithmicMedia"
         manifest = json.loads(await stage.service.blobs.get(fact.manifest.key))
         assert manifest["made_by"]["batch_shapes"] == [1, 1, 1, 1]
+        used = await stage.value("select device_seconds from attempts")
+        assert fact.attempts[0].device_seconds == used > 0
         long = assembled(parameters=first.parameters.model_copy(update={"steps": 900}))
         same = assembled()
         await stage.send(long)
-        await stage.until(lambda: stage.value("select count(*) from attempts where state = 'started'"))
+        await stage.until(lambda: stage.value("select count(*) from previews"))
+        await looks_at_its_preview(stage, long.job_id)
         await stage.send(cancel(long), same)
         ends = await stage.outcomes(2)
         assert isinstance(ends[long.job_id], JobCancelled)
+        assert ends[long.job_id].attempts[0].device_seconds > used, "what was cancelled is booked all the same"
+        assert max(event.preview for event in stage.progress) >= 3
+        await stage.until(lambda: stage.value("select count(*) = 0 from previews"))
         assert ends[same.job_id].original.sha256 == fact.original.sha256, "the same seed, the same bytes"
+
+
+async def looks_at_its_preview(stage: Stage, job: UUID) -> None:
+    other = identity.new_key()
+    await stage.send(known_workspace(WORKSPACE, KEY), known_workspace(UUID(int=5), other))
+    await stage.until(lambda: stage.value("select count(*) = 2 from api_keys"))
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app=stage.service.app), base_url="http://inference"
+    ) as client:
+        seen = await client.get(f"/v1/previews/{job}", headers={"Authorization": f"Bearer {KEY.token}"})
+        assert (seen.status_code, seen.headers["content-type"]) == (200, "image/jpeg")
+        with Image.open(io.BytesIO(seen.content), formats=["JPEG"]) as thumbnail:
+            assert thumbnail.size == (64, 64)
+        theirs = await client.get(f"/v1/previews/{job}", headers={"Authorization": f"Bearer {other.token}"})
+        assert theirs.status_code == 404
 
 
 async def test_the_queue_and_the_route_are_told_to_their_own_workspace_only(

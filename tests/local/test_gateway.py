@@ -24,6 +24,7 @@ from deploy.local.gateway import Gateway, stage_of
         ("/v1/queue", "inference"),
         ("/v1/explain-route", "inference"),
         ("/v1/backends", "inference"),
+        ("/v1/previews/1", "inference"),
         ("/v1/publications/1", "publisher"),
         ("/v1/targets", "publisher"),
         ("/v1/jobs", "catalog"),

@@ -192,6 +192,7 @@ def _progress(batch: Batch, fact: Fact) -> None:
         body.get("attempt", 1),
         body.get("step", 0),
         body.get("steps", 0),
+        body.get("preview", 0),
     )
     known = batch.progress.get(row[0])
     if known is None or (known[2], known[3]) < (row[2], row[3]):
@@ -261,6 +262,7 @@ def _attempt(batch: Batch, body: Body, attempt: Body, *, settled: bool) -> None:
         attempt.get("provider_request_id"),
         attempt.get("latency_seconds"),
         attempt.get("price_list"),
+        attempt.get("device_seconds"),
     )
     known = batch.attempts.get(row[1])
     if known is None or (known[10], known[7] is not None) < (settled, cost is not None):

@@ -210,6 +210,11 @@ def _situation(
     )
 
 
+def preview_of(row: Mapping[str, Any]) -> str | None:
+    """Where what is being made can be seen; it changes with every thumbnail, so that a page asks for the next one."""
+    return f"/v1/previews/{row['job_id']}?step={row['preview']}" if row["preview"] else None
+
+
 def note_of(row: Mapping[str, Any]) -> Note | None:
     """The latest progress in a row of `job` or `jobs`."""
     if row["noted_at"] is None:

@@ -53,16 +53,17 @@ where (excluded.run, excluded.rank, excluded.step, j.since, coalesce(excluded.re
    or (excluded.variant is not null and j.variant is null)
 returning job_id, request_id, workspace, run, rank, step;
 
--- name: note_progress(jobs, workspaces, runs, times, steps, waiting, details, attempts, denoised, denoising)!
+-- name: note_progress(jobs, workspaces, runs, times, steps, waiting, details, attempts, denoised, denoising, previews)!
 -- The latest note of the highest run.
-insert into progress as p (job_id, workspace, run, noted_at, step, waiting_on, detail, attempt, denoised, denoising)
+insert into progress as p (job_id, workspace, run, noted_at, step, waiting_on, detail, attempt, denoised, denoising, preview)
 select * from unnest(:jobs::uuid[], :workspaces::uuid[], :runs::int[], :times::timestamptz[], :steps::smallint[],
-                     :waiting::text[], :details::text[], :attempts::int[], :denoised::int[], :denoising::int[])
-     as t(job_id, workspace, run, noted_at, step, waiting_on, detail, attempt, denoised, denoising)
+                     :waiting::text[], :details::text[], :attempts::int[], :denoised::int[], :denoising::int[], :previews::int[])
+     as t(job_id, workspace, run, noted_at, step, waiting_on, detail, attempt, denoised, denoising, preview)
 order by t.job_id
 on conflict (job_id) do update set
     run = excluded.run, noted_at = excluded.noted_at, step = excluded.step, waiting_on = excluded.waiting_on,
-    detail = excluded.detail, attempt = excluded.attempt, denoised = excluded.denoised, denoising = excluded.denoising
+    detail = excluded.detail, attempt = excluded.attempt, denoised = excluded.denoised, denoising = excluded.denoising,
+    preview = excluded.preview
 where (excluded.run, excluded.noted_at) > (p.run, p.noted_at);
 
 -- name: write_failures(jobs, runs, workspaces, requests, times, stages, reasons, details, remedies)!
@@ -77,20 +78,20 @@ on conflict (job_id, run) do update set
     remedy = excluded.remedy
 where (excluded.failed_at, excluded.stage, excluded.reason, excluded.detail) < (f.failed_at, f.stage, f.reason, f.detail);
 
--- name: write_attempts(jobs, ids, workspaces, runs, numbers, backends, states, costs, currencies, seconds, settled, provider_ids, latencies, price_lists)!
+-- name: write_attempts(jobs, ids, workspaces, runs, numbers, backends, states, costs, currencies, seconds, settled, provider_ids, latencies, price_lists, device_times)!
 -- What is known replaces what is not; a late settlement replaces both.
 insert into attempts as a (job_id, attempt_id, workspace, run, number, backend, state, cost, currency, seconds, settled,
-                           provider_request_id, latency_seconds, price_list)
+                           provider_request_id, latency_seconds, price_list, device_seconds)
 select * from unnest(:jobs::uuid[], :ids::uuid[], :workspaces::uuid[], :runs::int[], :numbers::int[], :backends::text[],
                      :states::text[], :costs::numeric[], :currencies::text[], :seconds::float8[], :settled::bool[],
-                     :provider_ids::text[], :latencies::float8[], :price_lists::text[])
+                     :provider_ids::text[], :latencies::float8[], :price_lists::text[], :device_times::float8[])
      as t(job_id, attempt_id, workspace, run, number, backend, state, cost, currency, seconds, settled, provider_id,
-          latency, price_list)
+          latency, price_list, device_time)
 order by t.job_id, t.attempt_id
 on conflict (job_id, attempt_id) do update set
     state = excluded.state, cost = excluded.cost, currency = excluded.currency, seconds = excluded.seconds,
     settled = excluded.settled, provider_request_id = excluded.provider_request_id,
-    latency_seconds = excluded.latency_seconds, price_list = excluded.price_list
+    latency_seconds = excluded.latency_seconds, price_list = excluded.price_list, device_seconds = excluded.device_seconds
 where (excluded.settled, excluded.cost is not null) > (a.settled, a.cost is not null);
 
 -- name: write_assets(assets, versions, workspaces, requests, jobs, runs, events, times)

@@ -7,7 +7,7 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Query, Response
 
 from services.catalog.domain import COMPLETED, RANKED, STEPS
-from services.catalog.ledger.lives import explain
+from services.catalog.ledger.lives import explain, preview_of
 from services.catalog.routes.frame import Filters, Reading, answer, read_cursor, steps_of, write_cursor
 from services.catalog.sql import queries
 from shared import ids
@@ -113,6 +113,7 @@ def job_of(row: Mapping[str, Any]) -> dict[str, Any]:
         "detail": row["detail"],
         "step": row["denoised"],
         "steps": row["denoising"],
+        "preview": preview_of(row),
         "asset_id": ids.asset_id(row["job_id"], run) if rank >= COMPLETED else None,
         **{
             name: row[name]

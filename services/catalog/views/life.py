@@ -10,7 +10,7 @@ import orjson
 
 from services.catalog.domain import COMPLETED, PENDING, STEPS
 from services.catalog.ledger.likeness import more_like
-from services.catalog.ledger.lives import explain, life
+from services.catalog.ledger.lives import explain, life, preview_of
 from services.catalog.ledger.routed import Routed, routed
 from services.catalog.sql import queries as catalog
 from services.catalog.views.drawing import (
@@ -79,6 +79,7 @@ async def job_detail(connection: Connection, job: UUID, *, public_url: str) -> J
         publications=publication_lines(await _publications(connection, row)),
         asset_id=processed.asset_id if processed else None,
         thumb=picture_of(processed).thumb if processed else None,
+        preview=preview_of(row),
         routing=_routing(routed(told, run=row["run"])),
         waits_in=row["request_id"] if row["rank"] == PENDING else None,
     )
@@ -264,6 +265,7 @@ async def _attempts(connection: Connection, job: UUID) -> tuple[AttemptLine, ...
                 call=row["provider_request_id"],
                 called_for=row["latency_seconds"],
                 price_list=row["price_list"],
+                device_seconds=row["device_seconds"],
             )
             async for row in catalog.attempts(connection, jobs=[job])
         ]

@@ -400,6 +400,8 @@ class JobDetail:
     waits_in: UUID | None = None
     """The request of a job that nobody works on yet: its place in the queue is asked for as it is looked at."""
     thumb: str | None = None
+    preview: str | None = None
+    """What it looks like so far, while it is made."""
     routing: Routing | None = None
 
 
@@ -443,7 +445,10 @@ class JobsQuery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptLine:
-    """`call` is the provider's id of it, `called_for` the seconds it took; `price_list` is what its cost is from."""
+    """`call` is the provider's id of it, `called_for` the seconds it took; `price_list` is what its cost is from.
+
+    `device_seconds`: of a device of ours.
+    """
 
     number: int
     backend: str
@@ -454,6 +459,7 @@ class AttemptLine:
     call: str | None = None
     called_for: float | None = None
     price_list: str | None = None
+    device_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

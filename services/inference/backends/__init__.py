@@ -43,7 +43,8 @@ class Generation:
     `keep_id`: to be awaited as soon as the provider has named its id of the call, long before its outcome is known.
     `strength`: how far the image may leave its reference, from 0 (not at all) to 1 (as if there were none).
     `shapes`: the batch shapes that its denoising steps must go through, the last one holding for all that remain;
-    `alone`: nothing else may be made in the same process meanwhile. Backends without either pass over them.
+    `alone`: nothing else may be made in the same process meanwhile. `preview`: is given a step and a thumbnail (JPEG)
+    now and then. Backends without these pass over them.
     """
 
     job_id: UUID
@@ -68,6 +69,7 @@ class Generation:
     lane: Lane = Lane.STANDARD
     shapes: tuple[int, ...] | None = None
     alone: bool = False
+    preview: Callable[[int, bytes], None] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +78,7 @@ class Generated:
 
     `cost` is None where the backend does not know it: the worker then prices the attempt from the routes, never as 0,
     and `charges` times where the provider made more pictures than one. `latency_seconds`: how long the call took.
+    `device_seconds`: of a device of ours, the time of its steps, each shared by those that took it together.
     """
 
     image: bytes
@@ -91,6 +94,7 @@ class Generated:
     charges: int = 1
     provider_request_id: str | None = None
     latency_seconds: float | None = None
+    device_seconds: float | None = None
 
 
 class BackendFailure(Exception):
@@ -127,6 +131,7 @@ class BackendFailure(Exception):
         self.remedy = remedy
         self.provider_request_id = provider_request_id
         self.latency_seconds: float | None = None
+        self.device_seconds: float | None = None
         self.shared = shared
         self.answered = False
 
@@ -134,9 +139,10 @@ class BackendFailure(Exception):
 class GenerationCancelled(Exception):
     """The backend was asked to stop, and stopped; `billed` as in BackendFailure."""
 
-    def __init__(self, *, billed: bool | None = None) -> None:
+    def __init__(self, *, billed: bool | None = None, device_seconds: float | None = None) -> None:
         super().__init__()
         self.billed = billed
+        self.device_seconds = device_seconds
 
 
 class Backend(Protocol):

@@ -21,6 +21,7 @@ from typing import Any
 
 from services.inference.backends import BackendFailure, Generated, Generation, GenerationCancelled
 from services.inference.backends.diffusion import wire
+from services.inference.backends.diffusion.meter import Meter
 from services.inference.domain import SHARES
 from shared.events import FailureReason
 
@@ -37,9 +38,11 @@ OFFLINE = {
 CAREFUL = {"TORCH_FORCE_WEIGHTS_ONLY_LOAD": "1", "CUBLAS_WORKSPACE_CONFIG": ":4096:8", "OMP_WAIT_POLICY": "PASSIVE"}
 # glibc's: memory that one thread gave back is there for the next, instead of staying in an arena of its own.
 CAREFUL |= {"MALLOC_ARENA_MAX": "1"}
-# And where memory is capped, what is given back leaves the process at once. Steps take a fifth to two thirds longer:
-# without a cap pages are better kept, with one the next image would find it used up by holes.
+# Where memory is capped, what is given back leaves the process at once. Steps take a fifth to two thirds longer, but
+# the next image would find it used up by holes. Without a cap pages are kept: glibc maps every block of 32 MB anew, and
+# eight images at 128 px faulted 65,000 times a step, a tenth of its time.
 CAPPED = {"MALLOC_MMAP_THRESHOLD_": str(2**20)}
+KEEPING = {"MALLOC_MMAP_THRESHOLD_": str(2**40), "MALLOC_TRIM_THRESHOLD_": str(2**40)}
 ROOT = Path(__file__).resolve().parents[4]
 # Importing torch and diffusers took 22 s of CPU without bytecode; a busy machine takes several times that.
 START_SECONDS = 180.0
@@ -77,6 +80,16 @@ class DiffusionBackend:
         self._starting: asyncio.Task[ModelProcess] | None = None
         self._model: ModelProcess | None = None
         self._inside = Occupancy()
+        self._meter = Meter()
+
+    @property
+    def process(self) -> int | None:
+        """The id of the model process, where there is one."""
+        return None if self._model is None else self._model.process
+
+    def tell_idle(self) -> None:
+        """For the metrics: up to now."""
+        self._meter.tell_idle()
 
     async def generate(
         self, work: Generation, *, progress: Callable[[int, int], None], cancelled: Callable[[], bool]
@@ -107,7 +120,7 @@ class DiffusionBackend:
     async def _start(self) -> "ModelProcess":
         if self._model is not None:
             await self._model.close()
-        self._model = await ModelProcess.start(self._options)
+        self._model = await ModelProcess.start(self._options, self._meter)
         return self._model
 
     def _started(self, task: "asyncio.Task[ModelProcess]") -> None:
@@ -157,12 +170,18 @@ class ModelProcess:
     """The worker's end of one model process."""
 
     def __init__(
-        self, process: Process, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, silence: float
+        self,
+        process: Process,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        silence: float,
+        meter: Meter,
     ) -> None:
         self._process = process
         self._reader = reader
         self._writer = writer
         self._silence = silence
+        self._meter = meter
         self._last_words = b""
         self._listening = asyncio.create_task(self._listen())
         self._receiving: asyncio.Task[None] | None = None
@@ -172,7 +191,7 @@ class ModelProcess:
         self._heard = 0.0  # when, by this host's clock, it last said something or had nothing to do
 
     @classmethod
-    async def start(cls, options: DiffusionOptions) -> "ModelProcess":
+    async def start(cls, options: DiffusionOptions, meter: Meter) -> "ModelProcess":
         """Raises `BackendFailure` where the process does not come up: torch missing, no memory, no device."""
         ours, theirs = socket.socketpair()
         with theirs:
@@ -180,21 +199,25 @@ class ModelProcess:
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "services.inference.backends.diffusion.child", json.dumps(settings)),
                 pass_fds=(theirs.fileno(),),
-                env=_environment() | (CAPPED if options.memory is not None else {}),
+                env=_environment() | (KEEPING if options.memory is None else CAPPED),
                 stdin=DEVNULL,
                 stdout=PIPE,
                 stderr=STDOUT,
                 start_new_session=True,  # Ctrl-C in a terminal is the worker's to answer
             )
         reader, writer = await asyncio.open_connection(sock=ours)
-        model = cls(process, reader, writer, options.silence)
+        model = cls(process, reader, writer, options.silence, meter)
         try:
-            await model._first(START_SECONDS)
+            meter.begins(await model._first(START_SECONDS))
         except BaseException:
             await model.close()
             raise
         model._receiving = asyncio.create_task(model._receive())
         return model
+
+    @property
+    def process(self) -> int:
+        return self._process.pid
 
     @property
     def alive(self) -> bool:
@@ -207,6 +230,7 @@ class ModelProcess:
         image = self._images
         if not self._inside:
             self._heard = time.monotonic()
+            self._meter.works()
         said = self._inside[image] = asyncio.Queue()
         try:
             pictures = b"".join(source.data for source in work.sources)
@@ -217,6 +241,8 @@ class ModelProcess:
             raise
         finally:
             del self._inside[image]
+            if not self._inside and self.alive:
+                self._meter.rests()
 
     async def _ended(
         self,
@@ -227,7 +253,7 @@ class ModelProcess:
         progress: Callable[[int, int], None],
         cancelled: Callable[[], bool],
     ) -> Generated:
-        told = False
+        told, used = False, 0.0
         while True:
             if not told and cancelled():
                 self._send({"do": "cancel", "id": image})
@@ -238,16 +264,31 @@ class ModelProcess:
                 self._watch()
                 continue
             if isinstance(heard, BackendFailure):
+                heard.device_seconds = used or None  # it died in a step that nobody has timed
                 raise heard
             head, body = heard
+            if head["is"] == "sketch":
+                if work.preview is not None:
+                    work.preview(head["step"], body)
+                continue
+            self._meter.stepped(work.model, head["device_seconds"] - used)
+            used = head["device_seconds"]
             if head["is"] == "step":
                 progress(head["step"], head["steps"])
             elif head["is"] == "cancelled":
-                raise GenerationCancelled
+                raise GenerationCancelled(device_seconds=used)
             elif head["is"] == "failed":
-                raise BackendFailure(FailureReason(head["reason"]), head["detail"], retriable=head["retriable"])
+                failure = BackendFailure(FailureReason(head["reason"]), head["detail"], retriable=head["retriable"])
+                failure.device_seconds = used
+                raise failure
             else:
-                return Generated(image=body, width=work.width, height=work.height, manifest=head["manifest"])
+                return Generated(
+                    image=body,
+                    width=work.width,
+                    height=work.height,
+                    manifest=head["manifest"],
+                    device_seconds=used,
+                )
 
     def kill(self) -> None:
         self._killed = True
@@ -272,9 +313,11 @@ class ModelProcess:
         if not self._writer.is_closing():
             self._writer.write(wire.pack(head, body))
 
-    async def _first(self, seconds: float) -> None:
+    async def _first(self, seconds: float) -> str:
+        """The name of its device."""
         try:
-            await asyncio.wait_for(wire.receive(self._reader), seconds)
+            head, _ = await asyncio.wait_for(wire.receive(self._reader), seconds)
+            return str(head["device"])
         except TimeoutError:
             self.kill()
             detail = f"the model process was silent for {seconds:.0f} s and was ended"
@@ -289,7 +332,9 @@ class ModelProcess:
             while True:
                 head, body = await wire.receive(self._reader)
                 self._heard = time.monotonic()
-                if (said := self._inside.get(head["id"])) is not None:
+                if head["is"] == "loaded":
+                    self._meter.loaded(head["model"], head["seconds"])
+                elif (said := self._inside.get(head["id"])) is not None:
                     said.put_nowait((head, body))
         except (asyncio.IncompleteReadError, ConnectionError):
             self._died(FailureReason.BACKEND_UNAVAILABLE, await self._obituary())
@@ -329,6 +374,7 @@ def _request(work: Generation) -> dict[str, Any]:
     return {name: getattr(work, name) for name in (*names, "strength", "shapes")} | {
         "lane": work.lane.value,
         "sources": sources,
+        "preview": work.preview is not None,
         "loras": [{"name": lora.name, "weight": lora.weight} for lora in work.loras],
     }
 

@@ -83,6 +83,11 @@ class Call:
         self._given = args, kwargs
 
     @property
+    def device(self) -> torch.device:
+        device: torch.device = self.said[self.adapter.rows[0]].device
+        return device
+
+    @property
     def group(self) -> Hashable:
         """Equal for calls that can be one: what has rows is of one shape and type, all else is the same."""
         return id(self.forward), self.rows, *((name, *self._kind(name, value)) for name, value in self.said.items())

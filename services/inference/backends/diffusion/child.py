@@ -24,29 +24,40 @@ def main(settings: dict[str, Any]) -> None:
     withdraw()
     warnings.simplefilter("ignore")
     connection = Connection(socket.socket(fileno=settings["fd"]))
+
+    def on_load(name: str, seconds: float) -> None:
+        connection.send({"is": "loaded", "model": name, "seconds": seconds})
+
+    def on_sketch(image: int, step: int, thumbnail: bytes) -> None:
+        connection.send({"is": "sketch", "id": image, "step": step}, thumbnail)
+
     engine = Engine(
         Path(settings["models"]),
         device=settings["device"],
         dtype=settings["dtype"],
         threads=settings["threads"],
         warm=settings["warm"],
+        on_load=on_load,
+        on_sketch=on_sketch,
     )
 
     def make(row: Row) -> Answer:
         def on_step(step: int, steps: int) -> None:
-            connection.send({"is": "step", "id": row.id, "step": step, "steps": steps})
+            connection.send(
+                {"is": "step", "id": row.id, "step": step, "steps": steps, "device_seconds": row.device_seconds}
+            )
 
         return _answer(engine, row, on_step)
 
     def tell(row: Row, answer: Answer) -> None:
         head, body = answer
-        connection.send(head | {"id": row.id}, body)
+        connection.send(head | {"id": row.id, "device_seconds": row.device_seconds}, body)
 
     loop = Loop(make, tell, size=settings["images"], shares=settings["shares"])
     if settings["memory"] is not None:
         limit_memory(settings["memory"])
     threading.Thread(target=_listen, args=(connection, loop), daemon=True).start()
-    connection.send({"is": "ready", "versions": engine.versions()})
+    connection.send({"is": "ready", "versions": engine.versions(), "device": engine.device})
     loop.run()
 
 

@@ -27,6 +27,7 @@ from services.inference.backends.diffusion.loop import Row, Turn
 from services.inference.backends.diffusion.loras import find as find_loras
 from services.inference.backends.diffusion.models import Dressed, Models, Warm
 from services.inference.backends.diffusion.starting import Start, said, start_of
+from services.inference.backends.diffusion.thumbnails import Sketcher
 from shared.ids import digest_of
 
 SCHEDULERS = {
@@ -46,6 +47,7 @@ NEGATIVE = "negative_prompt"
 # Raised by whoever changes what this engine makes of the same manifest.
 ENGINE = "calotype-diffusion/1"
 NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
+OnStep = Callable[[int, int], None]
 
 
 class Refused(Exception):
@@ -60,7 +62,18 @@ class Refused(Exception):
 class Engine:
     """Runs pipelines: one image a call, in the thread of its row."""
 
-    def __init__(self, models: Path, *, device: str, dtype: str, threads: int, warm: int = 0) -> None:
+    def __init__(
+        self,
+        models: Path,
+        *,
+        device: str,
+        dtype: str,
+        threads: int,
+        warm: int = 0,
+        on_load: Callable[[str, float], None],
+        on_sketch: Callable[[int, int, bytes], None],
+    ) -> None:
+        """`on_load` hears which model was loaded, and how long it took; `on_sketch` whose thumbnail of which step."""
         torch.set_num_threads(threads)
         torch.set_num_interop_threads(1)
         # Same device, same versions: same bytes. Operations that have no deterministic form warn instead of failing.
@@ -75,16 +88,22 @@ class Engine:
         default = torch.float32 if self._device.type == "cpu" else torch.bfloat16
         self._dtype = default if dtype == "auto" else getattr(torch, dtype)
         self._folder = models
-        self._models = Models(models, device=self._device, dtype=self._dtype, budget=warm)
+        self._models = Models(models, device=self._device, dtype=self._dtype, budget=warm, on_load=on_load)
+        self._sketcher = Sketcher(on_sketch)
         self._rows = threading.local()
 
-    def make(self, row: Row, *, on_step: Callable[[int, int], None]) -> tuple[bytes, dict[str, Any]]:
+    def make(self, row: Row, *, on_step: OnStep) -> tuple[bytes, dict[str, Any]]:
         """The image as PNG, and its manifest. Raises `Cancelled` and whatever the pipeline raises."""
         self._rows.current = row
+        # The next image's model is loaded here too, beside the steps of those before it. Nothing is prepared meanwhile:
+        # libraries change torch's default type while they load, and a scheduler's numbers would follow.
         row.enter(row.loop.encoding)
         row.stop_if_cancelled()
         with self._models.held(row.work["model"], self._take) as warm:
-            return self._run(warm, row, on_step)
+            try:
+                return self._run(warm, row, on_step)
+            finally:
+                self._sketcher.forget(row.id)
 
     def free(self) -> None:
         """Gives back whatever memory is not in use."""
@@ -93,7 +112,7 @@ class Engine:
     def _take(self, *args: Any, **kwargs: Any) -> Any:
         return self._rows.current.take(Call(self._rows.core, args, kwargs))
 
-    def _run(self, warm: Warm, row: Row, on_step: Callable[[int, int], None]) -> tuple[bytes, dict[str, Any]]:
+    def _run(self, warm: Warm, row: Row, on_step: OnStep) -> tuple[bytes, dict[str, Any]]:
         work = row.work
         self._check_size(warm.pipe, work)
         start, dressed = _start(warm, work), self._dressed(warm, work)
@@ -111,6 +130,8 @@ class Engine:
                 row.shapes.append(1)
             on_step(step + 1, pipe.num_timesteps)
             row.stop_if_cancelled()
+            if work["preview"] and not row.is_alone:
+                self._sketcher.offer(row.id, step + 1, pipe, tensors.get("latents"))
             if step + 1 == pipe.num_timesteps:
                 row.last_step_taken()
             elif whole:
@@ -144,6 +165,12 @@ class Engine:
         manifest |= {"loras": dressed.said} if dressed else {}
         manifest |= {"sources": said(work), "strength": start.strength} if start else {}
         return _png(output.images[0], work, start), manifest
+
+    @property
+    def device(self) -> str:
+        """As metrics name it."""
+        name: str = torch.cuda.get_device_name(self._device) if self._device.type == "cuda" else self._device.type
+        return name
 
     def versions(self) -> dict[str, str]:
         found = {"python": platform.python_version(), "torch": torch.__version__, "diffusers": diffusers.__version__}

@@ -10,7 +10,7 @@ All that the loop knows of its rows comes in one queue, so there is no lock betw
 
 import threading
 import time
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from queue import SimpleQueue
@@ -21,6 +21,7 @@ import torch
 from services.inference.backends.diffusion.adapters import Call, together
 from services.inference.backends.diffusion.models import is_out_of_memory
 from services.inference.backends.diffusion.planner import Batch, Pace, Usage, Want, plan
+from services.inference.backends.diffusion.timing import Took
 
 
 class Cancelled(Exception):
@@ -46,7 +47,10 @@ class Row:
     is_cancelled: bool = False
     is_alone: bool = False
     answers: SimpleQueue[Any] = field(default_factory=SimpleQueue)
+    steps: deque[tuple[Took, int]] = field(default_factory=deque)  # with how many images each was shared
     _doors: set[threading.Lock] = field(default_factory=set)
+    _turn: float | None = None  # since when, by this host's clock, it takes its steps itself
+    _seconds: float = 0.0
 
     @property
     def lane(self) -> str:
@@ -56,6 +60,14 @@ class Row:
     def pinned(self) -> int | None:
         pins: Sequence[int] | None = self.work["shapes"]
         return pins[min(len(self.shapes), len(pins) - 1)] if pins else None
+
+    @property
+    def device_seconds(self) -> float:
+        """Its part of the device's time so far, as far as that is known: a step's time is shared by its images."""
+        while self.steps and self.steps[0][0].is_known:
+            took, many = self.steps.popleft()
+            self._seconds += took.seconds / many
+        return self._seconds + (0.0 if self._turn is None else time.monotonic() - self._turn)
 
     def take(self, call: Call) -> Any:
         """The answer to a call of the model's core."""
@@ -69,10 +81,13 @@ class Row:
 
     def ask(self, wanted: Call | Turn) -> Any:
         self.stop_if_cancelled()
+        self._end_turn()
         self.loop.hear(lambda: self.loop.asked(self, wanted))
         answer = self.answers.get()
         if isinstance(answer, Exception):
             raise answer
+        if isinstance(wanted, Turn):
+            self._turn = time.monotonic()
         return answer
 
     def stop_if_cancelled(self) -> None:
@@ -82,8 +97,12 @@ class Row:
     def last_step_taken(self) -> None:
         """What remains is decoding, and nobody has to wait for it."""
         if not self.is_alone:
+            self._end_turn()
             self.loop.hear(lambda: self.loop.steps_over(self))
             self.enter(self.loop.decoding)
+
+    def _end_turn(self) -> None:
+        self._seconds, self._turn = self.device_seconds, None
 
     def enter(self, door: threading.Lock) -> None:
         if door not in self._doors:
@@ -115,6 +134,7 @@ class Loop:
         self._stepping: set[int] = set()  # rows that were answered and have not said yet what comes next
         self._paces: defaultdict[Hashable, Pace] = defaultdict(Pace)
         self._usage = Usage(shares)
+        self._unnoted: deque[tuple[Took, list[str]]] = deque()
         self._asked = 0
         for _ in range(size):
             threading.Thread(target=self._work, daemon=True).start()
@@ -185,21 +205,20 @@ class Loop:
         if not calls:
             self._answer(rows, [None])
             return
-        want, began = taken[0][1], time.monotonic()
+        want, took = taken[0][1], Took(calls[0].device)
         pace = self._paces[want.group]
         try:
             answers = together(calls, batch.shape)
-            if pace.is_measuring(batch.shape):
-                _wait_for_device(answers)
+            took.stop()
         except Exception as error:  # noqa: BLE001  # whatever a model raises is its images' end, not the loop's
             failed: Exception = NoMemory() if is_out_of_memory(error) else error
         else:
-            seconds = time.monotonic() - began
-            if want.pinned is None:
-                pace.note(batch.shape, seconds)
-            self._usage.note([row.lane for row in rows], seconds, now=time.monotonic())
+            if want.pinned is None and pace.is_measuring(batch.shape):
+                pace.note(batch.shape, took.effort)
+            self._note(took, [row.lane for row in rows])
             for row in rows:
                 row.shapes.append(batch.shape)
+                row.steps.append((took, len(rows)))
             self._answer(rows, answers)
             return
         # Outside the handler: the error's traceback holds the tensors that filled the memory.
@@ -220,6 +239,12 @@ class Loop:
             by_itself = want.pinned is not None or not isinstance(failed, NoMemory)
             self._wants[row.id] = replace(want, group=(want.group, row.id)) if by_itself else want, wanted
 
+    def _note(self, took: Took, lanes: list[str]) -> None:
+        self._unnoted.append((took, lanes))
+        while self._unnoted and self._unnoted[0][0].is_known:
+            known, of = self._unnoted.popleft()
+            self._usage.note(of, known.seconds, now=time.monotonic())
+
     def _answer(self, rows: Sequence[Row], answers: Sequence[Any]) -> None:
         self._stepping.update(row.id for row in rows)
         for row, answer in zip(rows, answers, strict=True):
@@ -235,8 +260,3 @@ class Loop:
             finally:
                 row.leave()
                 self.hear(lambda row=row: self._ended(row))  # type: ignore[misc]  # bound now, called later
-
-
-def _wait_for_device(answers: Sequence[Any]) -> None:
-    if answers[0][0].device.type == "cuda":
-        torch.cuda.synchronize()

@@ -1,8 +1,11 @@
 """Loaded models: one folder each, kept by least recent use within a budget, and whatever is in use in any case."""
 
 import copy
+import ctypes
 import gc
+import sys
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -96,12 +99,21 @@ class Dressed:
 
 
 class Models:
-    def __init__(self, models: Path, *, device: torch.device, dtype: torch.dtype, budget: int) -> None:
+    def __init__(
+        self,
+        models: Path,
+        *,
+        device: torch.device,
+        dtype: torch.dtype,
+        budget: int,
+        on_load: Callable[[str, float], None],
+    ) -> None:
         """`budget`: bytes of weights that may stay beside those in use."""
         self._models = models
         self._device = device
         self._dtype = dtype
         self._budget = budget
+        self._on_load = on_load
         self._warm: OrderedDict[ModelFolder, Warm] = OrderedDict()
         self._one_at_a_time = threading.RLock()
 
@@ -113,7 +125,9 @@ class Models:
             warm = self._warm.get(folder)
             if warm is None:
                 self._make_room(_weights(folder))
+                began = time.monotonic()
                 warm = self._warm[folder] = self._load(folder)
+                self._on_load(folder.name, time.monotonic() - began)
                 warm.hold_back(take)
             self._warm.move_to_end(folder)
             warm.users += 1
@@ -138,6 +152,8 @@ class Models:
         gc.collect()
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
+        elif sys.platform == "linux":
+            _give_back()
 
     def _load(self, folder: ModelFolder) -> Warm:
         try:
@@ -190,6 +206,13 @@ def is_out_of_memory(error: BaseException | None) -> bool:
             return True
         error = error.__cause__ or error.__context__
     return False
+
+
+def _give_back() -> None:
+    """glibc keeps what is freed for the next image (see `KEEPING`); a dropped model's pages are the machine's again."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 def _weights(folder: ModelFolder) -> int:

@@ -1,8 +1,9 @@
 """Frames between the worker and its model process: a JSON head and bytes, each behind its length.
 
 Worker → model: `{"do": "generate", "id": n, …}` with what to start from as bytes, `{"do": "cancel", "id": n}`. Model →
-worker: `ready`, then per image, with its id, `step` …, and one end: `done` with the image as bytes, `cancelled`, or
-`failed`. Either side takes the end of the stream as the other's death.
+worker: `ready`, `loaded` with a model and how long it took, and per image, with its id: `step` …, `sketch` … with a
+thumbnail as bytes, and one end, `done` with the image as bytes, `cancelled`, or `failed`. Steps and ends say its device
+seconds so far. Either side takes the end of the stream as the other's death.
 """
 
 import asyncio
