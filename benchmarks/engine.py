@@ -2,12 +2,15 @@
 
 The arms have the same kernels and the same arrivals: `serial` calls `pipe()` for one after another, `dynamic` batches
 whole requests of as many steps (up to eight that wait, 50 ms patience), `engine` is the diffusion backend as it is, and
-`strict` is the engine with every image pinned to steps of its own. `images_per_min` under more than any of them can do;
-`p50` and `p95` (seconds) at 1.5 × what `serial` can do. A random UNet of 78 M parameters, with guidance.
+`strict` is the engine with every image pinned to steps of its own. `images_per_min` under more than any of them can do,
+and `per_cpu_min` per minute of CPU time, which others on the machine cannot take; `p50` and `p95` (seconds) at 1.5 ×
+what `serial` can do. A random UNet of 78 M parameters, with guidance; where there is a GPU, the same at 512 px with
+random weights of Stable Diffusion XL's size.
 """
 
 import asyncio
 import json
+import os
 import random
 import statistics
 import subprocess
@@ -25,7 +28,8 @@ from services.inference.backends.diffusion import DiffusionBackend, DiffusionOpt
 from tests.inference.generations import WORK
 
 STEPS = (10, 20, 30)
-SIZES = (64, 128)
+SIZES = {"cpu": (64, 128), "cuda": (512,)}  # px
+NO_GPU = "not measured: no GPU"
 SATURATED, BUSY = 6.0, 1.5  # arrivals, in what `serial` can do
 Job = tuple[float, int, int]
 
@@ -42,9 +46,9 @@ def arrivals(many: int, *, seconds: float, seed: int) -> list[Job]:
 class Pipes:
     """The process that calls `pipe()` itself."""
 
-    def __init__(self, model: Path) -> None:
+    def __init__(self, model: Path, device: str) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.engine_pipes", "serve", str(model)],
+            [sys.executable, "-m", "benchmarks.engine_pipes", "serve", str(model), device],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -71,10 +75,10 @@ class Shared:
 
     def __init__(self, backend: DiffusionBackend) -> None:
         self._backend = backend
-        self.shapes: dict[int, set[int]] = {px: set() for px in SIZES}
+        self.shapes: dict[int, set[int]] = {}
 
     async def run(self, arm: str, jobs: Sequence[Job], px: int) -> dict[str, Any]:
-        began = time.monotonic()
+        began, worked = time.monotonic(), self._cpu_seconds()
 
         async def one(job: Job) -> float:
             at, steps, seed = job
@@ -85,43 +89,69 @@ class Shared:
                 replace(work, negative_prompt=""), progress=lambda *_: None, cancelled=lambda: False
             )
             if arm != "strict":
-                self.shapes[px] |= set(made.manifest["batch_shapes"])
+                self.shapes.setdefault(px, set()).update(made.manifest["batch_shapes"])
             return time.monotonic() - began - at
 
         latencies = await asyncio.gather(*map(one, jobs))
-        return {"latencies": latencies, "seconds": time.monotonic() - began}
+        worked = self._cpu_seconds() - worked
+        return {"latencies": latencies, "seconds": time.monotonic() - began, "cpu_seconds": worked}
+
+    def _cpu_seconds(self) -> float:
+        """Of the model process so far, decoding and encoding included."""
+        if self._backend.process is None:
+            return 0.0
+        fields = Path(f"/proc/{self._backend.process}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 async def measured(of: Pipes | Shared, arm: str, px: int, service: float, jobs: int) -> dict[str, float]:
     saturated = await of.run(arm, arrivals(jobs, seconds=service / SATURATED, seed=1), px)
     busy = await of.run(arm, arrivals(jobs, seconds=service / BUSY, seed=2), px)
     ranked = statistics.quantiles(busy["latencies"], n=20, method="inclusive")
-    return {"images_per_min": 60 * jobs / saturated["seconds"], "p50": ranked[9], "p95": ranked[18]}
+    per_image = saturated["cpu_seconds"] / jobs
+    return {
+        "images_per_min": 60 * jobs / saturated["seconds"],
+        "per_cpu_min": 60 / per_image,
+        "p50": ranked[9],
+        "p95": ranked[18],
+    }
 
 
 async def main(rounds: int, jobs: int, *, save: bool) -> None:
+    result, ratios, more = await compared("cpu", rounds, jobs)
+    gpu: Any = NO_GPU
+    if Path("/dev/nvidiactl").exists():
+        _, found, about = await compared("cuda", rounds, jobs)
+        gpu = found | about
+    report(result, ratios, save=save, **more, gpu=gpu)
+
+
+async def compared(device: str, rounds: int, jobs: int) -> tuple[Result, dict[str, float], dict[str, Any]]:
     with tempfile.TemporaryDirectory(prefix="calotype-bench-") as folder:
         models = Path(folder)
-        pipes_of("write", models / "bench")
-        outside = json.loads(pipes_of("outside", models).splitlines()[-1])["outside_model"]
-        pipes = Pipes(models / "bench")
-        backend = DiffusionBackend(DiffusionOptions(models=models))
+        pipes_of("write", models / "bench", device)
+        outside = json.loads(pipes_of("outside", models, device).splitlines()[-1])["outside_model"]
+        pipes = Pipes(models / "bench", device)
+        backend = DiffusionBackend(DiffusionOptions(models=models, device=device))
         try:
-            await compare(pipes, Shared(backend), rounds, jobs, outside, save=save)
+            result, ratios, more = await compare(pipes, Shared(backend), SIZES[device], rounds, jobs)
         finally:
             await backend.close()
             pipes.close()
+    return result, {"outside_model": round(outside, 4)} | ratios, more
 
 
-def pipes_of(verb: str, folder: Path) -> str:
-    command = [sys.executable, "-m", "benchmarks.engine_pipes", verb, str(folder)]
+def pipes_of(verb: str, folder: Path, device: str) -> str:
+    command = [sys.executable, "-m", "benchmarks.engine_pipes", verb, str(folder), device]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
-async def compare(pipes: Pipes, shared: Shared, rounds: int, jobs: int, outside: float, *, save: bool) -> None:
+async def compare(
+    pipes: Pipes, shared: Shared, sizes: Sequence[int], rounds: int, jobs: int
+) -> tuple[Result, dict[str, float], dict[str, Any]]:
     result = Result("engine", "images of 10, 20 and 30 steps")
     arms, step_ms = {}, {}
-    for px in SIZES:
+    for px in sizes:
         # Warms both up, measures what one image takes, and gives the engine steps to measure its shapes on.
         lone = await pipes.run("serial", [(0.0, 20, seed) for seed in range(3)], px)
         service = lone["seconds"] / 3
@@ -131,23 +161,21 @@ async def compare(pipes: Pipes, shared: Shared, rounds: int, jobs: int, outside:
         for arm, of in by_arm.items():
             arms[f"{arm}_{px}"] = partial(measured, of, arm, px, service, jobs)
     await interleave(result, arms, rounds=rounds, warm=0)
-    ratios = {"outside_model": round(outside, 4)}
-    for px, suffix in zip(SIZES, ("", "_128"), strict=True):
-        engine = f"engine_{px}"
+    ratios: dict[str, float] = {}
+    for px in sizes:
+        engine, suffix = f"engine_{px}", "" if px == sizes[0] else f"_{px}"
         ratios |= {
             f"vs_serial{suffix}": result.ratio(engine, f"serial_{px}", "images_per_min"),
+            f"vs_serial_cpu{suffix}": result.ratio(engine, f"serial_{px}", "per_cpu_min"),
             f"vs_dynamic{suffix}": result.ratio(engine, f"dynamic_{px}", "images_per_min"),
             f"p95_vs_dynamic{suffix}": result.ratio(engine, f"dynamic_{px}", "p95"),
             f"strict_vs_serial{suffix}": result.ratio(f"strict_{px}", f"serial_{px}", "images_per_min"),
         }
-    report(
-        result,
-        ratios,
-        save=save,
-        step_ms={str(px): ms for px, ms in step_ms.items()},
-        shapes={str(px): sorted(shapes) for px, shapes in shared.shapes.items()},
-        gpu="not measured: no GPU",
-    )
+    more = {
+        "step_ms": {str(px): ms for px, ms in step_ms.items()},
+        "shapes": {str(px): sorted(shapes) for px, shapes in shared.shapes.items()},
+    }
+    return result, ratios, more
 
 
 if __name__ == "__main__":

@@ -1,17 +1,19 @@
 """The arms of `bench-engine` that call `pipe()` themselves, and what they all run; a process of its own, as torch is.
 
-`python -m benchmarks.engine_pipes write FOLDER` writes the model. `… serve MODEL` answers one JSON line with another:
-`{"arm", "jobs": [[seconds, steps, seed], …], "px"}` → `{"latencies": […], "seconds"}`. `… outside MODELS` says what
-part of its time the engine's loop spent outside the model.
+`python -m benchmarks.engine_pipes write FOLDER DEVICE` writes the model. `… serve MODEL DEVICE` answers one JSON line
+with another: `{"arm", "jobs": [[seconds, steps, seed], …], "px"}` → `{"latencies": […], "seconds", "cpu_seconds"}`.
+`… outside MODELS DEVICE` says what part of its time the engine's loop spent outside the model. DEVICE: `cpu` or `cuda`.
 """
 
 import json
 import os
+import statistics
 import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -21,33 +23,61 @@ import torch
 from services.inference.backends.diffusion import loop as loops
 from services.inference.backends.diffusion.adapters import together
 from services.inference.backends.diffusion.engine import Engine
-from tests.inference.tiny_pipeline import build
+from tests.inference.tiny_pipeline import build, build_sdxl
 
 Job = tuple[float, int, int]
 PROMPT, GUIDANCE = "a red mug", 5.0
 MOST, PATIENCE = 8, 0.05  # rows of a dynamic batch, and seconds that the first of them waits for company
 
 
-def write(folder: Path) -> None:
-    """The tests' pipeline with a UNet of 78 M parameters: a lone step takes 0.1 s at 64 px on one thread."""
-    pipe = build()
+def write(folder: Path, device: str) -> None:
+    """The tests' pipeline with a UNet of 78 M parameters: a lone step takes 0.1 s at 64 px on one thread.
+
+    For a GPU, Stable Diffusion XL's own UNet and decoder (2.6 billion parameters, random as well) in bfloat16.
+    """
     torch.manual_seed(0)
-    channels = (192, 384, 384)
-    pipe.unet = diffusers.UNet2DConditionModel(
-        sample_size=8,
-        block_out_channels=channels,
-        down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
-        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
-        cross_attention_dim=32,
-    )
+    if device == "cpu":
+        pipe: Any = build()
+        pipe.unet = diffusers.UNet2DConditionModel(
+            sample_size=8,
+            block_out_channels=(192, 384, 384),
+            down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
+            up_block_types=("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
+            cross_attention_dim=32,
+        )
+    else:
+        pipe = build_sdxl()
+        with torch.device(device):
+            pipe.unet = diffusers.UNet2DConditionModel(
+                sample_size=64,
+                block_out_channels=(320, 640, 1280),
+                down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+                up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+                transformer_layers_per_block=(1, 2, 10),
+                attention_head_dim=(5, 10, 20),
+                use_linear_projection=True,
+                cross_attention_dim=64,
+                addition_embed_type="text_time",
+                addition_time_embed_dim=8,
+                projection_class_embeddings_input_dim=6 * 8 + 32,
+            )
+            pipe.vae = diffusers.AutoencoderKL(
+                block_out_channels=(128, 256, 512, 512),
+                down_block_types=("DownEncoderBlock2D",) * 4,
+                up_block_types=("UpDecoderBlock2D",) * 4,
+                layers_per_block=2,
+                force_upcast=False,
+            )
+        pipe.to(torch.bfloat16)
     pipe.save_pretrained(folder, safe_serialization=True)
 
 
-def serve(model: Path) -> None:
+def serve(model: Path, device: str) -> None:
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(mode=True, warn_only=True)
     diffusers.utils.logging.disable_progress_bar()
-    pipe = diffusers.DiffusionPipeline.from_pretrained(model, local_files_only=True)
+    dtype = torch.float32 if device == "cpu" else torch.bfloat16
+    pipe = diffusers.DiffusionPipeline.from_pretrained(model, local_files_only=True, dtype=dtype).to(device)
     pipe.set_progress_bar_config(disable=True)
 
     def paint(jobs: Sequence[Job], px: int) -> None:
@@ -63,14 +93,15 @@ def serve(model: Path) -> None:
         )
 
     for many in range(1, MOST + 1):
-        paint([(0.0, 1, 0)] * many, 64)
+        paint([(0.0, 1, 0)] * many, 64 if device == "cpu" else 512)
     for line in sys.stdin:
         asked = json.loads(line)
         chosen = serially if asked["arm"] == "serial" else dynamically
         jobs, painted = [(at, steps, seed) for at, steps, seed in asked["jobs"]], partial(paint, px=asked["px"])
-        began = time.monotonic()
+        began, worked = time.monotonic(), time.process_time()
         done = chosen(jobs, painted)
-        sys.stdout.write(json.dumps({"latencies": done, "seconds": time.monotonic() - began}) + "\n")
+        answer = {"latencies": done, "seconds": time.monotonic() - began, "cpu_seconds": time.process_time() - worked}
+        sys.stdout.write(json.dumps(answer) + "\n")
         sys.stdout.flush()
 
 
@@ -105,21 +136,35 @@ def _alike(waiting: Sequence[Job], first: Job, *, by: float) -> list[Job]:
     return [job for job in waiting if job[0] <= by and job[1] == first[1]][:MOST]
 
 
-def outside(models: Path) -> None:
-    """Eight images of 30 steps that come together, in the engine's own loop: time not spent in the model's core."""
-    spent = 0.0
+def outside(models: Path, device: str) -> None:
+    """Eight images of 30 steps that come together, in the engine's own loop: time not spent in the model's core.
+
+    The median over the steps, from one's beginning to the next one's: where another process had the core in between,
+    that step says nothing of us.
+    """
+    taken: list[tuple[float, float]] = []
 
     def timed(calls: Sequence[Any], shape: int) -> Any:
-        nonlocal spent
+        _wait(device)
         began = time.monotonic()
         made = together(calls, shape)
-        spent += time.monotonic() - began
+        _wait(device)
+        taken.append((began, time.monotonic()))
         return made
 
-    engine, ended, spans = Engine(models, device="cpu", dtype="auto", threads=1, warm=2**40), threading.Event(), []
+    engine = Engine(
+        models,
+        device=device,
+        dtype="auto",
+        threads=1,
+        warm=2**40,
+        on_load=lambda *_: None,
+        on_sketch=lambda *_: None,
+    )
+    ended = threading.Event()
 
     def make(row: loops.Row) -> None:
-        engine.make(row, on_step=lambda *_: spans.append(time.monotonic()))
+        engine.make(row, on_step=lambda *_: None)
 
     def tell(row: loops.Row, _: Any) -> None:
         if row.id in (0, 8):
@@ -127,22 +172,27 @@ def outside(models: Path) -> None:
 
     loop = loops.Loop(make, tell, size=8, shares={})
     threading.Thread(target=loop.run, daemon=True).start()
-    work = {"prompt": PROMPT, "negative_prompt": "", "width": 64, "height": 64, "guidance": GUIDANCE, "model": "bench"}
-    work |= {"scheduler": "default", "lane": "standard", "shapes": None}
+    px = 64 if device == "cpu" else 512
+    work = {"prompt": PROMPT, "negative_prompt": "", "width": px, "height": px, "guidance": GUIDANCE, "model": "bench"}
+    work |= {"scheduler": "default", "lane": "standard", "shapes": None, "preview": True}
+    work |= {"sources": [], "pictures": b"", "strength": None, "loras": []}
     loop.submit(0, work | {"steps": 4, "seed": 0})
     ended.wait()
     ended.clear()
     loops.together = timed  # type: ignore[attr-defined]  # the loop's own name for it
-    spans.clear()
     for number in range(1, 9):
         loop.submit(number, work | {"steps": 30, "seed": number, "shapes": (8,)})
     ended.wait()
-    # From the end of the first step to the end of the last: what comes before is loading and encoding.
-    steps = spans[-1] - spans[0]
-    sys.stdout.write(json.dumps({"outside_model": max(0.0, 1 - spent * 29 / 30 / steps)}) + "\n")
+    parts = [(follows - over) / (follows - began) for (began, over), (follows, _) in pairwise(taken)]
+    sys.stdout.write(json.dumps({"outside_model": statistics.median(parts)}) + "\n")
     sys.stdout.flush()
     os._exit(0)  # its threads have no other end
 
 
+def _wait(device: str) -> None:
+    if device == "cuda":
+        torch.cuda.synchronize()
+
+
 if __name__ == "__main__":
-    {"write": write, "serve": serve, "outside": outside}[sys.argv[1]](Path(sys.argv[2]))
+    {"write": write, "serve": serve, "outside": outside}[sys.argv[1]](Path(sys.argv[2]), sys.argv[3])
