@@ -381,6 +381,46 @@ def loras(models: Path) -> dict[str, Any]:
 
 NAMES = ("new", "kohya")
 
+# A model as it loads beside steps, against how it loads by itself; and what type others' tensors have meanwhile.
+LOADED = """
+import json, sys, threading, diffusers, torch
+from pathlib import Path
+from services.inference.backends.diffusion.models import Models
+
+folder, names, seen, over = Path(sys.argv[1]), sys.argv[2:], set(), threading.Event()
+
+def weights(pipe):
+    found = {}
+    for name, part in pipe.components.items():
+        if isinstance(part, torch.nn.Module):
+            found |= {f"{name}.{key}": each for key, each in (*part.named_parameters(), *part.named_buffers())}
+    return found
+
+def watch():
+    while not over.is_set():
+        seen.add(str(torch.ones(1).dtype))
+
+def by_itself(path):
+    index = json.loads((path / "model_index.json").read_bytes())
+    absent = dict.fromkeys(name for name, place in index.items() if place == [None, None])
+    return weights(diffusers.DiffusionPipeline.from_pretrained(path, dtype=torch.bfloat16, **absent))
+
+alone = {name: by_itself(folder / name) for name in names}
+models = Models(folder, device=torch.device("cpu"), dtype=torch.bfloat16, budget=0, on_load=lambda *_: None)
+watcher = threading.Thread(target=watch)
+watcher.start()
+for name in names:
+    with models.held(name, lambda *_: None) as warm:
+        beside = weights(warm.pipe)
+    assert alone[name].keys() == beside.keys()
+    assert all(
+        each.dtype == beside[key].dtype and torch.equal(each, beside[key]) for key, each in alone[name].items()
+    ), name
+over.set()
+watcher.join()
+print(*seen)
+"""
+
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.asyncio(loop_scope="module")
@@ -505,6 +545,14 @@ async def test_what_was_used_last_stays_loaded_within_the_budget_and_the_seconds
     backend.tell_idle()
     assert device_seconds("idle", "") > idle
     await backend.close()
+
+
+def test_a_model_that_loads_in_another_type_changes_none_of_those_beside_it(models: Path) -> None:
+    """After the tests of the families, which write their models."""
+    for kind in ("sdxl", "sd3"):
+        if not (models / kind).exists():
+            run(str(ROOT / "tests/inference/tiny_pipeline.py"), str(models / kind), kind)
+    assert run("-c", LOADED, str(models), "tiny", "sdxl", "sd3").split() == ["torch.float32"]
 
 
 @pytest.mark.asyncio(loop_scope="module")

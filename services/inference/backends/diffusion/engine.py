@@ -95,8 +95,7 @@ class Engine:
     def make(self, row: Row, *, on_step: OnStep) -> tuple[bytes, dict[str, Any]]:
         """The image as PNG, and its manifest. Raises `Cancelled` and whatever the pipeline raises."""
         self._rows.current = row
-        # The next image's model is loaded here too, beside the steps of those before it. Nothing is prepared meanwhile:
-        # libraries change torch's default type while they load, and a scheduler's numbers would follow.
+        # The next image's model is loaded here too, beside the steps of those before it.
         row.enter(row.loop.encoding)
         row.stop_if_cancelled()
         with self._models.held(row.work["model"], self._take) as warm:

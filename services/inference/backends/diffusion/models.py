@@ -18,6 +18,7 @@ import torch
 from services.inference.backends.diffusion.adapters import ADAPTERS, Core
 from services.inference.backends.diffusion.folder import ModelFolder, Unloadable, find, hashes
 from services.inference.backends.diffusion.loras import Fused, Set, layers_of
+from services.inference.backends.diffusion.precision import Loading, isolate
 
 # A prompt of the largest encoders takes 5 MB, one of the common ones 0.3.
 REMEMBERED_BYTES = 64 * 2**20
@@ -116,6 +117,7 @@ class Models:
         self._on_load = on_load
         self._warm: OrderedDict[ModelFolder, Warm] = OrderedDict()
         self._one_at_a_time = threading.RLock()
+        isolate()
 
     @contextmanager
     def held(self, name: str, take: Callable[..., Any]) -> Iterator[Warm]:
@@ -157,14 +159,16 @@ class Models:
 
     def _load(self, folder: ModelFolder) -> Warm:
         try:
-            pipe = diffusers.DiffusionPipeline.from_pretrained(
-                folder.path,
-                local_files_only=True,
-                use_safetensors=True,
-                trust_remote_code=False,
-                dtype=self._dtype,
-                **dict.fromkeys(folder.absent),
-            ).to(self._device)
+            with Loading():
+                pipe = diffusers.DiffusionPipeline.from_pretrained(
+                    folder.path,
+                    local_files_only=True,
+                    use_safetensors=True,
+                    trust_remote_code=False,
+                    dtype=self._dtype,
+                    **dict.fromkeys(folder.absent),
+                )
+            pipe = pipe.to(self._device)
         except Exception as error:
             if is_out_of_memory(error):
                 raise
