@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import io
 import json
 import os
 import signal
@@ -15,15 +16,27 @@ from typing import Any
 from uuid import UUID
 
 import httpx
+import numpy as np
 import pytest
+from PIL import Image
+from safetensors.numpy import save_file
 
 from deploy.local.servers import EmbeddedServers
 from services.inference import unclaimed
 from shared import identity
-from shared.events import ApiKey, ImageGenerated, Limits, Parameters, PromptAssembled, WorkspaceChanged
+from shared.events import (
+    ApiKey,
+    ImageGenerated,
+    Limits,
+    LoraUse,
+    Parameters,
+    PromptAssembled,
+    SourceUse,
+    WorkspaceChanged,
+)
 from shared.library.documents import Routes
 from shared.service import Service
-from tests.inference.prompts import NOW, WORKSPACE, assembled, routes
+from tests.inference.prompts import NOW, WORKSPACE, assembled, routes, source
 from tests.live.calling import Scene, open_scene
 from tests.live.stage import eventually
 
@@ -195,6 +208,47 @@ async def test_an_image_of_a_crowd_is_exact_and_other_weights_are_named(
         }
         assert found["measure"]["largest"] > 8
         assert found["cost"] is None, "nobody knows what it cost"
+
+
+async def test_an_image_that_began_with_a_picture_or_wears_a_lora_is_exact_too(
+    scene: Scene, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CALOTYPE_DIFFUSION_MODELS", str(models))
+    layer = "unet.down_blocks.1.attentions.0.transformer_blocks.0.attn1.to_q"
+    rows = np.random.default_rng(5).normal(size=(2, 64)).astype(np.float32)
+    (models / "loras").mkdir()
+    save_file(
+        {f"{layer}.lora_A.weight": rows, f"{layer}.lora_B.weight": np.ascontiguousarray(rows.T)},
+        models / "loras/warm.safetensors",
+    )
+    able = ["text-to-image", "image-to-image", "inpainting"]
+    async with desk(scene, routes("diffusion", model="tiny", capabilities=able, loras=["warm"])) as opened:
+        photo = await stored(opened, "reference", Image.radial_gradient("L").resize((96, 64)).convert("RGB"))
+        mask = await stored(opened, "mask", Image.linear_gradient("L").resize((96, 64)))
+        ten = SMALL.model_copy(update={"steps": 10})
+        worn = ten.model_copy(update={"loras": [LoraUse(name="warm", weight=0.5)]})
+        begun: dict[str, Any] = {"parameters": ten, "sources": [photo], "strength": 0.6}
+        events = {
+            "reference": assembled(seed=1, **begun),
+            "another": assembled(seed=2, **begun),
+            "mask": assembled(seed=3, parameters=ten, sources=[photo, mask]),
+            "lora": assembled(seed=4, parameters=worn),
+            "both": assembled(seed=5, parameters=worn, sources=[photo, mask]),
+            "neither": assembled(seed=6, parameters=ten),
+        }
+        facts = await opened.make(*events.values())
+        assert len({fact.original.sha256 for fact in facts.values()}) == len(events)
+        for name, event in events.items():
+            found = await opened.verdict(facts[event.job_id])
+            assert (found["verdict"], found["changed"], found["measure"]) == ("exact", [], None), name
+
+
+async def stored(opened: Desk, role: str, picture: Image.Image) -> SourceUse:
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    use = source(role, buffer.getvalue())
+    await opened.service.blobs.put(use.key, buffer.getvalue(), media_type="image/png")
+    return use
 
 
 async def test_a_provider_without_seeds_is_not_called(scene: Scene) -> None:
