@@ -6,6 +6,7 @@ import json
 import shutil
 import sys
 import tempfile
+from collections import Counter
 from pathlib import Path
 
 from tests.faults.arms import CRASHED
@@ -30,6 +31,9 @@ def main() -> int:
     parser.add_argument("--only", nargs="+", default=[], metavar="KIND", help="these kinds of faults")
     parser.add_argument("--out", type=Path, default=None)
     parser.add_argument("--mutant", default="", help="a mutant of tests/faults/mutants, that has to be caught")
+    parser.add_argument(
+        "--after", nargs="+", default=[], type=Path, metavar="REPORT", help="earlier runs, whose crash points count too"
+    )
     parser.add_argument("--keep", action="store_true", help="keep logs and ledgers of a run that went well too")
     told = parser.parse_args()
     out: Path = told.out or Path(tempfile.mkdtemp(prefix=f"faults-{told.seed}-"))
@@ -53,6 +57,7 @@ def main() -> int:
         out=out.resolve(),
         only=tuple(told.only),
         mutant=told.mutant,
+        met_before=dict(sum((met_in(report) for report in told.after), Counter())),
     )
     report = asyncio.run(until_told_to_end(run(asked, say=say)))
     for violation in report["violations"]:
@@ -63,6 +68,10 @@ def main() -> int:
         clear(asked.out, wholly=told.out is None)
     say(json.dumps(last_line(report)))
     return 1 if report["violations"] else 0
+
+
+def met_in(report: Path) -> Counter[str]:
+    return Counter(json.loads(report.read_text())["crash_points"])
 
 
 def clear(out: Path, *, wholly: bool) -> None:

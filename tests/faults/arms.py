@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping
 from random import Random
+from types import MappingProxyType
 
 from shared.crash import POINTS
 
@@ -14,10 +15,11 @@ SELDOM_IN = {
     "intake": {"claim.after", "settle.before", "settle.after", "blob.before", "blob.after"},
     "catalog": {"claim.after", "settle.before", "settle.after"},
 }
-HITS = 10  # of a frequent point until the service ends there, on average
-LATE = 150  # the same, for a start that is to get something done first
+HITS, HITS_OFTEN = 10, 3  # of a frequent point until the service ends there, on average
+LATE = 20  # at least, and as many again on average, of a start that is to get something done first
 ALONE = 3  # every third start
 TOGETHER = 4  # seldom points of one start; with one alone, a start that never comes to it lives until it is killed
+NOTHING: Mapping[str, int] = MappingProxyType({})
 CRASHED = "process.crashed"  # what an end at a crash point is called among the kinds of faults
 
 
@@ -32,13 +34,15 @@ def seldom_in(stage: str) -> set[str]:
 class Arms:
     """The same seed, and the same ends so far, arm the same start with the same points.
 
-    Every third start is left alone, or a service that finds nothing but what kills it would come no further. `late`:
-    no start lives for ever, those left alone neither; without it they live until something else strikes them.
+    Every third start is left alone, or a service that finds nothing but what kills it would come no further. `often`:
+    for runs about crash points; they come sooner, and even a start that is left alone ends by itself.
     """
 
-    def __init__(self, seed: int, *, late: bool = False) -> None:
+    def __init__(self, seed: int, *, often: bool = False, before: Mapping[str, int] = NOTHING) -> None:
+        """`before`: stage.point → how often a process ended there in earlier runs."""
         self._seed = seed
-        self._late = late
+        self._often = often
+        self._before = before
 
     def next(self, member: str, *, stage: str, start: int, met: Mapping[str, int]) -> str:
         """`stage.point:n[,…]`, or nothing for a start that is left alone. `met`: how often this stage ended where."""
@@ -46,24 +50,29 @@ class Arms:
             return ""
         random = Random(f"{self._seed}/{member}/{start}")
         points = points_of(stage)
+        met = {point: met.get(point, 0) + self._before.get(f"{stage}.{point}", 0) for point in points}
         random.shuffle(points)
-        points.sort(key=lambda point: met.get(point, 0))
-        armed = {} if start % ALONE == 1 else _drawn(random, points, met, seldom=seldom_in(stage))
-        if self._late:
+        points.sort(key=met.__getitem__)
+        armed = (
+            {}
+            if start % ALONE == 1
+            else _drawn(random, points, met, stage=stage, hits=HITS_OFTEN if self._often else HITS)
+        )
+        if self._often:
             often = next(point for point in points if point not in seldom_in(stage))
             armed.setdefault(often, LATE + int(random.expovariate(1 / LATE)))
         return ",".join(f"{stage}.{point}:{hits}" for point, hits in sorted(armed.items()))
 
 
-def _drawn(random: Random, points: list[str], met: Mapping[str, int], *, seldom: set[str]) -> dict[str, int]:
+def _drawn(random: Random, points: list[str], met: Mapping[str, int], *, stage: str, hits: int) -> dict[str, int]:
     """One of the less-met half; a seldom one with those of its side that are met no more often.
 
     Armed on both sides of what it does, nobody would get past the first.
     """
-    first = random.choice(points[: len(points) // 2 + 1])
+    first, seldom = random.choice(points[: len(points) // 2 + 1]), seldom_in(stage)
     if first not in seldom:
-        return {first: 1 + int(random.expovariate(1 / HITS))}
-    fewer = [point for point in points if met.get(point, 0) <= met.get(first, 0)]
+        return {first: 1 + int(random.expovariate(1 / hits))}
+    fewer = [point for point in points if met[point] <= met[first]]
     beside = [point for point in fewer if point in seldom - {first} and _is_before(point) == _is_before(first)]
     return dict.fromkeys([first, *beside][:TOGETHER], 1)
 

@@ -50,6 +50,7 @@ class Asked:
     out: Path
     only: tuple[str, ...] = ()  # kinds of faults, CRASHED among them; without any all of them
     mutant: str = ""
+    met_before: dict[str, int] = field(default_factory=dict)  # stage.point → ends there in earlier runs
 
 
 @dataclass(eq=False)
@@ -115,7 +116,7 @@ class Run:
         load = await self._start_load()
         telling = asyncio.create_task(self._tell(injector))
         try:
-            self.world.arms = Arms(self.asked.seed, late=CRASHED in self.asked.only)
+            self.world.arms = Arms(self.asked.seed, often=CRASHED in self.asked.only, before=self.asked.met_before)
             self.world.arming = self.asked.faults > 0 and (not self.asked.only or CRASHED in self.asked.only)
             if self.asked.faults:
                 await injector.run()

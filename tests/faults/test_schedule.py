@@ -95,6 +95,12 @@ def test_a_point_that_nothing_comes_to_keeps_nobody_from_the_others() -> None:
 
 
 def test_a_start_that_is_left_alone_ends_late_where_that_is_asked() -> None:
-    late = [Arms(6, late=True).next("catalog", stage="catalog", start=start, met={}) for start in (1, 4, 7)]
+    late = [Arms(6, often=True).next("catalog", stage="catalog", start=start, met={}) for start in (1, 4, 7)]
     assert late[0] == ""
     assert all(int(armed.rpartition(":")[2]) >= LATE for armed in late[1:])
+
+
+def test_what_earlier_runs_met_counts() -> None:
+    before = {f"prompt.{point}": 100 for point in points_of("prompt")} | {"prompt.publish.after": 0}
+    met = ends(Arms(6, before=before), "prompt", starts=30, comes_to=min)
+    assert met.most_common(1)[0][0] == "publish.after"
