@@ -94,6 +94,12 @@ class Job(Body):
         return self.route.backend if self.route else ""
 
     @property
+    def sort(self) -> str:
+        """Pictures of one sort take about as long: of one model, and no more than twice the pixels and steps."""
+        asked = self.event.parameters
+        return f"{self.model}/{(asked.width * asked.height * asked.steps).bit_length()}"
+
+    @property
     def price_list(self) -> str | None:
         """The routing table whose price this is."""
         return self.route.table.label if self.route and self.route.table and self.price is not None else None

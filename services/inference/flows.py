@@ -185,7 +185,7 @@ async def heads_of(
     """The first of each of these flows; `after`: where one begins, for whoever knows that."""
     heads: dict[Flow, list[Head]] = {}
     async for row in queries.heads(connection, **_columns(flows, after), many=many):
-        heads.setdefault(flows[row["number"] - 1], []).append(Head(row["created_at"], cost_of(row)))
+        heads.setdefault(flows[row["number"] - 1], []).append(Head(row["created_at"], cost_of(row), row["sort"]))
     return heads
 
 

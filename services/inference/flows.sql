@@ -24,12 +24,12 @@ select kind, lane, workspace, subject, priority from flow;
 -- name: heads(kinds, lanes, workspaces, subjects, priorities, afters, many)
 -- Since when it waits, of what could start, the first of each flow; behind a brake nothing could. `afters`: what stands before
 -- is left to a later look. What a worker lost has its attempt already: whether another follows, and costs, shows when it is taken.
-select f.number, w.created_at, w.currency, w.price
+select f.number, w.created_at, w.currency, w.price, w.sort
 from unnest(:kinds::text[], :lanes::text[], :workspaces::uuid[], :subjects::text[], :priorities::smallint[],
             :afters::timestamptz[])
      with ordinality as f(kind, lane, workspace, subject, priority, after, number)
 cross join lateral (
-    select w.created_at, case when w.holder is null then w.currency end as currency, w.price from work w
+    select w.created_at, case when w.holder is null then w.currency end as currency, w.price, w.sort from work w
     where w.kind = f.kind and w.lane = f.lane and w.workspace = f.workspace and w.subject = f.subject
       and w.priority = f.priority and w.created_at >= coalesce(f.after, '-infinity') and w.ready_at <= statement_timestamp() and w.parked is null
     order by w.created_at limit :many

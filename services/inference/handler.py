@@ -234,6 +234,7 @@ async def _insert(connection: Connection, arrivals: Sequence[Arrival], *, lease:
         payloads=[row.payload for row in work],
         currencies=[cost.currency if cost else None for cost in costs],
         prices=[cost.amount if cost else None for cost in costs],
+        sorts=[arrival.piece.job.sort for arrival in arrivals],
         holders=[arrival.worker.holder if arrival.worker else None for arrival in arrivals],
         endings=[_outcome(arrival.ending) for arrival in arrivals],
         lease=lease,

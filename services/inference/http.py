@@ -75,8 +75,8 @@ class Spending(BaseModel):
 class Standing(BaseModel):
     """A job that waits. `held`: for something else than its turn, else its `position` in the order of turns, from 1.
 
-    No position: it is held, or more than a thousand go before it. `starts_in_seconds` is an estimate from what pictures
-    of its backend took lately.
+    No position: it is held, or more than a thousand go before it. `starts_in_seconds` is an estimate from what
+    pictures like each that goes before it took lately.
     """
 
     job_id: UUID

@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import Sequence
 from uuid import UUID
 
+from services.inference.domain import Job
 from services.inference.standing import queries
 from shared.errors import Unavailable
 from shared.leases import Worker
@@ -18,16 +19,17 @@ NEWEST = 0.2  # what one more picture counts for in the pace
 
 
 class Paces:
-    """Seconds that pictures took here since they were last told, by workspace and backend."""
+    """Seconds that pictures took here since they were last told, by workspace, backend and sort."""
 
     def __init__(self) -> None:
-        self._seconds: dict[tuple[UUID, str], float] = {}
+        self._seconds: dict[tuple[UUID, str, str], float] = {}
 
-    def note(self, workspace: UUID, backend: str, seconds: float) -> None:
-        before = self._seconds.get((workspace, backend), seconds)
-        self._seconds[workspace, backend] = before + NEWEST * (seconds - before)
+    def note(self, workspace: UUID, job: Job, seconds: float) -> None:
+        of = workspace, job.backend, job.sort
+        before = self._seconds.get(of, seconds)
+        self._seconds[of] = before + NEWEST * (seconds - before)
 
-    def take(self) -> dict[tuple[UUID, str], float]:
+    def take(self) -> dict[tuple[UUID, str, str], float]:
         told, self._seconds = self._seconds, {}
         return told
 
@@ -60,7 +62,8 @@ class Presence:
             if paces:
                 await queries.keep_paces(
                     connection,
-                    workspaces=[workspace for workspace, _ in paces],
-                    backends=[backend for _, backend in paces],
+                    workspaces=[workspace for workspace, _, _ in paces],
+                    backends=[backend for _, backend, _ in paces],
+                    sorts=[sort for _, _, sort in paces],
                     seconds=list(paces.values()),
                 )

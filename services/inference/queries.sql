@@ -1,9 +1,9 @@
--- name: take(ids, asked, kinds, workspaces, requests, jobs, runs, lanes, subjects, priorities, deadlines, traceparents, payloads, currencies, prices, holders, endings, lease)
+-- name: take(ids, asked, kinds, workspaces, requests, jobs, runs, lanes, subjects, priorities, deadlines, traceparents, payloads, currencies, prices, sorts, holders, endings, lease)
 -- The row is the inbox: only those that come back are new. With a holder they arrive already claimed, but for those that
 -- stand behind a brake; with an ending, or a deadline that has passed, they are over as soon as they are heard of.
 insert into work (work_id, asked_at, kind, workspace, request_id, job_id, run, lane, subject, priority, deadline, traceparent,
-                  payload, currency, price, ready_at, parked, holder, epoch, outcome, finished_at)
-select id, asked, kind, workspace, request, job, run, lane, subject, priority, deadline, traceparent, payload, currency, price,
+                  payload, currency, price, sort, ready_at, parked, holder, epoch, outcome, finished_at)
+select id, asked, kind, workspace, request, job, run, lane, subject, priority, deadline, traceparent, payload, currency, price, sort,
        case when ending is null then now + make_interval(secs => case when held then :lease::float8 else 0 end) end,
        case when ending is null then brake end,
        case when held then holder end,
@@ -17,10 +17,10 @@ from (
                coalesce(t.given, case when t.deadline < clock_timestamp() then 'expired' end) as ending
         from unnest(:ids::uuid[], :asked::timestamptz[], :kinds::text[], :workspaces::uuid[], :requests::uuid[], :jobs::uuid[], :runs::int[],
                     :lanes::text[], :subjects::text[], :priorities::smallint[], :deadlines::timestamptz[],
-                    :traceparents::text[], :payloads::text[], :currencies::text[], :prices::numeric[], :holders::text[],
+                    :traceparents::text[], :payloads::text[], :currencies::text[], :prices::numeric[], :sorts::text[], :holders::text[],
                     :endings::text[])
              as t(id, asked, kind, workspace, request, job, run, lane, subject, priority, deadline, traceparent, payload,
-                  currency, price, holder, given)
+                  currency, price, sort, holder, given)
         cross join lateral (
             select min(brake_id) as brake from brakes b
             where (b.kind, b.name) in (('lane', t.lane), ('backend', t.subject), ('workspace', t.workspace::text))

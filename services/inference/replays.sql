@@ -24,7 +24,7 @@ from unnest(:replays::uuid[], :amounts::numeric[]) as t(replay_id, amount) where
 
 -- name: waiting(replays)
 -- As rows of jobs that wait, to be told where they stand.
-select w.work_id as job_id, w.kind, w.lane, w.workspace, w.subject, w.priority, w.created_at, w.currency, w.price, w.detail,
+select w.work_id as job_id, w.kind, w.lane, w.workspace, w.subject, w.priority, w.created_at, w.currency, w.price, w.sort, w.detail,
        case when w.ready_at > clock_timestamp() then w.ready_at end as later
 from replays r join work w on w.work_id = r.replay_id and w.asked_at = r.asked_at
 where r.replay_id = any(:replays::uuid[]) and w.ready_at is not null and w.holder is null and w.parked is null;

@@ -149,4 +149,5 @@ async def reroute(connection: Connection, moved: Sequence[tuple[Any, Job, Decisi
         payloads=[job.model_dump_json(exclude_none=True) for job in jobs],
         currencies=[job.cost.currency if job.cost else None for job in jobs],
         prices=[job.cost.amount if job.cost else None for job in jobs],
+        sorts=[job.sort for job in jobs],
     )

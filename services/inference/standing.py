@@ -4,10 +4,12 @@ Looked up when somebody asks, and true for that moment. A place is in the order 
 workspace, and of every other workspace of its lane as much, for they take turns. Work that nobody claims has no place.
 """
 
+from bisect import bisect_left
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -253,52 +255,102 @@ async def places_of(
         kinds = tuple(moment.together(flow.kind))
         if (kinds, flow.lane) not in lines:
             lines[kinds, flow.lane] = await _line(connection, kinds, flow.lane, moment)
-        position = lines[kinds, flow.lane].position(flow, row["created_at"])
-        starts = lines[kinds, flow.lane].starts_in(flow, position, moment.slots(flow.kind)) if position else None
-        places.append(Place(job_id=job, position=position, starts_in_seconds=starts))
+        line = lines[kinds, flow.lane]
+        before = line.before(flow, row["created_at"])
+        if before is None:
+            places.append(Place(job_id=job))
+            continue
+        starts = line.starts_in(flow, row["sort"], before, moment.slots(flow.kind))
+        places.append(Place(job_id=job, position=1 + sum(before.values()), starts_in_seconds=starts))
     return places
+
+
+@dataclass(frozen=True, slots=True)
+class Paces:
+    """Seconds that a picture takes, by workspace, backend and sort."""
+
+    seconds: Mapping[tuple[UUID, str, str], float]
+
+    def of(self, workspace: UUID, subject: str, sort: str | None) -> float | None:
+        """Of its own sort; else what others of its backend take on the average; None: nothing was made there."""
+        if sort is not None and (workspace, subject, sort) in self.seconds:
+            return self.seconds[workspace, subject, sort]
+        others = [seconds for (of, name, _), seconds in self.seconds.items() if (of, name) == (workspace, subject)]
+        return sum(others) / len(others) if others else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """What of one workspace could go, the first in line first: since when, priority made up for.
+
+    `seconds`: what the first so many of them take together, but for so many as `unknown` of which nobody knows.
+    """
+
+    since: Sequence[datetime]
+    seconds: Sequence[float]
+    unknown: Sequence[int]
+
+    @classmethod
+    def of(cls, heads: Sequence[tuple[datetime, float | None]]) -> "Waiting":
+        line = sorted(heads, key=lambda head: head[0])
+        paces = [pace for _, pace in line]
+        return cls(
+            since=[since for since, _ in line],
+            seconds=list(accumulate((pace or 0.0 for pace in paces), initial=0.0)),
+            unknown=list(accumulate((pace is None for pace in paces), initial=0)),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """What could go in one lane: by workspace, since when it waits, priority made up for."""
+    """What could go in one lane, by workspace."""
 
     lane: str
     lanes: Collection[str]
-    waiting: Mapping[UUID, Sequence[datetime]]
+    waiting: Mapping[UUID, Waiting]
     counted: int
-    paces: Mapping[tuple[UUID, str], float]
+    paces: Paces
 
-    def position(self, flow: Flow, since: datetime) -> int | None:
-        mine = self.waiting.get(flow.workspace, ())
-        before = sum(other < since - flow.priority * LEVEL for other in mine)
+    def before(self, flow: Flow, since: datetime) -> dict[UUID, int] | None:
+        """How many of each workspace go before it: of its own those that do, of every other one more than that."""
+        mine = self.waiting.get(flow.workspace)
+        before = bisect_left(mine.since, since - flow.priority * LEVEL) if mine else 0
         if before >= self.counted:
             return None
-        others = sum(
-            min(len(line), before + 1) for workspace, line in self.waiting.items() if workspace != flow.workspace
-        )
-        return 1 + before + others
+        others = {
+            workspace: min(len(line.since), before + 1)
+            for workspace, line in self.waiting.items()
+            if workspace != flow.workspace
+        }
+        return {flow.workspace: before} | others
 
-    def starts_in(self, flow: Flow, position: int, slots: int) -> float | None:
-        """As long as so many pictures take that many slots make at once, of which its lane has its share."""
-        pace = self.paces.get((flow.workspace, flow.subject))
+    def starts_in(self, flow: Flow, sort: str | None, before: Mapping[UUID, int], slots: int) -> float | None:
+        """As long as those before it and one like itself take, so many at once as its lane's share of the slots."""
+        own = self.paces.of(flow.workspace, flow.subject, sort)
+        if own is None or not slots:
+            return None
+        lines = [(self.waiting[workspace], many) for workspace, many in before.items() if many]
+        taken = own + sum(line.seconds[many] + line.unknown[many] * own for line, many in lines)
         share = SHARES[self.lane] / sum(SHARES[lane] for lane in {self.lane, *self.lanes})
-        return None if pace is None or not slots else round(position * pace / (slots * share), 1)
+        return round(taken / (slots * share), 1)
 
 
 async def _line(connection: Connection, kinds: Sequence[str], lane: str, moment: Moment) -> Line:
     flows = await flows_of(connection, kinds)
     here = [flow for flow in flows if flow.lane == lane and (flow.account or "") not in moment.away]
     counted = max(1, min(COUNTED, 20 * COUNTED // max(1, len(here))))
-    waiting: dict[UUID, list[datetime]] = {}
+    rows = queries.paces(connection, workspaces=sorted({flow.workspace for flow in here}))
+    paces = Paces({(row["workspace"], row["backend"], row["sort"]): row["seconds"] async for row in rows})
+    waiting: dict[UUID, list[tuple[datetime, float | None]]] = {}
     for flow, heads in (await heads_of(connection, here, counted)).items():
-        waiting.setdefault(flow.workspace, []).extend(head.since - flow.priority * LEVEL for head in heads)
-    workspaces = sorted({flow.workspace for flow in here})
-    paces = queries.paces(connection, workspaces=workspaces)
+        seconds = {sort: paces.of(flow.workspace, flow.subject, sort) for sort in {head.sort for head in heads}}
+        waiting.setdefault(flow.workspace, []).extend(
+            (head.since - flow.priority * LEVEL, seconds[head.sort]) for head in heads
+        )
     return Line(
         lane=lane,
         lanes={flow.lane for flow in flows},
-        waiting=waiting,
+        waiting={workspace: Waiting.of(heads) for workspace, heads in waiting.items()},
         counted=counted,
-        paces={(row["workspace"], row["backend"]): row["seconds"] async for row in paces},
+        paces=paces,
     )

@@ -8,12 +8,18 @@ on conflict (holder) do update set kinds = excluded.kinds, slots = excluded.slot
 -- It ended in order: seen until now, and here no more.
 update claimers set slots = 0, seen_at = clock_timestamp() where holder = any(:holders::text[]);
 
--- name: keep_paces(workspaces, backends, seconds)!
--- Half of what is told and half of what is known, so that one process does not speak for all.
-insert into paces as p (workspace, backend, seconds)
-select * from unnest(:workspaces::uuid[], :backends::text[], :seconds::float8[]) as t(workspace, backend, seconds)
-order by workspace, backend
-on conflict (workspace, backend) do update
+-- name: keep_paces(workspaces, backends, sorts, seconds)!
+-- Half of what is told and half of what is known, so that one process does not speak for all. What was not made for a month,
+-- by a model that is gone perhaps, is forgotten with what comes new.
+with forgotten as (
+    delete from paces p using (select distinct w from unnest(:workspaces::uuid[]) as w) t
+    where p.workspace = t.w and p.measured_at < clock_timestamp() - interval '30 days'
+      and (p.backend, p.sort) not in (select * from unnest(:backends::text[], :sorts::text[]))
+)
+insert into paces as p (workspace, backend, sort, seconds)
+select * from unnest(:workspaces::uuid[], :backends::text[], :sorts::text[], :seconds::float8[]) as t(workspace, backend, sort, seconds)
+order by workspace, backend, sort
+on conflict (workspace, backend, sort) do update
 set seconds = (p.seconds + excluded.seconds) / 2, measured_at = clock_timestamp();
 
 -- name: claimers(within)
@@ -26,7 +32,7 @@ from (select *, seen_at > clock_timestamp() - make_interval(secs => :within) as 
 select kind, since, patience from unclaimed;
 
 -- name: paces(workspaces)
-select workspace, backend, seconds from paces where workspace = any(:workspaces::uuid[]);
+select workspace, backend, sort, seconds from paces where workspace = any(:workspaces::uuid[]);
 
 -- name: caps(workspaces)
 select workspace, (limits::json ->> 'spend_per_day')::numeric as cap from workspaces
@@ -42,7 +48,7 @@ select account, since, cause, busy, probe_at from outages where probe_at is not 
 
 -- name: waiting_of(requests)
 -- What waits of these requests, held by no worker and no brake.
-select job_id, kind, lane, workspace, subject, priority, created_at, currency, price, detail,
+select job_id, kind, lane, workspace, subject, priority, created_at, currency, price, sort, detail,
        case when ready_at > clock_timestamp() then ready_at end as later
 from work where request_id = any(:requests::uuid[]) and ready_at is not null and holder is null and parked is null
 order by created_at limit 1000;

@@ -52,10 +52,11 @@ class Flow:
 
 
 class Head(NamedTuple):
-    """One of the first of a flow: since when it waits, and what an attempt of it may cost, if anything."""
+    """One of the first of a flow: since when it waits, what an attempt of it may cost, if anything, and its sort."""
 
     since: datetime
     cost: Cost | None = None
+    sort: str | None = None
 
 
 @dataclass(slots=True)

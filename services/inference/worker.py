@@ -115,7 +115,7 @@ class Maker:
             parent = _attempt_span(lease, piece, attempt, started)
             _log(piece, attempt, tried.ending)
             if attempt.state is AttemptState.SUCCEEDED:
-                self.paces.note(lease.workspace, piece.job.backend, seconds)
+                self.paces.note(lease.workspace, piece.job, seconds)
             said = Word(lease=lease, away=tried.away, busy=tried.busy, first=piece.number == 1)
             word = said if tried.asked else None
             has_time = lease.failures + 1 < MAX_FAILURES if tried.away is None else not has_waited_long(lease)

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
@@ -14,18 +15,16 @@ import pytest
 from deploy.local.servers import EmbeddedServers
 from services.inference import http, telling
 from services.inference.app import build
+from services.inference.domain import Job
 from services.inference.limits import Limit
 from services.inference.presence import Presence
 from services.inference.queue import queries
 from services.inference.settings import InferenceSettings
 from services.inference.standing import queries as standing
 from shared import identity
-from shared.events import (
-    Priority,
-    WaitingOn,
-)
+from shared.events import Parameters, Priority, PromptAssembled, WaitingOn
 from shared.library.documents import Rate
-from shared.postgres import transaction
+from shared.postgres import Connection, transaction
 from shared.service import open_service
 from tests.inference.listening import Heard
 from tests.inference.prompts import WORKSPACE, assembled, routes
@@ -173,12 +172,52 @@ async def test_a_place_counts_the_turns_of_others_and_its_start_the_pace_and_the
     await queue.put(*mine)
     async with transaction(queue.pool) as connection:
         await standing.seen(connection, holder="h", kinds=[KIND], slots=2)
-        await standing.keep_paces(connection, workspaces=[WORKSPACE], backends=["local"], seconds=[10.0])
+        await pace(connection, {WORKSPACE: 10.0})
     found = await queue.places(*mine)
     assert sorted(place.position or 0 for place in found.values()) == [2, 4, 6], "one of theirs before each of mine"
     assert sorted(place.starts_in_seconds or 0 for place in found.values()) == [10.0, 20.0, 30.0]
     await queue.put(urgent := assembled(priority=Priority.HIGH))
     assert (await queue.places(urgent))[urgent.job_id].position == 1, "a lane of its own"
+
+
+async def pace(connection: Connection, seconds: dict[UUID, float], *, of: PromptAssembled | None = None) -> None:
+    """That pictures like this one take so long in these workspaces."""
+    job = Job(event=of or assembled(), asset_id=UUID(int=1), cause_id=UUID(int=2), model="m")
+    await standing.keep_paces(
+        connection,
+        workspaces=list(seconds),
+        backends=["local"] * len(seconds),
+        sorts=[job.sort] * len(seconds),
+        seconds=list(seconds.values()),
+    )
+
+
+async def test_a_start_is_estimated_by_what_each_of_those_before_takes(queue: Queue) -> None:
+    """A slow and a fast size of one backend, and another workspace of which nothing was made yet."""
+    await queue.found()
+    await queue.found(workspace=OTHER)
+    large = Parameters(width=512, height=512, steps=40, guidance=5.0)
+    slow, fast, last = assembled(parameters=large), assembled(), assembled()
+    for event in (slow, fast, last):
+        await queue.put(event)
+    async with transaction(queue.pool) as connection:
+        await standing.seen(connection, holder="h", kinds=[KIND], slots=1)
+        await pace(connection, {WORKSPACE: 60.0}, of=slow)
+        await pace(connection, {WORKSPACE: 2.0})
+    found = await queue.places(slow, fast, last)
+    assert [(found[e.job_id].position, found[e.job_id].starts_in_seconds) for e in (slow, fast, last)] == [
+        (1, 60.0), (2, 62.0), (3, 64.0),
+    ]  # fmt: skip
+    await queue.put(assembled(workspace=OTHER))
+    place = (await queue.places(last))[last.job_id]
+    assert (place.position, place.starts_in_seconds) == (4, 66.0), "of an unknown pace: as long as one's own"
+    assert await queue.pool.fetchval("select count(*) from paces") == 2
+    await queue.pool.execute("update paces set measured_at = measured_at - interval '31 days'")
+    async with transaction(queue.pool) as connection:
+        await pace(connection, {WORKSPACE: 4.0})
+    assert [row["seconds"] for row in await queue.pool.fetch("select seconds from paces")] == [3.0]
+    place = (await queue.places(slow))[slow.job_id]
+    assert place.starts_in_seconds == 6.0, "of its own sort nothing is known any more: as others of its backend"
 
 
 async def test_a_rate_is_kept_by_all_processes_together_and_holds_up_nobody_else(queue: Queue) -> None:

@@ -16,7 +16,7 @@ from tests.faults.oracle.world import World
 STAGES = ("intake", "inference", "postprocess", "catalog", "publisher")
 # Notes for a moment, who is there and how fast, what is still to be sent, and what people did: no state of anything.
 # Whoever waits for calm has stopped consumers go on, and reading poison again may stop one.
-PASSING = frozenset({"outbox", "progress", "pace", "feed", "operator_actions", "claimers", "paces"})
+PASSING = frozenset({"outbox", "progress", "pace", "feed", "operator_actions", "claimers", "paces", "unclaimed"})
 PROJECTION = tuple(
     f"catalog.{name}"
     for name in ("requests", "jobs", "failures", "attempts", "assets", "files", "publications", "awaiting_review")
