@@ -67,6 +67,9 @@ class Blobs(Protocol):
 
     async def head(self, key: str) -> BlobInfo | None: ...
 
+    async def names(self, workspace: UUID, owner: UUID) -> set[str]:
+        """What is stored of an asset or a source, by its name in the owner's folder; a thousand at most."""
+
     async def address(
         self, key: str, *, seconds: int = 300, filename: str | None = None, media_type: str | None = None
     ) -> str:
@@ -82,7 +85,12 @@ class Blobs(Protocol):
 
 
 def blob_key(workspace: UUID, owner: UUID, sha256: str, extension: str) -> str:
-    return f"ws/{workspace}/{owner}/{sha256}.{extension}"
+    return f"{owner_prefix(workspace, owner)}{sha256}.{extension}"
+
+
+def owner_prefix(workspace: UUID, owner: UUID) -> str:
+    """What the keys of everything of an asset or a source begin with."""
+    return f"ws/{workspace}/{owner}/"
 
 
 def library_key(workspace: UUID, sha256: str) -> str:
@@ -152,6 +160,15 @@ class FileBlobs:
         except OSError as error:
             raise Unavailable("blobs", error) from error
         return BlobInfo(size, MEDIA_TYPES[path.suffix[1:]])
+
+    async def names(self, workspace: UUID, owner: UUID) -> set[str]:
+        self._present()
+        try:
+            return set(await asyncio.to_thread(os.listdir, self._root / owner_prefix(workspace, owner)))
+        except FileNotFoundError:
+            return set()
+        except OSError as error:
+            raise Unavailable("blobs", error) from error
 
     async def address(
         self, key: str, *, seconds: int = 300, filename: str | None = None, media_type: str | None = None

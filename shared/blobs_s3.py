@@ -5,13 +5,14 @@ import base64
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
+from uuid import UUID
 
 import aioboto3
 import aiohttp
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from shared.blobs import BlobInfo, content_disposition, fits, parse_key, same_bytes, undamaged
+from shared.blobs import BlobInfo, content_disposition, fits, owner_prefix, parse_key, same_bytes, undamaged
 from shared.crash import crash_point
 from shared.errors import BlobMissing, Unavailable
 
@@ -76,6 +77,15 @@ class S3Blobs:
             await self.check()  # HEAD has no body, so a missing bucket looks like a missing key
             return None
         return BlobInfo(answer["ContentLength"], answer["ContentType"])
+
+    async def names(self, workspace: UUID, owner: UUID) -> set[str]:
+        prefix = self._prefix + owner_prefix(workspace, owner)
+        try:
+            async with self._s3() as s3:
+                answer = await s3.list_objects_v2(Bucket=self._bucket, Prefix=prefix)
+        except FileNotFoundError as error:
+            raise Unavailable("blobs", f"there is no bucket {self._bucket!r}") from error
+        return {each["Key"].removeprefix(prefix) for each in answer.get("Contents", ())}
 
     async def address(
         self, key: str, *, seconds: int = 300, filename: str | None = None, media_type: str | None = None

@@ -1,5 +1,6 @@
 """Writing requests down, set-based: one inbox, one reservation and one outbox insert for however many came together."""
 
+import asyncio
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,12 +14,14 @@ import orjson
 
 from services.intake.domain import Origin, accepted, answer
 from services.intake.sources import Source
+from shared.blobs import Blobs
 from shared.events import Event, ImageRequested, Limits, Problem, RequestAccepted, RequestRejected
 from shared.library.asks import Resolved, late
 from shared.postgres import Connection, Pool, unavailable_when_away
 
 queries: Any = aiosql.from_path(Path(__file__).parent / "queries.sql", "asyncpg")
 
+LOOK_UPS = 16  # in the store at once
 UNKNOWN_DIGEST = ""
 """Of a request that a restore brought back from its fact, which does not say how it was asked."""
 
@@ -94,6 +97,24 @@ async def known_sources(
     async with unavailable_when_away():
         rows = queries.sources(connection, workspace=workspace, ids=list(named))
         return {row["source_id"]: Source(**dict(row)) async for row in rows}
+
+
+async def known_parents(blobs: Blobs, workspace: UUID, asks: Iterable[ImageRequested]) -> set[UUID]:
+    """Of the assets that these asks want more of, those that the workspace has.
+
+    By their manifests, which are stored before anybody hears of an asset: this stage keeps no assets, and one that was
+    made a moment ago may not be told here yet. Raises Unavailable while the store is away.
+    """
+    named = {asked.parent_asset_id for asked in asks if asked.parent_asset_id is not None}
+    at_once = asyncio.Semaphore(LOOK_UPS)
+
+    async def is_there(asset: UUID) -> bool:
+        async with at_once:
+            return any(name.endswith(".json") for name in await blobs.names(workspace, asset))
+
+    in_order = sorted(named)
+    found = await asyncio.gather(*map(is_there, in_order))
+    return {asset for asset, there in zip(in_order, found, strict=True) if there}
 
 
 async def take(

@@ -42,6 +42,6 @@ async def build(service: Service) -> None:
     http_library.wire(service.app, intake)
     http_sources.wire(service.app, intake, Pictures())
     http_accounts.wire(service.app, intake, bootstrap_token=settings.bootstrap_token.get_secret_value())
-    handler.wire(service.bus, shelves=shelves)
+    handler.wire(service.bus, shelves=shelves, blobs=blobs)
     if "work" in service.roles:
         service.add_worker(worker)

@@ -2,11 +2,12 @@
 
 import csv
 import io
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
 from typing import Any
+from uuid import UUID
 
 import orjson
 
@@ -183,11 +184,11 @@ _NEEDED = {
 }
 
 
-def judged(row: Row, offers: Offers, sources: Sources) -> Row:
+def judged(row: Row, offers: Offers, sources: Sources, parents: Collection[UUID] = ()) -> Row:
     """The row with what it names found, or with what is wrong."""
     if row.asked is None:
         return row
-    resolved = resolve_all(row.asked, offers, sources)
+    resolved = resolve_all(row.asked, offers, sources, parents)
     if isinstance(resolved, list):
         return Row(line=row.line, cells=row.cells, key=row.key, asked=row.asked, problems=resolved)
     return Row(line=row.line, cells=row.cells, key=row.key, asked=row.asked, resolved=resolved)

@@ -8,11 +8,12 @@ from uuid import UUID
 
 import orjson
 
-from services.intake.acceptance import Ask, digest_of, known_sources, queries, take
+from services.intake.acceptance import Ask, digest_of, known_parents, known_sources, queries, take
 from services.intake.batches import Row, Sheet, doubled, judged
 from services.intake.domain import Origin
 from services.intake.files import Part
 from shared import ids
+from shared.blobs import Blobs
 from shared.events import Problem
 from shared.library.offers import Offers
 from shared.observability import context_of, start_span, traceparent_of
@@ -65,12 +66,21 @@ def batch_of(row: Mapping[str, Any]) -> Batch:
 
 
 async def judge(
-    connection: Connection | Pool, workspace: UUID, sheet: Sheet, part: Part, offers: Offers, *, first: bool
+    connection: Connection | Pool,
+    blobs: Blobs,
+    workspace: UUID,
+    sheet: Sheet,
+    part: Part,
+    offers: Offers,
+    *,
+    first: bool,
 ) -> list[Row]:
     """Every row of the part read and resolved, a few at a time so that the process stays answering."""
     rows = [row async for row in _in_turns(sheet.rows(part, first=first))]
-    sources = await known_sources(connection, workspace, [row.asked for row in rows if row.asked])
-    return [judged(row, offers, sources) async for row in _in_turns(rows)]
+    asked = [row.asked for row in rows if row.asked]
+    sources = await known_sources(connection, workspace, asked)
+    parents = await known_parents(blobs, workspace, asked)
+    return [judged(row, offers, sources, parents) async for row in _in_turns(rows)]
 
 
 async def _in_turns(rows: Iterable[Row]) -> AsyncIterator[Row]:

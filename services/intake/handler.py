@@ -1,15 +1,16 @@
 """The Kafka edges: image-requests → requests-accepted, requests-rejected; and what the later stages settle."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from services.intake.acceptance import Ask, known_sources, queries, take
+from services.intake.acceptance import Ask, known_parents, known_sources, queries, take
 from services.intake.foreign import Foreign, decode_foreign
 from services.intake.shelves import Shelves
 from services.intake.sources import Sources, resolve_all
+from shared.blobs import Blobs
 from shared.bus import Bus, Transaction
 from shared.events import Attempt, AttemptSettled, ImageGenerated, JobCancelled, JobFailed, JobRetried
 from shared.library.offers import Offers
@@ -33,9 +34,9 @@ class Settled:
         return not self.attempts if self.ended else None
 
 
-def wire(bus: Bus, *, shelves: Shelves) -> None:
+def wire(bus: Bus, *, shelves: Shelves, blobs: Blobs) -> None:
     async def accept(transaction: Transaction, asks: Sequence[Foreign]) -> None:
-        await take_foreign(transaction, asks, shelves=shelves)
+        await take_foreign(transaction, asks, shelves=shelves, blobs=blobs)
 
     @bus.project(IMAGE_REQUESTS, group="intake", apply=accept, decode=decode_foreign)
     def on_image_requested(event: Foreign) -> Foreign:
@@ -60,7 +61,7 @@ def wire(bus: Bus, *, shelves: Shelves) -> None:
         )
 
 
-async def take_foreign(transaction: Transaction, asks: Sequence[Foreign], *, shelves: Shelves) -> None:
+async def take_foreign(transaction: Transaction, asks: Sequence[Foreign], *, shelves: Shelves, blobs: Blobs) -> None:
     """Every event that could be read is answered, once: as an accepted request or as a rejected one."""
     connection = transaction.connection
     by_workspace: dict[UUID, list[Foreign]] = defaultdict(list)
@@ -69,16 +70,18 @@ async def take_foreign(transaction: Transaction, asks: Sequence[Foreign], *, she
     for workspace in sorted(by_workspace):  # in one order everywhere, so that two instances never wait for each other
         together = by_workspace[workspace]
         offers = await shelves.of(connection, workspace)
-        sources = await known_sources(connection, workspace, [each.asked for each in together if each.asked])
-        read = [_ask(foreign, offers, sources) for foreign in together]
+        asked = [each.asked for each in together if each.asked]
+        sources = await known_sources(connection, workspace, asked)
+        parents = await known_parents(blobs, workspace, asked)
+        read = [_ask(foreign, offers, sources, parents) for foreign in together]
         taken = await take(connection, workspace, read, remember_refused=True)
         transaction.emit(*taken.events)
 
 
-def _ask(foreign: Foreign, offers: Offers, sources: Sources) -> Ask:
+def _ask(foreign: Foreign, offers: Offers, sources: Sources, parents: Collection[UUID]) -> Ask:
     if foreign.asked is None:
         return Ask(origin=foreign.current_origin(), digest="", problems=foreign.problems)
-    resolved = resolve_all(foreign.asked, offers, sources)
+    resolved = resolve_all(foreign.asked, offers, sources, parents)
     if isinstance(resolved, list):
         return Ask(origin=foreign.current_origin(), digest="", problems=resolved)
     return Ask(origin=foreign.current_origin(), digest="", resolved=resolved)

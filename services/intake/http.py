@@ -9,7 +9,7 @@ import orjson
 from fastapi import Depends, FastAPI, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from services.intake.acceptance import UNKNOWN_DIGEST, Ask, Verdict, digest_of, known_sources, queries
+from services.intake.acceptance import UNKNOWN_DIGEST, Ask, Verdict, digest_of, known_parents, known_sources, queries
 from services.intake.cancelling import cancel
 from services.intake.domain import Origin, answer, jobs_of
 from services.intake.front import Front
@@ -159,7 +159,9 @@ async def take_in(intake: Intake, request: Request, caller: Caller, *, key: str,
     if isinstance(asked, list):
         raise refusal(asked)
     offers = await intake.shelves.of(pool, caller.workspace)
-    resolved = resolve_all(asked, offers, await known_sources(pool, caller.workspace, [asked]))
+    sources = await known_sources(pool, caller.workspace, [asked])
+    parents = await known_parents(intake.blobs, caller.workspace, [asked])
+    resolved = resolve_all(asked, offers, sources, parents)
     request_id = ids.request_id_for_http(caller.workspace, caller.principal, key)
     origin = Origin(
         request_id=request_id,

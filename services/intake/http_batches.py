@@ -134,7 +134,9 @@ def _wire_sending(app: FastAPI, intake: Intake) -> None:
         offers = await intake.shelves.of(pool, caller.workspace)
         async with aclosing(arrival.parts()) as parts:
             async for part in parts:
-                rows = await judge(pool, caller.workspace, arrival.sheet, part, offers, first=looked.rows == 0)
+                rows = await judge(
+                    pool, intake.blobs, caller.workspace, arrival.sheet, part, offers, first=looked.rows == 0
+                )
                 async with workspace_transaction(pool, stage="intake", workspace=caller.workspace) as connection:
                     looked.add(await sort_out(connection, arrival.batch(caller), rows, seen=looked.keys))
         if looked.keep_report:

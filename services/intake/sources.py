@@ -1,6 +1,6 @@
-"""The pictures that a request starts from: there, in its workspace, and a mask that fits. No I/O."""
+"""What a request builds on: the pictures that it starts from, and the asset that it is to be more like. No I/O."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from uuid import UUID
 
@@ -9,6 +9,7 @@ from shared.library.asks import Resolved, resolve
 from shared.library.offers import Offers
 from shared.library.variables import Findings
 
+NAME_ONE = "name an asset of this workspace (GET /v1/assets), or leave parent_asset_id out"
 ADD_ONE = "add the picture first (`calotype source add FILE`, or POST /v1/sources) and name the source_id it gives"
 
 
@@ -30,13 +31,20 @@ class Source:
 Sources = Mapping[UUID, Source]
 
 
-def resolve_all(asked: ImageRequested, offers: Offers, known: Sources) -> Resolved | list[Problem]:
-    """Everything the ask names, found; or every reason why it cannot be. A source that is not `known` is missing."""
+def resolve_all(
+    asked: ImageRequested, offers: Offers, known: Sources, parents: Collection[UUID] = ()
+) -> Resolved | list[Problem]:
+    """Everything the ask names, found; or every reason why it cannot be.
+
+    A source that is not `known` is missing, and so is an asset to be more like that is not of `parents`.
+    """
     resolved = resolve(asked, offers)
-    if not asked.sources:
+    if not asked.sources and asked.parent_asset_id is None:
         return resolved
     found = Findings()
     used = _used(asked, known, found)
+    if asked.parent_asset_id is not None and asked.parent_asset_id not in parents:
+        found.add("missing_parent", f"there is no asset {asked.parent_asset_id} here", "parent_asset_id", NAME_ONE)
     if isinstance(resolved, list):
         return resolved + found.problems
     return found.problems or replace(resolved, sources=used)

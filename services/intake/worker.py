@@ -90,7 +90,7 @@ class Expander:
         key = blob_key(batch.workspace, batch.batch_id, sha256, batch.sheet.format)
         part = Part(await self._blobs.get(key), first_line)
         offers = await self._shelves.of(self._pool, batch.workspace)
-        rows = await judge(self._pool, batch.workspace, batch.sheet, part, offers, first=place == 0)
+        rows = await judge(self._pool, self._blobs, batch.workspace, batch.sheet, part, offers, first=place == 0)
         return Chunk(batch=batch, rows=rows, next_part=place + 1, last=place + 1 == len(parts))
 
     async def _cancel(self, lease: Leased, payload: Mapping[str, Any]) -> Outcome:

@@ -62,6 +62,15 @@ async def test_a_library_document_has_a_key_of_its_own_kind(blobs: Blobs) -> Non
     assert await blobs.get(key) == b"{}"
 
 
+async def test_what_is_stored_of_one_owner_is_named_and_of_nobody_else(blobs: Blobs) -> None:
+    owner, other = uuid4(), uuid4()
+    for of, data in ((owner, b"one"), (owner, b"two"), (other, b"another's")):
+        sha256 = hashlib.sha256(data).hexdigest()
+        await blobs.put(blob_key(WORKSPACE, of, sha256, "png"), data, media_type="image/png")
+    assert await blobs.names(WORKSPACE, owner) == {f"{hashlib.sha256(d).hexdigest()}.png" for d in (b"one", b"two")}
+    assert await blobs.names(uuid4(), owner) == await blobs.names(WORKSPACE, uuid4()) == set()
+
+
 async def test_the_same_put_again_changes_nothing(blobs: Blobs) -> None:
     key = key_of(b"twice")
     await blobs.put(key, b"twice", media_type="image/png")

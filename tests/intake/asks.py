@@ -1,6 +1,8 @@
 """Builders: a good ask, and what becomes of it with changes."""
 
+from collections.abc import Collection
 from typing import Any
+from uuid import UUID
 
 from services.intake.sources import Sources, resolve_all
 from shared.events import ImageRequested, Problem
@@ -26,8 +28,10 @@ def asked(**changes: Any) -> ImageRequested:
     return found
 
 
-def resolved(offers: Offers | None = None, known: Sources = NO_SOURCES, /, **changes: Any) -> Resolved:
-    found = resolve_all(asked(**changes), offers or Offers(shelf()), known)
+def resolved(
+    offers: Offers | None = None, known: Sources = NO_SOURCES, parents: Collection[UUID] = (), /, **changes: Any
+) -> Resolved:
+    found = resolve_all(asked(**changes), offers or Offers(shelf()), known, parents)
     assert isinstance(found, Resolved), found
     return found
 

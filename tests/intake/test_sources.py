@@ -46,11 +46,16 @@ def test_sources_and_strength_travel_with_everything_a_backend_needs() -> None:
 
 
 def test_a_parent_travels_with_the_brief_and_only_a_single_job_is_another_s_variant() -> None:
-    found = resolved(None, KNOWN, parent_asset_id=str(PHOTO), as_variant=3)
+    found = resolved(None, KNOWN, {PHOTO}, parent_asset_id=str(PHOTO), as_variant=3)
     origin = Origin(request_id=uuid4(), workspace=uuid4(), principal="shop", cause=uuid4(), kind="http")
     fact = accepted(found, origin, now=datetime(2030, 1, 1, tzinfo=UTC))
     assert (fact.brief.parent_asset_id, fact.as_variant, fact.brief.variant) == (PHOTO, 3, 1)
     assert faults(variants=2, as_variant=3) == [("locked", "as_variant")]
+
+
+def test_a_child_of_nothing_is_refused_with_whatever_else_is_wrong() -> None:
+    assert faults(None, KNOWN, parent_asset_id=str(MASK)) == [("missing_parent", "parent_asset_id")]
+    assert faults(channels=["fax"], parent_asset_id=str(MASK))[-1] == ("missing_parent", "parent_asset_id")
 
 
 def test_a_source_without_a_role_is_the_reference() -> None:

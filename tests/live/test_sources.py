@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import json
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -13,6 +14,7 @@ from PIL import Image
 from deploy.local.servers import EmbeddedServers
 from services.intake.http_sources import MAX_BYTES
 from shared import ids
+from shared.blobs import blob_key
 from shared.errors import BlobMissing
 from shared.events import RequestAccepted, RequestRejected, SourceRole
 from shared.postgres import workspace_transaction
@@ -199,6 +201,45 @@ async def test_a_request_names_its_sources_over_http_on_kafka_and_in_a_file(
                 assert (use.role, str(use.source_id), use.sha256) == (role, told["source_id"], told["sha256"])
                 assert (use.media_type, use.width, use.height) == ("image/png", 40, 30)
                 assert await intake.service.blobs.get(use.key)
+
+
+async def test_a_child_of_nothing_or_of_another_workspaces_asset_is_refused_at_once(
+    servers: EmbeddedServers, tmp_path: Path
+) -> None:
+    async with intake_on(servers, tmp_path) as intake:
+        await intake.found("Another")
+        theirs = await an_asset(intake)
+        await intake.found()
+        await intake.publish()
+        mine, source = await an_asset(intake), (await add(intake, written(plain()))).json()["source_id"]
+        for place, parent in enumerate((str(theirs), str(uuid4()), source)):
+            refused = await intake.submit(f"http {place}", parent_asset_id=parent)
+            assert refused.status_code == 422 and refused.json()["type"].endswith(":missing_parent")
+            assert refused.json()["where"] == "parent_asset_id" and "GET /v1/assets" in refused.json()["remedy"]
+            await intake.ask(f"kafka {place}", GOOD | {"parent_asset_id": parent})
+        for fact in await intake.said(RequestRejected, 3):
+            assert [(problem.code, problem.where) for problem in fact.problems] == [
+                ("missing_parent", "parent_asset_id")
+            ]
+        rows = [GOOD | {"key": key, "parent_asset_id": str(of)} for key, of in (("a", theirs), ("b", mine))]
+        looked = await intake.client.post(
+            "/v1/batches/preview?name=more",
+            content="".join(f"{json.dumps(row)}\n" for row in rows),
+            headers={"Content-Type": "application/jsonl"},
+        )
+        (fault,) = looked.json()["faults"]
+        assert (fault["code"], fault["lines"], looked.json()["rows"]) == ("missing_parent", [1], 2)
+        assert (await intake.submit("http", parent_asset_id=str(mine))).status_code == 202
+        await intake.ask("kafka", GOOD | {"parent_asset_id": str(mine)})
+        assert [fact.brief.parent_asset_id for fact in await intake.said(RequestAccepted, 2)] == [mine, mine]
+
+
+async def an_asset(intake: Intake) -> UUID:
+    """As inference stores one, before it tells of it: the manifest, which names it."""
+    asset, manifest = uuid4(), b"{}"
+    key = blob_key(intake.workspace, asset, hashlib.sha256(manifest).hexdigest(), "json")
+    await intake.service.blobs.put(key, manifest, media_type="application/json")
+    return asset
 
 
 async def test_a_source_that_is_not_there_or_of_another_workspace_is_missing(
