@@ -185,7 +185,15 @@ def _money(made: Made) -> None:
         "unpriced": 1,
     }
     made.rows("intake.spending", spent)
-    sums = {"settled": Decimal("0.08"), "reserved": Decimal("0.04")}
+    replay = {
+        "workspace": WORKSPACE,
+        "day": DAY,
+        "currency": "USD",
+        "cost": Decimal("0.04"),
+        "reserved": Decimal("0.04"),
+    }
+    made.rows("inference.replays", replay | {"replay_id": "a replay"})
+    sums = {"settled": Decimal("0.12"), "reserved": Decimal("0.04")}
     made.rows("inference.spend", {"workspace": WORKSPACE, "day": DAY, "currency": "USD", **sums})
 
 

@@ -575,6 +575,11 @@ def what_an_uncertain_call_may_cost_is_set_aside_no_longer(e: Evidence) -> None:
     row(e, "inference.spend", day=DAY)["reserved"] = Decimal(0)
 
 
+@breaks("I5")
+def a_replay_passed_the_cap_uncounted(e: Evidence) -> None:
+    row(e, "inference.spend", day=DAY)["settled"] = Decimal("0.08")
+
+
 # -- I6
 
 

@@ -20,6 +20,8 @@ TABLES = {
     "intake.spending": "workspace::text, day::text, currency, cost, attempts, unpriced",
     "inference.attempts": """attempt_id::text, workspace::text, job_id::text, run, number, backend, state, cost,
         currency, reserved, (started_at at time zone 'utc')::date::text as day""",
+    "inference.replays": """replay_id::text, workspace::text, cost, currency, reserved,
+        (started_at at time zone 'utc')::date::text as day""",
     "inference.spend": "workspace::text, day::text, currency, settled, reserved",
     "catalog.requests": "request_id::text, workspace::text, variants, completed_at is not null as completed",
     "catalog.jobs": "job_id::text, request_id::text, workspace::text, run, rank, reason",

@@ -120,9 +120,9 @@ def _spending(evidence: Evidence) -> Iterator[Violation]:
 
 
 def _set_aside(evidence: Evidence) -> Iterator[Violation]:
-    """What a cap is held against: the day's costs, and what those were let go for whose cost is not known."""
+    """What a cap is held against: what the day cost, and what was let go for whose cost is not known; replays too."""
     wanted: defaultdict[tuple[str, str, str], list[Decimal]] = defaultdict(lambda: [Decimal(0), Decimal(0)])
-    for row in evidence.table("inference.attempts"):
+    for row in [*evidence.table("inference.attempts"), *evidence.table("inference.replays")]:
         sums = wanted[row["workspace"], row["day"], row["currency"]]
         sums[row["cost"] is None] += (row["reserved"] if row["cost"] is None else row["cost"]) or Decimal(0)
     found = {
