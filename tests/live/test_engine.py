@@ -407,7 +407,7 @@ def by_itself(path):
 
 alone = {name: by_itself(folder / name) for name in names}
 models = Models(folder, device=torch.device("cpu"), dtype=torch.bfloat16, budget=0, on_load=lambda *_: None)
-watcher = threading.Thread(target=watch)
+watcher = threading.Thread(target=watch, daemon=True)
 watcher.start()
 for name in names:
     with models.held(name, lambda *_: None) as warm:
