@@ -17,7 +17,9 @@ SELDOM_IN = {
 }
 HITS, HITS_OFTEN = 10, 3  # of a frequent point until the service ends there, on average
 LATE = 20  # at least, and as many again on average, of a start that is to get something done first
+SELDOM_LATE = 100  # the same, of a start that waits for a seldom point: rows that were sent are deleted after seconds
 ALONE = 3  # every third start
+ENOUGH = 20  # times that a run about crash points wants each met
 TOGETHER = 4  # seldom points of one start; with one alone, a start that never comes to it lives until it is killed
 NOTHING: Mapping[str, int] = MappingProxyType({})
 CRASHED = "process.crashed"  # what an end at a crash point is called among the kinds of faults
@@ -35,7 +37,8 @@ class Arms:
     """The same seed, and the same ends so far, arm the same start with the same points.
 
     Every third start is left alone, or a service that finds nothing but what kills it would come no further. `often`:
-    for runs about crash points; they come sooner, and even a start that is left alone ends by itself.
+    for runs about crash points; they come sooner, even a start that is left alone ends by itself, and a stage that has
+    met each point often enough leaves the machine to the others.
     """
 
     def __init__(self, seed: int, *, often: bool = False, before: Mapping[str, int] = NOTHING) -> None:
@@ -53,15 +56,15 @@ class Arms:
         met = {point: met.get(point, 0) + self._before.get(f"{stage}.{point}", 0) for point in points}
         random.shuffle(points)
         points.sort(key=met.__getitem__)
-        armed = (
-            {}
-            if start % ALONE == 1
-            else _drawn(random, points, met, stage=stage, hits=HITS_OFTEN if self._often else HITS)
-        )
+        if self._often and met[points[0]] >= ENOUGH:
+            return ""
+        hits = HITS_OFTEN if self._often else HITS
+        armed = {} if start % ALONE == 1 else _drawn(random, points, met, stage=stage, hits=hits)
         if self._often:
             often = next(point for point in points if point not in seldom_in(stage))
-            armed.setdefault(often, LATE + int(random.expovariate(1 / LATE)))
-        return ",".join(f"{stage}.{point}:{hits}" for point, hits in sorted(armed.items()))
+            late = SELDOM_LATE if seldom_in(stage).intersection(armed) else LATE
+            armed.setdefault(often, late + int(random.expovariate(1 / late)))
+        return ",".join(f"{stage}.{point}:{times}" for point, times in sorted(armed.items()))
 
 
 def _drawn(random: Random, points: list[str], met: Mapping[str, int], *, stage: str, hits: int) -> dict[str, int]:

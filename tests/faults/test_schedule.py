@@ -7,7 +7,7 @@ from itertools import islice, pairwise
 import pytest
 
 from deploy.local.supervisor import STAGES
-from tests.faults.arms import LATE, Arms, points_of
+from tests.faults.arms import ENOUGH, LATE, Arms, points_of
 from tests.faults.registry import KINDS
 from tests.faults.scale import Scale
 from tests.faults.schedule import Planned, schedule
@@ -104,3 +104,9 @@ def test_what_earlier_runs_met_counts() -> None:
     before = {f"prompt.{point}": 100 for point in points_of("prompt")} | {"prompt.publish.after": 0}
     met = ends(Arms(6, before=before), "prompt", starts=30, comes_to=min)
     assert met.most_common(1)[0][0] == "publish.after"
+
+
+def test_a_stage_that_met_every_point_often_enough_leaves_the_machine_to_the_others() -> None:
+    met = dict.fromkeys(points_of("intake"), ENOUGH)
+    assert Arms(6, often=True).next("intake", stage="intake", start=2, met=met) == ""
+    assert Arms(6).next("intake", stage="intake", start=2, met=met) != ""
