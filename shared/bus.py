@@ -360,6 +360,24 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
             log.warning("offsets.asked_for_again", group=self.group, cause=repr(task.exception()))
             coordinator.start_commit_offsets_refresh_task(assignment)
 
+    def read_again(self) -> None:
+        """Begins anew what reads, where it ended without a word.
+
+        aiokafka's task that fetches takes a cancelled request for its own end, and tells nobody of any other end;
+        FastStream's loop does not come back from a cancellation either. The group would look well and nothing be read.
+        """
+        if (consumer := self.consumer) is None:
+            return
+        fetcher, subscriber = consumer._fetcher, self.subscriber  # noqa: SLF001  # there is no public way
+        if fetcher is not None and fetcher._fetch_task.done() and not fetcher._closed:  # noqa: SLF001
+            log.warning("reading.begun_again", group=self.group, what="fetching")
+            fetcher._fetch_task = asyncio.create_task(fetcher._fetch_requests_routine())  # noqa: SLF001
+        loop = subscriber.tasks[-1] if subscriber.tasks else None
+        # One that ended by an error FastStream begins anew itself.
+        if loop is not None and loop.done() and (loop.cancelled() or loop.exception() is None):
+            log.warning("reading.begun_again", group=self.group, what="polling")
+            subscriber.add_task(subscriber._run_consume_loop, (consumer,))  # noqa: SLF001
+
     async def _wait(self, error: Unavailable) -> None:
         self.waiting_for = error.dependency
         log.warning("consumer.waits", group=self.group, dependency=error.dependency, cause=error.cause)
@@ -580,6 +598,7 @@ class Bus:
             for subscription in self.subscriptions:
                 with contextlib.suppress(Exception):
                     subscription.ask_for_offsets_again()
+                    subscription.read_again()
                     await subscription.commit()
 
     def waiting_for(self) -> dict[str, str]:

@@ -38,6 +38,7 @@ from shared.partitions import History, Partitions, remembered, work_history
 from shared.postgres import Pool, open_pool
 from shared.retry import Backoff
 from shared.settings import Settings
+from shared.stacks import show_on_signal
 from shared.stops import Stops
 
 log = structlog.get_logger()
@@ -276,6 +277,7 @@ async def serve(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
+    show_on_signal(loop)
     face = _Face(stage)
     server = _Server(
         uvicorn.Config(

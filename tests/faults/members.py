@@ -80,6 +80,11 @@ class Member:
             return None
         return time.monotonic() - began
 
+    def show_tasks(self) -> None:
+        """Has it write into its log what each of its tasks waits for."""
+        if self.is_ready and self.child is not None:  # before that the signal would end it
+            self.child.signal(signal.SIGUSR1)
+
     async def rest(self) -> float | None:
         """Ends it by SIGTERM and keeps it away until the next `keep`; returns what `terminate` does."""
         self._wanted.clear()

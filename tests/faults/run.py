@@ -35,6 +35,7 @@ from tests.faults.world import World, open_world
 
 DRAINED_WITHIN = 120.0  # seconds of calm without any progress; what is left then is stuck
 PROGRESS_EVERY = 10.0
+SHOWN_WITHIN = 2.0  # seconds until a service has written what its tasks wait for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +126,11 @@ class Run:
             self.memory = drifts(memory.samples)
             self.is_calm = True
             self.say("calm: every fault is over")
-            await self.world.all_ready()
+            try:
+                await self.world.all_ready()
+            except TimeoutError:
+                late = sorted(name for name, member in self.world.members.items() if not member.is_ready)
+                self.world.violations.append(f"not ready: {', '.join(late)}")
             await self._load_ends(load)
         finally:
             watching.cancel()
@@ -194,9 +199,16 @@ class Run:
             return
         told = [f"{name} {many}" for name, many in left.items()]
         told += [f"{where}: {one}" for where, what in (await under_way(self.world)).items() for one in what]
+        await self._show_tasks()
         for line in told:
             self.say(f"stuck: {line}")
         self.world.violations.append(f"not drained: {'; '.join(told)}")
+
+    async def _show_tasks(self) -> None:
+        """For whoever has to find out why something stands still: it is in the services' logs."""
+        for member in self.world.members.values():
+            member.show_tasks()
+        await asyncio.sleep(SHOWN_WITHIN)
 
     async def _replayed(self) -> None:
         """Every group reads every topic again, and nothing may change."""

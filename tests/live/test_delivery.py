@@ -274,6 +274,21 @@ async def test_a_partition_whose_offset_could_not_be_asked_for_is_read_all_the_s
         await eventually(lambda: _is(count(stage), 10))
 
 
+async def test_a_consumer_whose_reading_ended_without_a_word_reads_on(servers: EmbeddedServers) -> None:
+    async with open_stage(servers) as stage:
+        tombstones(stage)
+        await stage.start_bus()
+        await stage.publish(cancel())
+        await eventually(lambda: _is(count(stage), 1))
+        (subscription,) = stage.bus.subscriptions
+        subscription.consumer._fetcher._fetch_task.cancel()
+        await stage.publish(cancel())
+        await eventually(lambda: _is(count(stage), 2))
+        subscription.subscriber.tasks[-1].cancel()
+        await stage.publish(cancel())
+        await eventually(lambda: _is(count(stage), 3))
+
+
 async def test_a_row_the_broker_refuses_is_set_aside_and_the_others_leave(servers: EmbeddedServers) -> None:
     async with open_stage(servers) as stage:
         async with stage.outbox.transaction() as running:

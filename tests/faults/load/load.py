@@ -12,6 +12,7 @@ from tests.faults.load.cancelling import cancel, cancel_batch
 from tests.faults.load.cleaning import Janitor
 from tests.faults.load.ledgers import Ledgers
 from tests.faults.load.library import documents
+from tests.faults.load.on_call import OnCall
 from tests.faults.load.operating import Operator
 from tests.faults.load.people import Person
 from tests.faults.load.plan import Ask, Sheet, Step, Whose, plan
@@ -58,7 +59,7 @@ class Load:
         self._kafka = Kafka(world, self.ledgers)
         self._http = Http(self.ledgers)
         self._files = Files(self.ledgers)
-        self._reviewing: list[asyncio.Task[None]] = []
+        self._watching: list[asyncio.Task[None]] = []
         self._trying: asyncio.Task[None] | None = None
         self._sending: set[asyncio.Task[None]] = set()
         self._cancelling: set[asyncio.Task[None]] = set()
@@ -76,7 +77,9 @@ class Load:
             self._people[name] = await self._workspace(name)
         for person in self._people.values():
             reviewer = Reviewer(person, self.ledgers, seed=self.seed)
-            self._reviewing.append(asyncio.create_task(reviewer.run(), name="reviewer"))
+            self._watching.append(asyncio.create_task(reviewer.run(), name="reviewer"))
+        on_call = OnCall(self.world, self._people["load"], self.ledgers)
+        self._watching.append(asyncio.create_task(on_call.run(), name="on call"))
         if self._replays:
             janitor = Janitor(self.world, list(self._people.values()), self.ledgers)
             self._trying = asyncio.create_task(janitor.try_some(self._poison, seed=self.seed), name="janitor")
@@ -119,7 +122,7 @@ class Load:
             await self._trying
 
     async def stop(self) -> None:
-        tasks = [*self._reviewing, *self._sending, *self._cancelling, *([self._trying] if self._trying else [])]
+        tasks = [*self._watching, *self._sending, *self._cancelling, *([self._trying] if self._trying else [])]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
