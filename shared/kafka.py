@@ -2,8 +2,9 @@
 
 import asyncio
 import contextlib
+import functools
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,10 +12,12 @@ import orjson
 import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.conn import AIOKafkaConnection, CloseReason
 from aiokafka.errors import (
     BrokerResponseError,
     ClusterAuthorizationFailedError,
     InvalidProducerEpoch,
+    KafkaConnectionError,
     KafkaError,
     KafkaTimeoutError,
     OutOfOrderSequenceNumber,
@@ -61,6 +64,29 @@ class InvalidRecord(BrokerResponseError):  # type: ignore[misc]
 
 
 kafka_errors.setdefault(InvalidRecord.errno, InvalidRecord)
+
+
+def _or_broken(send: Callable[..., Any]) -> Callable[..., Any]:
+    """uvloop's word for a transport that is closed is a RuntimeError; aiokafka knows an OSError only.
+
+    Its task that fetches ended over it, and the connection, which passed for a whole one, was taken again for ever.
+    """
+
+    @functools.wraps(send)
+    def sent(connection: AIOKafkaConnection, *arguments: Any, **more: Any) -> Any:
+        try:
+            return send(connection, *arguments, **more)
+        except KafkaError:  # a RuntimeError too
+            raise
+        except RuntimeError as error:
+            connection.close(reason=CloseReason.CONNECTION_BROKEN, exc=error)
+            raise KafkaConnectionError(f"connection at {connection.host}:{connection.port} broken: {error}") from error
+
+    return sent
+
+
+AIOKafkaConnection.send = _or_broken(AIOKafkaConnection.send)
+AIOKafkaConnection._send_sasl_token = _or_broken(AIOKafkaConnection._send_sasl_token)  # noqa: SLF001
 
 
 @dataclass(slots=True)
