@@ -154,6 +154,11 @@ LATE = Failed(reason=FailureReason.EXPIRED, detail="its deadline passed while it
 Ending = Made | Failed | Cancelled
 
 
+def outcome_of(ending: Ending) -> str:
+    """As the row of work names an end without an attempt."""
+    return ending.reason if isinstance(ending, Failed) else "cancelled"
+
+
 def ask_of(event: PromptAssembled) -> Ask:
     return Ask(
         confidentiality=event.confidentiality,

@@ -77,5 +77,9 @@ def elsewhere(
             if isinstance(found, Decision):
                 return found
             missing = found
-    why = f"no process has claimed {kind} since {since:%Y-%m-%d %H:%M:%S} UTC; {missing.missing}"
+    why = f"{nobody_claimed(kind, since)}; {missing.missing}"
     return unroutable(replace(missing, missing=why, remedy=f"{remedy}; or {missing.remedy}"))
+
+
+def nobody_claimed(kind: str, since: datetime) -> str:
+    return f"no process has claimed {kind} since {since:%Y-%m-%d %H:%M:%S} UTC"

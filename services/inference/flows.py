@@ -190,11 +190,15 @@ async def heads_of(
 
 
 def _columns(flows: Sequence[Flow], after: Mapping[Flow, datetime]) -> dict[str, list[Any]]:
+    return columns_of(flows) | {"afters": [after.get(flow) for flow in flows]}
+
+
+def columns_of(flows: Sequence[Flow]) -> dict[str, list[Any]]:
+    """Flows as a query takes them: a list of each of their fields."""
     return {
         "kinds": [flow.kind for flow in flows],
         "lanes": [flow.lane for flow in flows],
         "workspaces": [flow.workspace for flow in flows],
         "subjects": [flow.subject for flow in flows],
         "priorities": [flow.priority for flow in flows],
-        "afters": [after.get(flow) for flow in flows],
     }

@@ -17,6 +17,7 @@ from services.inference.domain import (
     ended,
     forgotten,
     job_of,
+    outcome_of,
     unroutable,
     work_kind,
 )
@@ -236,7 +237,7 @@ async def _insert(connection: Connection, arrivals: Sequence[Arrival], *, lease:
         prices=[cost.amount if cost else None for cost in costs],
         sorts=[arrival.piece.job.sort for arrival in arrivals],
         holders=[arrival.worker.holder if arrival.worker else None for arrival in arrivals],
-        endings=[_outcome(arrival.ending) for arrival in arrivals],
+        endings=[outcome_of(arrival.ending) if arrival.ending else None for arrival in arrivals],
         lease=lease,
     )
     by_id = {arrival.work.work_id: arrival for arrival in arrivals}
@@ -250,7 +251,3 @@ async def _insert(connection: Connection, arrivals: Sequence[Arrival], *, lease:
             arrival.ending = TOO_LATE
         new.append(arrival)
     return new
-
-
-def _outcome(ending: Ending | None) -> str | None:
-    return None if ending is None else ending.reason if isinstance(ending, Failed) else "cancelled"

@@ -31,21 +31,14 @@ def lines(
     """
     open_ = any(replay.ended_at is None for replay in replays)
     asks = f' hx-get="/v1/replays/of/{asset}" hx-trigger="every 700ms" {SWAP}' if open_ else ""
-    rows = (
-        [
-            _row(
-                "not made",
-                f'<span class="failed">{escape(refused)}</span>{_button("Pay, and make it again", pay, token)}',
-            )
-        ]
-        if refused
-        else []
-    )
+    rows = []
+    if refused:
+        button = _button("Pay, and make it again", pay, token)
+        rows.append(_row("not made", f'<span class="failed">{escape(refused)}</span>{button}'))
     for replay in replays:
-        cancel = (
-            f"/v1/replays/of/{asset}/cancel?replay_id={replay.replay_id}" if cancels and not replay.ended_at else None
-        )
-        button = _button("Cancel", cancel, token, name=f"cancel-{replay.replay_id}")
+        may_end = cancels and replay.ended_at is None
+        where = f"/v1/replays/of/{asset}/cancel?replay_id={replay.replay_id}" if may_end else None
+        button = _button("Cancel", where, token, name=f"cancel-{replay.replay_id}")
         rows.append(_row(f"replay {replay.number}", _told(replay) + button))
     return f'<dl class="pairs" id="replays"{asks}>{"".join(rows)}</dl>'
 

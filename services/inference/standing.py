@@ -197,14 +197,10 @@ async def look(
     )
 
 
-async def claimed(connection: Connection) -> set[str]:
-    """Kinds of work that a live process claims."""
-    return {
-        kind
-        async for row in queries.claimers(connection, within=ABSENT_SECONDS)
-        if row["live"]
-        for kind in row["kinds"]
-    }
+async def claimed(connection: Connection, *, lately: float | None = None) -> set[str]:
+    """Kinds of work that a live process claims, or that one did within `lately` seconds: it may be starting again."""
+    rows = queries.claimers(connection, within=max(lately or 0.0, ABSENT_SECONDS))
+    return {kind async for row in rows if row["live" if lately is None else "seen"] for kind in row["kinds"]}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

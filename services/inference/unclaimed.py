@@ -14,17 +14,16 @@ from typing import Any
 import aiosql
 import structlog
 
-from services.inference.domain import DOUBTFUL, LATE, Cancelled, Ending, Failed, Job, ended
-from services.inference.fallback import elsewhere
-from services.inference.flows import flows_of
+from services.inference.domain import DOUBTFUL, LATE, Cancelled, Ending, Failed, Job, ended, outcome_of
+from services.inference.fallback import elsewhere, nobody_claimed
+from services.inference.flows import columns_of, flows_of
 from services.inference.queue import Piece, earlier_attempts
 from services.inference.queue import queries as queue_queries
 from services.inference.replaying import PREFIX, Order
 from services.inference.replays import give_up
 from services.inference.rerouting import absent, accounts_away, reroute
 from services.inference.routing import Decision
-from services.inference.standing import ABSENT_SECONDS, START_ONE, claimed
-from services.inference.standing import queries as standing_queries
+from services.inference.standing import START_ONE, claimed
 from services.inference.tables import RoutingTables
 from shared.leases import IN_ORDER, buried
 from shared.outbox import Outbox, Transaction
@@ -87,11 +86,7 @@ class Unclaimed:
                 flows = await flows_of(connection, absence.over)
                 overdue = queries.overdue(
                     connection,
-                    kinds=[flow.kind for flow in flows],
-                    lanes=[flow.lane for flow in flows],
-                    workspaces=[flow.workspace for flow in flows],
-                    subjects=[flow.subject for flow in flows],
-                    priorities=[flow.priority for flow in flows],
+                    **columns_of(flows),
                     patience=self._patience,
                     many=PART - len(rows),
                 )
@@ -100,17 +95,12 @@ class Unclaimed:
             await self._go(running, [row for row in rows if not row["kind"].startswith(PREFIX)], absence, over)
         return len(rows)
 
-    async def _served(self, connection: Connection) -> set[str]:
-        """Kinds of work that somebody claims or claimed lately, who may only be starting again."""
-        claimers = standing_queries.claimers(connection, within=max(self._patience, ABSENT_SECONDS))
-        return {kind async for row in claimers if row["seen"] for kind in row["kinds"]}
-
     async def _go(self, running: Transaction, rows: Sequence[Any], absence: Absence, over: list["Over"]) -> None:
         """Jobs go elsewhere or end, and what is `over` already ends with them."""
         connection = running.connection
         await self._tables.refresh(connection, {row["workspace"] for row in rows}, patient=False)
         away = await accounts_away(connection)
-        served = await self._served(connection) - set(absence.over)
+        served = await claimed(connection, lately=self._patience) - set(absence.over)
         pieces = {
             row["work_id"]: Piece(Job.model_validate_json(row["payload"]), number=row["epoch"] + 1) for row in rows
         }
@@ -144,7 +134,7 @@ class Unclaimed:
             connection,
             ids=[each.row["work_id"] for each in over],
             asked=[each.row["asked_at"] for each in over],
-            outcomes=[each.outcome for each in over],
+            outcomes=[outcome_of(each.ending) for each in over],
             details=[each.detail for each in over],
         )
         if moved or over:
@@ -158,10 +148,6 @@ class Over:
 
     row: Any
     ending: Ending
-
-    @property
-    def outcome(self) -> str:
-        return self.ending.reason.value if isinstance(self.ending, Failed) else "cancelled"
 
     @property
     def detail(self) -> str | None:
@@ -181,7 +167,7 @@ async def _give_up_replays(connection: Connection, rows: Sequence[Any], absence:
     for row in rows:
         if row["kind"].startswith(PREFIX):
             kind = row["kind"].removeprefix(PREFIX)
-            why = f"no process has claimed {kind} since {absence.since[row['kind']]:%Y-%m-%d %H:%M:%S} UTC; {START_ONE}"
+            why = f"{nobody_claimed(kind, absence.since[row['kind']])}; {START_ONE}"
             order = Order.model_validate_json(row["payload"])
             given_up.append(Over(row, await give_up(connection, order, why)))
     return given_up
