@@ -106,12 +106,12 @@ class Intake:
         return self._of(kind)[:count]
 
     async def all_said(self, kind: type[Event]) -> list[Any]:
-        """Every event of a kind up to now: a marker is sent behind them all and waited for."""
+        """Every event of a kind up to now, in the order they happened: partitions are read in any order."""
         await until(self._nothing_unsent)
         for partition, end in (await self._heard.end_offsets(self._heard.assignment())).items():
             while await self._heard.position(partition) < end:
                 self._hear(await self._heard.getone())
-        return self._of(kind)
+        return sorted(self._of(kind), key=lambda event: event.occurred_at)
 
     async def _nothing_unsent(self) -> bool:
         return not await self.service.database.fetchval("select count(*) from outbox")
