@@ -22,7 +22,7 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 from deploy.local.servers import EmbeddedServers
-from services.inference import unclaimed
+from services.inference import replays, unclaimed
 from shared import identity
 from shared.events import (
     ApiKey,
@@ -349,6 +349,33 @@ async def test_a_replay_that_costs_is_held_to_the_cap_counted_in_the_day_and_can
         assert await value("select settled::text from spend") == "0.12"
         acts = (await opened.get("/v1/stages/inference/actions?action=replay.cancel", who="otto"))["actions"]
         assert [(act["principal"], act["subject"]) for act in acts] == [("mara", str(fact.asset_id))] * 2
+
+
+async def test_a_replay_of_a_model_s_image_is_cancelled_between_two_steps_and_its_neighbour_is_not(
+    scene: Scene, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CALOTYPE_DIFFUSION_MODELS", str(models))
+    monkeypatch.setattr(replays, "LOOK_EVERY", 0.1)
+    long = SMALL.model_copy(update={"width": 128, "height": 128, "steps": 200})
+    async with desk(scene, routes("diffusion", model="tiny")) as opened:
+        event = assembled(parameters=long)
+        fact = (await opened.make(event))[event.job_id]
+        asked = (await opened.ask(fact)).json()["replay_id"]
+        neighbour = assembled(seed=2, parameters=long)
+        await opened.scene.send(opened.service, neighbour)
+
+        async def taking_steps() -> bool:
+            return bool((await opened.get(f"/v1/replays/{asked}"))["step"])
+
+        await eventually(taking_steps)
+        assert (await opened.cancel(asked)).json()["state"] == "running"
+        over = await opened.ended(asked)
+        assert (over["state"], over["detail"], over["verdict"], over["cost"]) == (
+            "cancelled", "cancelled by mara", None, "0"
+        )  # fmt: skip
+        assert 0 < over["step"] < over["steps"] == 200
+        made = "select count(*) = 2 from work where outcome = 'made'"
+        await eventually(lambda: opened.service.database.fetchval(made), within=60)
 
 
 async def made_a_call(scene: Scene, many: int) -> bool:
