@@ -211,6 +211,7 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
             return
         traceparent = getattr(item.event, "traceparent", None)
         if is_sampled(traceparent):
+            request = getattr(item.event, "request_id", None)
             item.span = start_span(
                 f"{item.topic.name} process",
                 parent=traceparent,
@@ -224,6 +225,7 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
                     "messaging.destination.partition.id": str(item.record.partition),
                     "messaging.kafka.offset": item.record.offset,
                     "calotype.event": type(item.event).__name__,
+                    **({} if request is None else {"calotype.request": str(request)}),
                 },
             )
             # From here on the event's context is this stage's span: what it causes hangs below.

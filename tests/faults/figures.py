@@ -30,24 +30,53 @@ def _rank(ordered: Sequence[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, max(0, -(-int(share * 1000) * len(ordered) // 1000) - 1))]
 
 
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """How long it was watched, in seconds; whether the stage was heard by then, and not something else in between."""
+
+    seconds: float
+    is_whole: bool
+
+
 def recoveries(
-    kills: Iterable[tuple[float, str]], completions: Mapping[str, Sequence[float]], outages: Sequence[Span]
-) -> dict[str, list[float]]:
-    """Seconds from each kill to the stage's next completion; `alone`: nothing else that it needs was away meanwhile."""
-    every: list[float] = []
-    alone: list[float] = []
+    kills: Iterable[tuple[float, str]], facts: Mapping[str, Sequence[float]], troubles: Sequence[Span], *, until: float
+) -> list[Recovery]:
+    """From each kill to the stage's next fact, or to the next trouble of anybody, after which it says no more.
+
+    Nothing from a kill in the middle of a trouble. `until`: when watching ended.
+    """
     kills = sorted(kills)
+    found = []
     for at, stage in kills:
-        done = completions.get(stage, ())
-        place = bisect.bisect_right(done, at)
-        if place == len(done):
-            continue  # nothing was left to do
-        seconds = done[place] - at
-        every.append(seconds)
-        again = any(other is not at and at < other <= at + seconds for other, _ in kills)
-        if not again and not any(span.began < at + seconds and span.ended > at - 1 for span in outages):
-            alone.append(seconds)
-    return {"every": every, "alone": alone}
+        if any(span.began <= at <= span.ended for span in troubles):
+            continue
+        told = facts.get(stage, ())
+        place = bisect.bisect_right(told, at)
+        heard = told[place] if place < len(told) else until
+        others = [other for other, _ in kills if other > at] + [span.began for span in troubles if span.began > at]
+        ended = min([heard, *others])
+        found.append(Recovery(ended - at, is_whole=ended == heard and place < len(told)))
+    return found
+
+
+def recovered(watched: Sequence[Recovery]) -> dict[str, float | int]:
+    """p50 and p99 of a recovery that nothing interrupts, after Kaplan and Meier (J. Am. Stat. Assoc. 53, 1958).
+
+    One that was interrupted counts for as long as it was watched. A quantile is missing where too few lasted so long.
+    """
+    whole = sorted(each.seconds for each in watched if each.is_whole)
+    found: dict[str, float | int] = {"kills": len(watched), "heard": len(whole)}
+    if not whole:
+        return found
+    lengths = sorted(each.seconds for each in watched)
+    left = 1.0
+    for seconds in whole:
+        at_risk = len(lengths) - bisect.bisect_left(lengths, seconds)
+        left *= 1 - 1 / at_risk
+        for name, share in (("p50", 0.5), ("p99", 0.01)):
+            if left <= share and name not in found:
+                found |= {name: round(seconds, 2)}
+    return found | {"max": round(whole[-1], 2)}
 
 
 def drained(restarts: Iterable[Span], jobs: Iterable[tuple[float, float]]) -> list[float]:

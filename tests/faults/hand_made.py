@@ -75,7 +75,8 @@ def clean() -> Evidence:
     for job, variant in ((APPROVED, 1), (UNCERTAIN, 2), (CANCELLED, 3)):
         prompt = made.say("PromptAssembled", job, accepted.id, job=job, brief={"variant": variant})
         if job == UNCERTAIN:
-            made.say("JobFailed", job, prompt.id, job=job, attempts=[_attempt(job, cost=None, state="uncertain")])
+            lost = _attempt(job, cost=None, state="uncertain")
+            made.say("JobFailed", job, prompt.id, job=job, reason="backend_unavailable", attempts=[lost])
         else:
             _processed(made, job, prompt)
     _publish(made)
@@ -126,8 +127,16 @@ def _publish(made: Made) -> None:
     )  # fmt: skip
     made.rows(
         "catalog.decisions",
-        {"decision_id": decision, "asset_version_id": version, "decision": "approve", "state": "final"},
+        {
+            "decision_id": decision,
+            "asset_version_id": version,
+            "job_id": APPROVED,
+            "run": 1,
+            "decision": "approve",
+            "state": "final",
+        },
     )
+    made.evidence.decisions.append({"decision_id": decision, "decision": "approve", "answered": "taken"})
     made.rows("publisher.assets", {"asset_version_id": version, "approved_at": 50.0})
     for target, kind in ((FOLDER, "folder"), (HOOK, "webhook")):
         publication = ids.publication(version, target)

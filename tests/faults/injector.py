@@ -19,7 +19,7 @@ LATE = 10.0  # seconds that a fault waits for what it strikes to be whole again;
 
 @dataclass(eq=False)
 class Injector:
-    """`enough` ends the dealing; what has struck by then runs to its end."""
+    """`enough` ends the dealing; what has struck by then runs to its end. `kinds`: what can be done here."""
 
     world: World
     kinds: Sequence[Kind]
@@ -58,7 +58,10 @@ class Injector:
             task.add_done_callback(self._striking.discard)
 
     async def _strike(self, planned: Planned) -> None:
-        kind = self._by_name[planned.kind]
+        kind = self._by_name.get(planned.kind)
+        if kind is None:
+            self.without_effect["not here"] += 1
+            return
         async with contextlib.AsyncExitStack() as held:
             try:
                 async with asyncio.timeout(LATE):

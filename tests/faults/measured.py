@@ -7,12 +7,13 @@ from datetime import datetime
 from typing import Any
 
 from shared.topics import IMAGES_PROCESSED, JOBS_ENDED, REQUESTS_ACCEPTED, TOPICS, Topic
-from tests.faults.figures import Span, drained, quantiles, recoveries
+from tests.faults.figures import Span, drained, quantiles, recovered, recoveries
 from tests.faults.injector import Injector
 from tests.faults.topics import partitions_of, read, reader
 from tests.faults.world import World
 
 OURS = "/calotype/"  # how the source of each of our events begins
+PROGRESS = b"calotype.JobProgressed"
 BESIDE = ("cloud.", "target.", "records.", "process.killed")  # faults that nobody has to recover from to complete work
 
 
@@ -21,13 +22,19 @@ async def measured(world: World, injector: Injector) -> dict[str, Any]:
 
 
 async def _recoveries(world: World, injector: Injector) -> dict[str, Any]:
-    """From each end by kill -9, asked for or at a crash point, to the stage's next fact."""
-    done: dict[str, list[float]] = defaultdict(list)
-    for record in await _records(world, TOPICS):
-        done[_source(record).rpartition("/")[2]].append(record.timestamp / 1000)
-    outages = [span for planned, span in injector.outages if not planned.kind.startswith(BESIDE)]
-    found = recoveries(world.kills(), {stage: sorted(times) for stage, times in done.items()}, outages)
-    return {name: quantiles(values) for name, values in found.items()}
+    """From each end by kill -9, asked for or at a crash point, to the stage's next new fact."""
+    told: dict[str, list[float]] = defaultdict(list)
+    known: set[bytes] = set()
+    last = 0.0
+    for record in sorted(await _records(world, TOPICS), key=lambda record: record.timestamp):
+        headers = dict(record.headers)
+        if headers["ce_type"] == PROGRESS or headers["ce_id"] in known:
+            continue  # of work that is not done, or that was done before
+        known.add(headers["ce_id"])
+        last = record.timestamp / 1000
+        told[_source(record).rpartition("/")[2]].append(last)
+    troubles = [span for planned, span in injector.outages if not planned.kind.startswith(BESIDE)]
+    return recovered(recoveries(world.kills(), told, troubles, until=last))
 
 
 async def _drained(world: World, injector: Injector) -> dict[str, Any]:

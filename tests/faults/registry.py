@@ -1,4 +1,6 @@
-"""Every kind of fault there is, and those this machine cannot do."""
+"""Every kind of fault there is, those a run is long enough for, and those this machine cannot do."""
+
+from collections.abc import Iterable
 
 from tests.faults.kind import Kind, NotHere
 from tests.faults.kinds.clocks import LIBRARY, ClockWrong
@@ -7,10 +9,11 @@ from tests.faults.kinds.groups import Resized, RolledOver
 from tests.faults.kinds.links import Delayed, HalfOpen, Reset
 from tests.faults.kinds.processes import Killed, StandsStill, Terminated
 from tests.faults.kinds.records import Reordered, Repeated, Replayed
-from tests.faults.kinds.scripts import CLOUD, TARGETS, Cloud, Target
+from tests.faults.kinds.scripts import CLOUD, HOUR, TARGETS, Cloud, Target
 from tests.faults.kinds.servers import Restarted
 from tests.faults.kinds.stores import TROUBLES, StoreTrouble
 from tests.faults.providers import PROVIDERS
+from tests.faults.scale import Scale
 from tests.faults.world import World
 
 SERVERS = ("kafka", "postgres")
@@ -34,14 +37,15 @@ KINDS: tuple[Kind, ...] = (
 )
 
 
-def possible(world: World) -> tuple[list[Kind], list[NotHere]]:
-    """What can be done here, and what cannot and why."""
-    missing = {}
-    for kind in KINDS:
-        why = _why_not(kind, world)
-        if why:
-            missing[kind.name] = NotHere(kind.name, why)
-    return [kind for kind in KINDS if kind.name not in missing], list(missing.values())
+def kinds_for(scale: Scale, seconds: float) -> list[Kind]:
+    """Every kind, without an hour's outage where the load is over before anybody saw its end."""
+    is_long = seconds > 2 * scale.seconds(HOUR)
+    return [kind for kind in KINDS if is_long or kind.name != "target.down_an_hour"]
+
+
+def missing_here(world: World, kinds: Iterable[Kind]) -> list[NotHere]:
+    """Those that this machine cannot do, and why."""
+    return [NotHere(kind.name, why) for kind in kinds if (why := _why_not(kind, world))]
 
 
 def _why_not(kind: Kind, world: World) -> str:

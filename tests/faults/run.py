@@ -22,19 +22,20 @@ from tests.faults.arms import CRASHED, Arms
 from tests.faults.drained import under_way
 from tests.faults.figures import quantiles
 from tests.faults.injector import Injector
-from tests.faults.kind import NotHere
+from tests.faults.kind import Kind, NotHere
 from tests.faults.kinds.records import replayed
 from tests.faults.measured import measured
 from tests.faults.memory import Memory, drifts
 from tests.faults.oracle.world import World as OracleWorld
 from tests.faults.quiet import moving, until_quiet
-from tests.faults.registry import possible
+from tests.faults.registry import kinds_for, missing_here
 from tests.faults.scale import Scale
 from tests.faults.schedule import schedule
 from tests.faults.world import World, open_world
 
 DRAINED_WITHIN = 120.0  # seconds of calm without any progress; what is left then is stuck
 PROGRESS_EVERY = 10.0
+ENOUGH = 100  # recoveries of which a p99 says something
 SHOWN_WITHIN = 2.0  # seconds until a service has written what its tasks wait for
 
 
@@ -52,6 +53,9 @@ class Asked:
     only: tuple[str, ...] = ()  # kinds of faults, CRASHED among them; without any all of them
     mutant: str = ""
     met_before: dict[str, int] = field(default_factory=dict)  # stage.point → ends there in earlier runs
+
+    def kinds(self) -> list[Kind]:
+        return [kind for kind in kinds_for(self.scale, self.seconds) if not self.only or kind.name in self.only]
 
 
 @dataclass(eq=False)
@@ -87,28 +91,35 @@ class Run:
             "violations": [*self.world.violations, *injector.failed, *oracle.get("violations", [])],
             "oracle": oracle,
         }
-        figures = {"memory": self.memory, "sigterm_seconds": quantiles(self.world.stop_seconds)}
+        figures: dict[str, Any] = {"memory": self.memory, "sigterm_seconds": quantiles(self.world.stop_seconds)}
         try:
             figures |= await measured(self.world, injector)
         except Exception as error:  # noqa: BLE001  # a figure that cannot be had must not take the verdict with it
             verdict["violations"].append(f"the harness could not measure: {error!r}")
+        verdict["violations"] += self._too_slow(figures.get("recovery", {}))
         return verdict | figures
+
+    def _too_slow(self, recovery: dict[str, Any]) -> list[str]:
+        """Of a hundred recoveries and more the slowest but one in a hundred says something."""
+        limit = self.asked.scale.recovery
+        if recovery.get("heard", 0) < ENOUGH or recovery.get("p99", 0) <= limit:
+            return []
+        return [f"after kill -9 the p99 until a service is heard is {recovery['p99']} s, and may be {limit:g} s"]
 
     # -- load and faults
 
     async def _under_faults(self) -> Injector:
-        kinds, missing_here = possible(self.world)
-        if self.asked.only:
-            kinds = [kind for kind in kinds if kind.name in self.asked.only]
-        self.not_here = [missing for missing in missing_here if not self.asked.only or missing.name in self.asked.only]
+        kinds = self.asked.kinds()
+        self.not_here = missing_here(self.world, kinds)
         for missing in self.not_here:
             self.say(f"NOT RUN {missing.name}: {missing.why}")
+        # Dealt with all there are, so that a seed's order is the same on every machine.
         gap = self.asked.gap or self.asked.seconds / max(1, self.asked.faults)
         plan = schedule(self.asked.seed, kinds, scale=self.asked.scale, gap=gap)
         over = time.monotonic() + self.asked.seconds if self.asked.gap else math.inf
         injector = Injector(
             self.world,
-            kinds,
+            [kind for kind in kinds if kind.name not in {missing.name for missing in self.not_here}],
             plan,
             enough=lambda planned: time.monotonic() > over or planned + len(self.world.crashes()) >= self.asked.faults,
         )
@@ -213,12 +224,16 @@ class Run:
     async def _replayed(self) -> None:
         """Every group reads every topic again, and nothing may change."""
         await self._examined("--keep", str(self._before))
+        if not self._before.exists():
+            self.world.violations.append("the rows before everything was heard again were not kept; see oracle.log")
         members = list(self.world.members.values())
         await asyncio.gather(*(member.rest() for member in members))
         again = sum([await replayed(self.world, stage) for stage in STAGES])
         for member in members:
             member.keep()
         await self.world.all_ready()
+        if not again:
+            self.world.violations.append("nothing was there to be heard again")
         self.say(f"replaying {again} records")
         await self._drained()
 
@@ -269,8 +284,8 @@ def last_line(report: dict[str, Any]) -> dict[str, Any]:
     return {
         "requests": report["requests"],
         "faults": report["faults"],
-        "lost": oracle.get("lost", 0),
-        "doubled": oracle.get("doubled", 0),
+        "lost": oracle.get("lost"),
+        "doubled": oracle.get("doubled"),
         "violations": len(report["violations"]),
-        "uncertain": oracle.get("uncertain", 0),
+        "uncertain": oracle.get("uncertain"),
     }

@@ -1,6 +1,6 @@
 """What a run reports about recovery."""
 
-from tests.faults.figures import Span, drained, quantiles, recoveries
+from tests.faults.figures import Recovery, Span, drained, quantiles, recovered, recoveries
 from tests.faults.memory import drifts
 
 
@@ -10,17 +10,24 @@ def test_quantiles_are_values_that_occurred() -> None:
     assert quantiles([]) == {"count": 0}
 
 
-def test_recovery_is_from_the_kill_to_the_stages_next_completion() -> None:
-    done = {"catalog": [1.0, 9.0, 20.0], "prompt": [3.0]}
-    found = recoveries([(2.0, "catalog"), (5.0, "prompt")], done, [])
-    assert found["every"] == [7.0], "nothing was left to do for prompt"
+def test_recovery_is_from_the_kill_to_the_stages_next_fact_or_to_what_interrupts_it() -> None:
+    told = {"catalog": [1.0, 9.0, 30.0, 50.0, 90.0], "prompt": [3.0]}
+    kills = [(8.0, "catalog"), (28.0, "catalog"), (48.0, "catalog"), (48.5, "inference"), (60.0, "prompt")]
+    troubles = [Span(29.0, 29.5), Span(70.0, 80.0)]
+    found = recoveries([*kills, (75.0, "catalog")], told, troubles, until=95.0)
+    assert [(each.seconds, each.is_whole) for each in found] == [
+        (1.0, True), (1.0, False), (0.5, False), (11.5, False), (10.0, False)
+    ], "and nothing of a kill in the middle of a trouble"  # fmt: skip
+    assert recoveries([(5.0, "prompt")], told, [], until=7.0) == [Recovery(2.0, is_whole=False)], "nothing came"
 
 
-def test_a_kill_beside_an_outage_or_another_kill_does_not_count_as_alone() -> None:
-    done = {"catalog": [10.0, 30.0, 50.0, 70.0]}
-    kills = [(8.0, "catalog"), (28.0, "catalog"), (48.0, "catalog"), (49.0, "inference")]
-    found = recoveries(kills, done, [Span(29.0, 29.5)])
-    assert found == {"every": [2.0, 2.0, 2.0], "alone": [2.0]}
+def test_a_recovery_that_was_interrupted_counts_for_as_long_as_it_was_watched() -> None:
+    """By hand: of six at risk one is heard at 1 (5/6 left), of four at 3 (5/8), of two at 5 (5/16), then the last."""
+    whole = [Recovery(at, is_whole=True) for at in (1, 3, 5, 9)]
+    cut = [Recovery(at, is_whole=False) for at in (2, 3)]
+    assert recovered([*whole, *cut]) == {"kills": 6, "heard": 4, "p50": 5, "p99": 9, "max": 9}
+    assert recovered(cut) == {"kills": 2, "heard": 0}
+    assert "p99" not in recovered([*whole, Recovery(20, is_whole=False)]), "nobody knows how long that took"
 
 
 def test_a_restart_is_over_when_all_that_was_accepted_by_then_is_made() -> None:

@@ -463,6 +463,44 @@ def the_decision_had_been_taken_back(e: Evidence) -> None:
 
 
 @breaks("I4")
+def a_decision_that_was_taken_is_forgotten(e: Evidence) -> None:
+    e.decisions.append({"decision_id": ids.derive("another"), "decision": "reject", "answered": "taken"})
+
+
+@breaks("I4")
+def a_decision_came_to_nothing(e: Evidence) -> None:
+    rejected = dict(e.tables["catalog.decisions"][0], decision_id=ids.derive("another"), decision="reject")
+    e.tables["catalog.decisions"].append(rejected)
+
+
+@breaks("I4")
+def a_decision_was_taken_back_by_nobody(e: Evidence) -> None:
+    undone = dict(e.tables["catalog.decisions"][0], decision_id=ids.derive("another"), state="undone")
+    e.tables["catalog.decisions"].append(undone)
+
+
+@breaks("I4")
+def it_was_rejected_without_a_decision(e: Evidence) -> None:
+    say(e, one(e, "AssetApproved"), type="AssetRejected", cause="a machine's mood")
+
+
+@breaks("I1")
+def it_was_cancelled_and_nobody_asked_for_it(e: Evidence) -> None:
+    e.cancels.clear()
+    forget(e, one(e, "CancelRequested"), kept=False)
+
+
+@breaks("I1")
+def it_failed_for_a_reason_of_its_own(e: Evidence) -> None:
+    one(e, "JobFailed").body["reason"] = "bad luck"
+
+
+@breaks("I7")
+def a_whole_fact_of_ours_was_set_aside(e: Evidence) -> None:
+    e.letters[0].event = one(e, "PromptAssembled").id
+
+
+@breaks("I4")
 def an_id_has_two_meanings(e: Evidence) -> None:
     e.differing[one(e, "ImageGenerated").id] = {"a", "b"}
 
@@ -712,6 +750,16 @@ def an_event_is_handled_on_nobodys_trace(e: Evidence) -> None:
 
 
 @breaks("I10")
+def an_event_is_handled_on_another_requests_trace(e: Evidence) -> None:
+    e.spans[2] = dict(e.spans[2], attributes={"calotype.request": REQUEST}, trace_id="1" * 32)
+
+
+@breaks("I10")
+def no_span_of_a_decision_came(e: Evidence) -> None:
+    del e.spans[1]
+
+
+@breaks("I10")
 def a_job_is_both_cancelled_and_approved(e: Evidence) -> None:
     say(e, one(e, "JobCancelled"), job=APPROVED, subject=APPROVED)
 
@@ -767,7 +815,8 @@ def test_a_fact_that_the_catalog_refused_is_missing_in_its_ledger_with_reason() 
     lost = one(evidence, "CancelRequested")
     evidence.kept[:] = [fact for fact in evidence.kept if fact.id != lost.id]
     evidence.letters[0].event = lost.id
-    assert judge(evidence) == []
+    (violation,) = judge(evidence)
+    assert (violation.invariant, violation.kind) == ("I7", "lost"), "that it was set aside is what is amiss"
 
 
 def test_a_replay_that_changes_a_row_makes_one_or_loses_one_is_named() -> None:

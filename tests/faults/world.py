@@ -337,7 +337,10 @@ class World:
             "published": str(self.servers.data.published),
             "logs": str(self.logs),
             "ledgers": str(self.ledgers),
-            "secrets": [SECRETS_CANARY, self.bootstrap_token, NEW_SECRET, OLD_SECRET, bedrock.SECRET],
+            "secrets": [
+                *(SECRETS_CANARY, self.bootstrap_token, NEW_SECRET, OLD_SECRET, bedrock.SECRET),
+                *self._passwords().values(),
+            ],
             "prompts_canary": PROMPTS_CANARY,
             "lease_seconds": self.scale.lease,
             "services": {stage: self.url(stage) for stage in STAGES},
@@ -368,10 +371,13 @@ class World:
             answer = await client.put(f"{self.scripted_urls[server]}/script", json=wanted)
             answer.raise_for_status()
 
-    def asked(self, server: str) -> int:
-        """How many calls it has noted."""
+    def troubles(self, server: str) -> int:
+        """How many calls it has not answered as usual."""
         ledger = self.ledgers / ASKED[server]
-        return ledger.read_bytes().count(b"\n") if ledger.exists() else 0
+        if not ledger.exists():
+            return 0
+        usual = {*self.usual_scripts[server].get("weights", {}), "ok"}
+        return sum(json.loads(line)["choice"] not in usual for line in ledger.read_bytes().splitlines())
 
     # -- servers
 

@@ -147,7 +147,7 @@ class Receiver:
         (choice,) = draw.choices(list(weights), weights=list(weights.values()))
         return str(choice)
 
-    def write(self, target: str, webhook_id: str, body: bytes, *, taken: bool, answered: int | None) -> None:
+    def write(self, target: str, webhook_id: str, body: bytes, *, taken: bool, answered: int | None, choice: str) -> None:
         """One POST, on disk before anybody hears of it; taken a second time is no effect."""
         with self._lock:
             effect = taken and (target, webhook_id) not in self.taken
@@ -159,6 +159,7 @@ class Receiver:
                 "body_sha256": hashlib.sha256(body).hexdigest(),
                 "effect": effect,
                 "answered": answered,
+                "choice": choice,
             }
             with self.ledger.open("a") as file:
                 file.write(json.dumps(line) + "\n")
@@ -210,12 +211,12 @@ class Handler(BaseHTTPRequestHandler):
         headers = {name.lower(): value for name, value in self.headers.items()}
         body, webhook_id = self._body(), headers.get("webhook-id", "")
         if down := self.receiver.setting(target, "down"):
-            self.receiver.write(target, webhook_id, body, taken=False, answered=None)
+            self.receiver.write(target, webhook_id, body, taken=False, answered=None, choice="down")
             if down == "hang":
                 self.receiver.hang(target)
             self._hang_up()
         elif not self.receiver.is_signed(target, headers, body):
-            self.receiver.write(target, webhook_id, body, taken=False, answered=401)
+            self.receiver.write(target, webhook_id, body, taken=False, answered=401, choice="401")
             self._answer(401)
         else:
             self._take(target, webhook_id, body)
@@ -225,7 +226,7 @@ class Handler(BaseHTTPRequestHandler):
         status, taken = CHOICES[choice]
         if choice == "slow":
             time.sleep(self.receiver.setting(target, "slow_seconds"))
-        self.receiver.write(target, webhook_id, body, taken=taken, answered=status)
+        self.receiver.write(target, webhook_id, body, taken=taken, answered=status, choice=choice)
         if choice.startswith("hang"):
             self._wait_for_the_end()
         if status is None:

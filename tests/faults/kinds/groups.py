@@ -6,7 +6,7 @@ from random import Random
 
 from deploy.local.supervisor import STAGES
 from tests.faults.fixture_tree import fixture_tree
-from tests.faults.kinds.processes import one_stage, room
+from tests.faults.kinds.processes import one_stage, room, second
 from tests.faults.schedule import Drawn, Planned
 from tests.faults.world import ROOT, World
 
@@ -22,7 +22,7 @@ class Resized:
     def draw(self, random: Random) -> Drawn:
         drawn = one_stage(random, seconds=random.choice([30.0, 60.0]))
         stage = drawn.parameters["stage"]
-        return Drawn(seconds=drawn.seconds, rooms=frozenset({f"second {stage}"}), parameters=drawn.parameters)
+        return Drawn(seconds=drawn.seconds, rooms=frozenset({second(stage)}), parameters=drawn.parameters)
 
     async def strike(self, world: World, fault: Planned) -> bool:
         member = await world.join(fault.parameters["stage"])

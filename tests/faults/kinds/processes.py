@@ -16,6 +16,10 @@ def room(stage: str) -> str:
     return f"service {stage}"
 
 
+def second(stage: str) -> str:
+    return f"second {stage}"
+
+
 def one_stage(random: Random, *, seconds: float = 0.0) -> Drawn:
     stage = random.choice(STAGES)
     return Drawn(seconds=seconds, rooms=frozenset({room(stage)}), parameters={"stage": stage})
@@ -61,25 +65,33 @@ class Terminated:
 
 @dataclass(frozen=True, slots=True)
 class StandsStill:
-    """SIGSTOP until others have taken over what it held, then SIGCONT: a zombie that believes its leases."""
+    """SIGSTOP until another process has taken over what it held, then SIGCONT: a zombie that believes its leases."""
 
     name: str = "process.stands_still"
     weight: int = 2
     settles: float = 2.0
 
     def draw(self, random: Random) -> Drawn:
-        return one_stage(random, seconds=random.choice([36.0, 45.0]))
+        drawn = one_stage(random, seconds=random.choice([36.0, 45.0]))
+        rooms = drawn.rooms | {second(drawn.parameters["stage"])}
+        return Drawn(seconds=drawn.seconds, rooms=rooms, parameters=drawn.parameters)
 
     async def strike(self, world: World, fault: Planned) -> bool:
-        member = world.members[fault.parameters["stage"]]
-        pid = member.pid
-        if pid is None:
-            return False
-        os.killpg(pid, signal.SIGSTOP)  # its children too: a machine that was suspended
+        stage = fault.parameters["stage"]
+        other = await world.join(stage)
         try:
-            await asyncio.sleep(max(fault.seconds, 1.2 * world.scale.lease))
+            await other.ready()
+            member = world.members[stage]
+            pid = member.pid
+            if pid is None:
+                return False
+            os.killpg(pid, signal.SIGSTOP)  # its children too: a machine that was suspended
+            try:
+                await asyncio.sleep(max(fault.seconds, 1.2 * world.scale.lease))
+            finally:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(pid, signal.SIGCONT)
+            await member.ready()
         finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(pid, signal.SIGCONT)
-        await member.ready()
+            await world.leave(other)
         return True

@@ -27,6 +27,7 @@ CLOUD: Mapping[str, dict[str, float]] = {
 }
 TARGETS: Mapping[str, dict[str, Any]] = {
     "down": {"down": True},
+    "down_an_hour": {"down": True},
     "hangs": {"down": "hang"},
     "409": {"weights": {"ok": OK, "409": 30}},
     "slow": {"weights": {"ok": OK, "slow": 60}},
@@ -34,7 +35,8 @@ TARGETS: Mapping[str, dict[str, Any]] = {
     "500": {"weights": {"ok": OK, "500": 40, "500_taken": 20, "503": 10, "429": 10}},
 }
 DOWN = 160.0  # 24 s at the usual scale
-HOUR = 600.0  # the nominal outage of a target: an hour is this at a scale of 6
+# A target that is away for minutes, 18 s at the usual scale; for an hour it is in runs that are long enough for one.
+AWAY, HOUR = 120.0, 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,13 @@ class Target:
         return f"target.{self.what}"
 
     def draw(self, random: Random) -> Drawn:
-        seconds = HOUR / 5 if self.what in {"down", "hangs"} else random.choice([20.0, 60.0])
+        match self.what:
+            case "down_an_hour":
+                seconds = HOUR
+            case "down" | "hangs":
+                seconds = AWAY
+            case _:
+                seconds = random.choice([20.0, 60.0])
         return Drawn(seconds=seconds, rooms=frozenset({"target"}))
 
     async def strike(self, world: World, fault: Planned) -> bool:
@@ -85,11 +93,11 @@ class Target:
 
 
 async def struck(world: World, server: str, changed: Any, usual: Any, *, seconds: float) -> bool:
-    """Whether anybody asked the server while its script was the changed one."""
-    before = world.asked(server)
+    """Whether anybody was answered as the changed script says and not as usual."""
+    before = world.troubles(server)
     await world.script(server, changed)
     try:
         await asyncio.sleep(seconds)
     finally:
         await world.script(server, usual)
-    return world.asked(server) > before
+    return world.troubles(server) > before

@@ -1,6 +1,7 @@
 """What one workspace's key shows of another's ids, asked over HTTP."""
 
 import random
+import re
 from collections.abc import Mapping, Sequence
 
 import httpx
@@ -8,9 +9,20 @@ import httpx
 from tests.faults.oracle.evidence import Evidence, Reached, Row
 from tests.faults.oracle.world import World
 
-SAMPLE = 5  # of each kind of id
+SAMPLE = 5  # of each kind of id, of those that are asked for by name
+UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
 NOBODY = "00000000-0000-4000-8000-000000000000"
-LISTS = ("/v1/assets?limit=500", "/v1/jobs?limit=500", "/v1/publications?limit=200", "/v1/dead-letters?limit=500")
+LISTS = (
+    "/v1/assets?limit=500",
+    "/v1/jobs?limit=500",
+    "/v1/publications?limit=200",
+    "/v1/dead-letters?limit=500",
+    "/v1/batches?limit=200",
+    "/v1/replays?limit=200",
+    "/v1/uncertain?limit=200",
+    "/v1/keys?limit=200",
+    "/v1/sources?limit=200",
+)
 
 
 async def reach(world: World, evidence: Evidence, workspaces: Sequence[Row]) -> list[Reached]:
@@ -20,15 +32,17 @@ async def reach(world: World, evidence: Evidence, workspaces: Sequence[Row]) -> 
         for asking in workspaces:
             headers = {"Authorization": f"Bearer {asking['token']}"}
             others = [row["workspace"] for row in workspaces if row["workspace"] != asking["workspace"]]
-            theirs = {workspace: ids_of(evidence, workspace) for workspace in others}
-            for ids in theirs.values():
+            for workspace in others:
+                ids = ids_of(evidence, workspace)
                 for method, path, body in questions(ids):
                     answer = await client.request(method, world.address(path), headers=headers, json=body)
                     found.append(Reached(path=f"{method} {path}", status=answer.status_code))
-            every = {one for ids in theirs.values() for some in ids.values() for one in some}
+            theirs = {
+                one for workspace in others for one in {workspace}.union(*all_ids_of(evidence, workspace).values())
+            }
             for path in LISTS:
                 answer = await client.get(world.address(path), headers=headers)
-                shown = any(one in answer.text for one in every)
+                shown = not theirs.isdisjoint(UUID.findall(answer.text))
                 found.append(Reached(path=f"GET {path}", status=answer.status_code, shown=shown))
     return found
 
@@ -36,6 +50,11 @@ async def reach(world: World, evidence: Evidence, workspaces: Sequence[Row]) -> 
 def ids_of(evidence: Evidence, workspace: str) -> dict[str, list[str]]:
     """A few ids of every kind that belong to the workspace."""
     rng = random.Random(workspace)
+    every = {kind: sorted(ids) for kind, ids in all_ids_of(evidence, workspace).items()}
+    return {kind: rng.sample(ids, min(SAMPLE, len(ids))) for kind, ids in every.items()}
+
+
+def all_ids_of(evidence: Evidence, workspace: str) -> dict[str, set[str]]:
     columns = {
         "request": ("intake.requests", "request_id"),
         "job": ("catalog.jobs", "job_id"),
@@ -45,11 +64,10 @@ def ids_of(evidence: Evidence, workspace: str) -> dict[str, list[str]]:
         "batch": ("intake.requests", "batch_id"),
         "letter": ("catalog.dead_letters", "dead_letter_id"),
     }
-    found: dict[str, list[str]] = {}
-    for kind, (table, column) in columns.items():
-        every = sorted({row[column] for row in evidence.table(table) if row["workspace"] == workspace and row[column]})
-        found[kind] = rng.sample(every, min(SAMPLE, len(every)))
-    return found
+    return {
+        kind: {row[column] for row in evidence.table(table) if row["workspace"] == workspace and row[column]}
+        for kind, (table, column) in columns.items()
+    }
 
 
 def questions(ids: Mapping[str, Sequence[str]]) -> list[tuple[str, str, dict[str, object] | None]]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from tests.faults.oracle.evidence import Evidence, Violation
+from tests.faults.oracle.evidence import STATUSES, Evidence, Violation
 from tests.faults.oracle.invariants import ALL
 
 EXAMPLES = 5
@@ -32,10 +32,20 @@ def summary(evidence: Evidence, violations: Sequence[Violation]) -> dict[str, An
         "doubled": kinds["doubled"],
         "violations": len(violations),
         "uncertain": uncertain(evidence),
+        "ends": ends(evidence),
         "by_invariant": dict(sorted(by_invariant.items())),
         "examples": dict(examples),
         "lines": [f"{one.invariant} {one.kind}: {one.subject}: {one.what}" for one in violations[:LINES]],
     }
+
+
+def ends(evidence: Evidence) -> dict[str, int]:
+    """How many jobs came to which end, failed ones by reason."""
+    told = Counter(
+        f"failed {row['reason']}" if STATUSES[row["rank"]] == "failed" else STATUSES[row["rank"]]
+        for row in evidence.table("catalog.jobs")
+    )
+    return dict(told.most_common())
 
 
 def uncertain(evidence: Evidence) -> int:

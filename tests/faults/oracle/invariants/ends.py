@@ -11,6 +11,10 @@ from tests.faults.oracle.evidence import ENDED, ENDS, STATUSES, Event, Evidence,
 Broken = partial(Violation, invariant="I1")
 # A cancel that the catalog heard so long before it heard of the asset was there when the asset came.
 SURELY_BEFORE = 2.0
+REASONS = {
+    *("invalid_request", "policy_refused", "unroutable", "missing_source", "model_timeout", "content_filtered"),
+    *("backend_unavailable", "out_of_memory", "corrupt_output", "upload_failed", "expired", "internal"),
+}
 
 
 def check(evidence: Evidence) -> Iterator[Violation]:
@@ -18,6 +22,7 @@ def check(evidence: Evidence) -> Iterator[Violation]:
     yield from _requests(evidence)
     yield from _jobs(evidence)
     yield from _cancels(evidence)
+    yield from _explained(evidence)
     for line in evidence.complaints:
         yield Broken(
             subject=str(line.get("key")), what=line["what"], evidence={n: line.get(n) for n in ("wanted", "got")}
@@ -176,6 +181,17 @@ def _cancels(evidence: Evidence) -> Iterator[Violation]:
                 subject=job or request or "", what="was asked to end twice", kind="doubled", evidence=sorted(facts)
             )
     yield from _disobeyed(evidence)
+
+
+def _explained(evidence: Evidence) -> Iterator[Violation]:
+    """Nothing ends unmade without somebody's word for it: a cancel, a decision, one of the twelve reasons."""
+    called_off = {(event.request, event.job) for event in evidence.all_of("CancelRequested")}
+    for event in evidence.all_of("JobCancelled"):
+        if not called_off & {(event.request, event.job), (event.request, None)}:
+            yield Broken(subject=event.job or event.id, what="was cancelled, and nobody asked for it", kind="lost")
+    for event in evidence.all_of("JobFailed"):
+        if event.body.get("reason") not in REASONS:
+            yield Broken(subject=event.job or event.id, what=f"failed for the reason {event.body.get('reason')!r}")
 
 
 def _disobeyed(evidence: Evidence) -> Iterator[Violation]:

@@ -1,4 +1,4 @@
-"""I7: everything that was set aside is listed, was replayed or dropped, and its job has an end."""
+"""I7: everything that was set aside is listed, was replayed or dropped, and its job has an end; nothing of ours was."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -14,6 +14,9 @@ OVER = frozenset({"replayed", "dropped"})
 def check(evidence: Evidence) -> Iterator[Violation]:
     listed = evidence.by("catalog.dead_letters", "dead_letter_id")
     for letter in evidence.letters:
+        if letter.event in evidence.events:
+            kind = evidence.events[letter.event].type
+            yield Broken(subject=letter.origin, what=f"is a whole {kind}, and {letter.group} set it aside", kind="lost")
         if ids.dead_letter(letter.origin, letter.group) not in listed:
             yield Broken(
                 subject=letter.origin, what=f"was set aside by {letter.group}, and nobody sees it", kind="lost"

@@ -1,9 +1,10 @@
 """I4: from what was published back to what was asked without a gap; every byte that a fact names is there."""
 
+from collections import defaultdict
 from collections.abc import Iterator
 from functools import partial
 
-from tests.faults.oracle.evidence import Event, Evidence, Violation
+from tests.faults.oracle.evidence import Event, Evidence, Row, Violation
 from tests.faults.oracle.reading import document_key, documents_of, files_of
 
 Broken = partial(Violation, invariant="I4")
@@ -12,6 +13,7 @@ Broken = partial(Violation, invariant="I4")
 def check(evidence: Evidence) -> Iterator[Violation]:
     yield from _back(evidence)
     yield from _bytes(evidence)
+    yield from _decided(evidence)
 
 
 def _back(evidence: Evidence) -> Iterator[Violation]:
@@ -32,6 +34,34 @@ def _back(evidence: Evidence) -> Iterator[Violation]:
             yield Broken(subject=version, what="was approved, and nobody made that version")
         elif gap := _gap(evidence, made):
             yield Broken(subject=version, what=gap, evidence=made.id)
+
+
+def _decided(evidence: Evidence) -> Iterator[Violation]:
+    """What a person was told is decided stands, and came to exactly what was decided."""
+    decisions = evidence.by("catalog.decisions", "decision_id")
+    taken_back = {line["decision_id"] for line in evidence.decisions if line["decision"] == "undo"}
+    for line in evidence.decisions:
+        if line["answered"] == "taken" and line["decision_id"] not in decisions:
+            yield Broken(subject=line["decision_id"], what="was taken, and nobody knows of it", kind="lost")
+    told: dict[str, list[str]] = defaultdict(list)
+    for event in evidence.all_of("AssetApproved", "AssetRejected"):
+        told[event.cause].append(event.type)
+        if event.cause not in decisions:
+            yield Broken(subject=event.subject, what=f"has an {event.type} that nobody decided")
+    for decision_id, row in decisions.items():
+        wanted = {"approve": ["AssetApproved"], "reject": ["AssetRejected"]}[row["decision"]]
+        if told[decision_id] != (wanted if row["state"] == "final" else []):
+            what = f"to {row['decision']} is {row['state']}, and came to {told[decision_id] or 'nothing'}"
+            yield Broken(subject=decision_id, what=what, kind="lost" if not told[decision_id] else "wrong")
+        if row["state"] == "undone" and decision_id not in taken_back and not _was_overtaken(evidence, row):
+            yield Broken(subject=decision_id, what="was taken back by nobody", kind="lost")
+
+
+def _was_overtaken(evidence: Evidence, decision: Row) -> bool:
+    """Whether its job was called off, or begun anew, meanwhile."""
+    job = decision["job_id"]
+    ended = {event.type for event in evidence.ends.get((job, decision["run"]), [])}
+    return "JobCancelled" in ended or evidence.last_run.get(job, 1) > decision["run"]
 
 
 def _gap(evidence: Evidence, processed: Event) -> str | None:

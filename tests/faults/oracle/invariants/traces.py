@@ -23,6 +23,7 @@ def check(evidence: Evidence) -> Iterator[Violation]:
             told = {name: trace for trace, name in found.items()}
             yield Broken(subject=request, what=f"has {len(found)} traces", evidence=told)
     yield from _given(evidence, traces)
+    yield from _kinds(evidence)
     yield from _spans(evidence, traces)
     for (job, run), ends in evidence.ends.items():
         if {"JobCancelled", "AssetApproved"} <= {event.type for event in ends}:
@@ -48,6 +49,19 @@ def _given(evidence: Evidence, traces: dict[str, dict[str | None, str]]) -> Iter
             yield Broken(subject=trace, what=f"is the trace of {len(requests)} requests", evidence=requests[:3])
 
 
+def _kinds(evidence: Evidence) -> Iterator[Violation]:
+    """Of a world in which somebody decided, spans of every kind have come: of processes, of work, of decisions."""
+    named = {span["name"] for span in evidence.spans}
+    came = {
+        "a process": any(name.endswith(" process") for name in named),
+        "work": any("calotype.job" in span.get("attributes", {}) for span in evidence.spans),
+        "a decision": "asset decide" in named,
+    }
+    for kind, has_come in came.items():
+        if not has_come and evidence.table("catalog.decisions"):
+            yield Broken(subject=kind, what="not one span of it has come", kind="lost")
+
+
 def _spans(evidence: Evidence, traces: dict[str, dict[str | None, str]]) -> Iterator[Violation]:
     jobs = {row["job_id"]: row["request_id"] for row in evidence.table("catalog.jobs")}
     assets = {row["asset_id"]: row["job_id"] for row in evidence.table("catalog.assets")}
@@ -55,9 +69,12 @@ def _spans(evidence: Evidence, traces: dict[str, dict[str | None, str]]) -> Iter
     for span in evidence.spans:
         said = span.get("attributes", {})
         job = said.get("calotype.job") or assets.get(said.get("calotype.asset", ""))
-        if job is not None and job in jobs:
-            if span["trace_id"] not in traces.get(jobs[job], {}):
-                yield Broken(subject=job, what=f"the span {span['name']!r} is on another trace", evidence=_short(span))
+        request = said.get("calotype.request") or jobs.get(job or "")
+        if request in traces:
+            if span["trace_id"] not in traces[request]:
+                yield Broken(
+                    subject=request, what=f"the span {span['name']!r} is on another trace", evidence=_short(span)
+                )
         elif "calotype.event" in said and not span["name"].startswith(ASKED) and span["trace_id"] not in known:
             yield Broken(
                 subject=span["trace_id"], what=f"the span {span['name']!r} is on nobody's trace", evidence=_short(span)
