@@ -28,7 +28,7 @@ test: .venv/dev.stamp ## Run every test: the fast ones, lint, then those on real
 lint: .venv/dev.stamp ## Check style, types, imports between rooms, migrations
 	@$(BIN)/python -m tests.run lint
 
-mutants: .venv/dev.stamp ## Lay each known defect into the product; the fault harness has to catch every one
+mutants: .venv/dev.stamp ## Lay each known defect into the product; the fault harness, or a test named for it, has to catch every one
 	@$(BIN)/python -m tests.faults.mutants --out out/mutants
 
 promises: .venv/dev.stamp ## Say which promises of docs/promises.md nothing shows

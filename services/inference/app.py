@@ -22,6 +22,7 @@ from services.inference.tables import RoutingTables
 from services.inference.telling import Telling
 from services.inference.unclaimed import Unclaimed
 from services.inference.worker import Maker, record
+from shared.crash import crash_point
 from shared.current import wire_current
 from shared.gauges import Count
 from shared.leases import Worker
@@ -49,6 +50,8 @@ async def build(service: Service, *, backends: Mapping[str, Backend] | None = No
     async def keep_id(attempt: UUID, provider_request_id: str) -> None:
         async with transaction(service.database) as connection:
             await queries.keep_provider_id(connection, attempt=attempt, provider_id=provider_request_id)
+            crash_point("commit.before")
+        crash_point("commit.after")
 
     paces = Paces()
     maker = Maker(backends=backends, blobs=service.blobs, desk=desk, progress=progress, keep_id=keep_id, paces=paces)

@@ -180,8 +180,11 @@ class Publisher:
 
     async def _mark_sent(self, lease: Leased) -> bool:
         """Before anything leaves: whoever takes the lease over must not send it again. False where one has."""
+        crash_point("commit.before")
         async with unavailable_when_away():
-            return await queries.mark_sent(self.pool, id=lease.work_id, epoch=lease.epoch) is not None
+            is_ours = await queries.mark_sent(self.pool, id=lease.work_id, epoch=lease.epoch) is not None
+        crash_point("commit.after")
+        return is_ours
 
     async def _standing(self, lease: Leased, name: str) -> Standing:
         async with unavailable_when_away():

@@ -37,7 +37,7 @@ class Made:
     """Says facts and keeps what must stand beside them."""
 
     def __init__(self) -> None:
-        self.evidence = Evidence(prefix="p.", lease_seconds=5)
+        self.evidence = Evidence(prefix="p.")
         self.at = 100.0
 
     def say(self, kind: str, subject: str, cause: str, *, job: str | None = None, **body: Any) -> Event:

@@ -227,7 +227,7 @@ class Run:
         if not self._before.exists():
             self.world.violations.append("the rows before everything was heard again were not kept; see oracle.log")
         members = list(self.world.members.values())
-        await asyncio.gather(*(member.rest() for member in members))
+        await asyncio.gather(*(self.world.ends_when_asked(member, for_good=True) for member in members))
         again = sum([await replayed(self.world, stage) for stage in STAGES])
         for member in members:
             member.keep()

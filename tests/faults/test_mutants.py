@@ -1,13 +1,14 @@
 """The mutants themselves: enough of them, each changes the product, and none does so silently nothing."""
 
 import math
+import re
 
 import pytest
 
 from shared import ids
 from shared.crash import arm
 from tests.faults.mutants import EVERY, MUTANTS, apply
-from tests.faults.mutants.__main__ import chosen
+from tests.faults.mutants.__main__ import SURE, chosen
 from tests.faults.mutants.in_a_test import ROOT
 from tests.faults.mutants.patching import NoLongerThere, changes, constant, function, query, undone
 from tests.faults.mutants.strikes import STRIKES
@@ -32,11 +33,19 @@ def test_each_changes_the_product_and_can_be_taken_back(name: str) -> None:
     assert changes() == before
 
 
-def test_every_mutant_has_its_turn() -> None:
-    turns = math.ceil(len(MUTANTS) / 5)
+def test_each_that_is_sure_to_come_to_light_has_its_turn() -> None:
+    turns = math.ceil(len(SURE) / 5)
     seen = [mutant.name for turn in range(7, 7 + turns) for mutant in chosen([], 5, turn)]
-    assert set(seen) == set(MUTANTS)
+    assert set(seen) == set(SURE)
     assert len(chosen([], None, 7)) == len(MUTANTS)
+
+
+def test_the_page_on_reliability_has_them_all() -> None:
+    page = (ROOT / "docs/reliability.md").read_text()
+    rows = re.findall(r"^\| `([a-z-]+)` \| (.+) \| (.+) \|$", page, flags=re.MULTILINE)
+    assert {name: defect for name, defect, _ in rows} == {name: each.defect for name, each in MUTANTS.items()}
+    for name, _, caught in rows:
+        assert set(caught.split(", ")) & MUTANTS[name].caught_by, f"{name} came to light by nothing that has to see it"
 
 
 def test_what_every_scenario_strikes_with_is_there() -> None:

@@ -400,6 +400,17 @@ def it_stands_above_the_ceiling_of_its_target(e: Evidence) -> None:
 # -- I4
 
 
+@breaks("I3")
+def a_folder_was_given_up(e: Evidence) -> None:
+    for table in ("publisher.publications", "catalog.publications"):
+        place = next(n for n, one in enumerate(e.tables[table]) if one["target"] == FOLDER)
+        e.tables[table][place] = dict(e.tables[table][place], state="failed", code="gave_up", detail="no room")
+    published = next(event for event in e.all_of("AssetPublished") if event.body["target"] == FOLDER)
+    say(e, published, type="PublicationFailed")
+    forget(e, published, kept=False)
+    e.sets.clear()
+
+
 @breaks("I4")
 def progress_is_kept(e: Evidence) -> None:
     say(e, one(e, "PromptAssembled"), type="JobProgressed", cause="a step")

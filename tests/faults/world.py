@@ -342,7 +342,6 @@ class World:
                 *self._passwords().values(),
             ],
             "prompts_canary": PROMPTS_CANARY,
-            "lease_seconds": self.scale.lease,
             "services": {stage: self.url(stage) for stage in STAGES},
             "bootstrap_token": self.bootstrap_token,
             "providers": {name: each.visibility for name, each in PROVIDERS.items()},

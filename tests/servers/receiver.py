@@ -147,7 +147,9 @@ class Receiver:
         (choice,) = draw.choices(list(weights), weights=list(weights.values()))
         return str(choice)
 
-    def write(self, target: str, webhook_id: str, body: bytes, *, taken: bool, answered: int | None, choice: str) -> None:
+    def write(
+        self, target: str, webhook_id: str, body: bytes, *, taken: bool, answered: int | None, choice: str
+    ) -> None:
         """One POST, on disk before anybody hears of it; taken a second time is no effect."""
         with self._lock:
             effect = taken and (target, webhook_id) not in self.taken

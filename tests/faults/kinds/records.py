@@ -85,7 +85,7 @@ class Replayed:
     async def strike(self, world: World, fault: Planned) -> bool:
         stage = fault.parameters["stage"]
         member = world.members[stage]
-        await member.rest()
+        await world.ends_when_asked(member, for_good=True)
         try:
             return await replayed(world, stage) > 0
         except (KafkaError, TimeoutError):

@@ -25,7 +25,7 @@ class Scenario:
     requests: int = 40
     poison: int = 0
     replay: Sequence[str] = ()
-    """Stages that read everything again at the end."""
+    """Stages that read everything again at the end; then nothing may be otherwise, and the catalog is built anew."""
     uncertain: bool = True
     """Whether anything here may make an outcome that nobody knows."""
     seed: int = 1

@@ -37,6 +37,32 @@ def decision_without_lock() -> None:
     )
 
 
+@mutant(
+    "When a request was completed is written anew each time its facts are heard",
+    stages=CATALOG,
+    caught_by="I9",
+    scenario=Scenario(replay=["catalog"]),
+)
+def completed_anew_when_heard_again() -> None:
+    query(
+        "services.catalog.ledger.writing:queries",
+        LEDGER,
+        "complete_requests",
+        " and completed_at is null",
+        "",
+    )
+
+
+@mutant(
+    "What is built anew from the ledger has no pictures",
+    stages=CATALOG,
+    caught_by="I9",
+    scenario=Scenario(replay=["catalog"]),
+)
+def rebuilt_without_assets() -> None:
+    function("services.catalog.ledger.rebuilding:_page", "await writing.project_assets(batch)", "")
+
+
 @mutant("A request is completed with the first of its jobs", stages=CATALOG, caught_by="I1")
 def completed_with_the_first_job() -> None:
     query(

@@ -20,7 +20,9 @@ from tests.faults.load.people import Person
 from tests.faults.mutants.mutant import Scenario
 from tests.faults.mutants.strikes import STRIKES
 from tests.faults.oracle.evidence import Violation
+from tests.faults.oracle.files import lines
 from tests.faults.oracle.gathering import gather
+from tests.faults.oracle.snapshot import differences, rebuilt, snapshot
 from tests.faults.oracle.verdict import judge, uncertain
 from tests.faults.oracle.world import World as Seen
 from tests.faults.quiet import until_quiet
@@ -103,9 +105,14 @@ class Trial:
             if not await self._quiet():
                 await load.clear(within=STUCK)
                 await self._quiet()
+        before = await snapshot(self.seen)
         for stage in self.scenario.replay:
             await self._replay(stage)
-        return await self._judged()
+        found = await self._judged()
+        if self.scenario.replay:
+            found += differences(before, await snapshot(self.seen), what="hearing every topic again")
+            found += await rebuilt(self.seen, lines(self.seen.ledgers / "workspaces.jsonl"))
+        return found
 
     async def _asked(self, load: Load) -> None:
         try:

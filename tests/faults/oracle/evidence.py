@@ -104,7 +104,6 @@ class Evidence:
     """Tables are named `schema.table`; ledgers of the counting servers and of the load as they were written."""
 
     prefix: str = ""
-    lease_seconds: float = 30.0
     events: dict[str, Event] = field(default_factory=dict)
     differing: dict[str, set[str]] = field(default_factory=dict)
     """Event id → the hashes of the bodies it was told with, where that is more than one."""

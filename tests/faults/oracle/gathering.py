@@ -20,7 +20,7 @@ LEDGERS = ("accepted", "cancels", "batch_cancels", "decisions", "complaints", "p
 
 
 async def gather(world: World) -> Evidence:
-    found = Evidence(prefix=world.prefix, lease_seconds=world.lease_seconds)
+    found = Evidence(prefix=world.prefix)
     for name in LEDGERS:
         setattr(found, name, files.lines(world.ledgers / f"{name}.jsonl"))
     for provider, visibility in world.providers.items():

@@ -35,7 +35,6 @@ class World:
     ledgers: Path
     services: dict[str, str]
     bootstrap_token: str
-    lease_seconds: float = 30.0
     secrets: tuple[str, ...] = ()
     prompts_canary: str = ""
     providers: dict[str, str] = field(default_factory=dict)

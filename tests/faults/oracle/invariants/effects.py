@@ -10,6 +10,8 @@ from tests.faults.oracle.evidence import Event, Evidence, Row, Set, Violation
 
 Broken = partial(Violation, invariant="I3")
 AFTERWARDS = {"superseded", "withdrawn"}  # what a delivery may have become since
+UNDONE = {"failed", "uncertain"}
+FORBIDDEN = {"above_ceiling", "proof"}  # for what may not stand in a target
 LEVELS = ("public", "internal", "confidential", "unknown")
 Place = tuple[str, str]
 """An asset version and a target."""
@@ -50,8 +52,8 @@ def _publications(evidence: Evidence, approved: dict[str, list[Event]]) -> Itera
             if publication is None:
                 yield Broken(subject=version, what=f"was never to go to {target['name']}", kind="lost")
             else:
-                counted = json.loads(target["document"]).get("type") in {"folder", "webhook"}
-                yield from _publication(publication, effects[version, target["name"]] if counted else None)
+                kind = json.loads(target["document"]).get("type")
+                yield from _publication(publication, kind, effects[version, target["name"]])
     for row in known.values():
         if row["asset_version_id"] not in approved:
             yield Broken(subject=row["publication_id"], what="nobody approved it", evidence=dict(row))
@@ -72,13 +74,17 @@ def _ceilings(evidence: Evidence, approved: dict[str, list[Event]]) -> Iterator[
             yield Broken(subject=row["asset_version_id"], what=what)
 
 
-def _publication(row: Row, effects: int | None) -> Iterator[Violation]:
-    """`effects`: what the target counted, None where nobody counts."""
+def _publication(row: Row, kind: str, counted: int) -> Iterator[Violation]:
+    """`counted`: what the target has, of the kinds at which somebody counts."""
     state, subject = row["state"], row["publication_id"]
+    effects = counted if kind in {"folder", "webhook"} else None
     if state == "pending":
         yield Broken(subject=subject, what=f"is under way to {row['target']} for ever", kind="lost", evidence=dict(row))
-    elif state in {"failed", "uncertain"} and not (row["code"] and row["detail"]):
+    elif state in UNDONE and not (row["code"] and row["detail"]):
         yield Broken(subject=subject, what=f"is {state} and does not say why", evidence=dict(row))
+    elif state in UNDONE and kind == "folder" and row["code"] not in FORBIDDEN:
+        what = f"is {state}, and a folder can be looked at and written again"
+        yield Broken(subject=subject, what=what, kind="lost", evidence=dict(row))
     if state == "delivered" and effects == 0:
         yield Broken(subject=subject, what=f"was called delivered, and {row['target']} has nothing", kind="lost")
     if state in {"pending", "failed"} and effects:
