@@ -72,7 +72,9 @@ def _drawn(random: Random, points: list[str], met: Mapping[str, int], *, stage: 
 
     Armed on both sides of what it does, nobody would get past the first.
     """
-    first, seldom = random.choice(points[: len(points) // 2 + 1]), seldom_in(stage)
+    less = points[: len(points) // 2 + 1]
+    # What was met often enough stands in the way of what was not.
+    first, seldom = random.choice([point for point in less if met[point] < ENOUGH] or less), seldom_in(stage)
     if first not in seldom:
         return {first: 1 + int(random.expovariate(1 / hits))}
     fewer = [point for point in points if met[point] <= met[first]]

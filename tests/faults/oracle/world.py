@@ -13,6 +13,8 @@ PATHS = {
     "/v1/keys": "intake",
     "/v1/library": "intake",
     "/v1/usage": "intake",
+    "/v1/sources": "intake",
+    "/v1/replays": "inference",
     "/v1/queue": "inference",
     "/v1/explain-route": "inference",
     "/v1/uncertain": "inference",
