@@ -4,6 +4,7 @@ The real path: a real (small, random) pipeline in a real model process. On a GPU
 """
 
 import asyncio
+import fcntl
 import hashlib
 import io
 import json
@@ -13,7 +14,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -410,7 +412,7 @@ models = Models(folder, device=torch.device("cpu"), dtype=torch.bfloat16, budget
 watcher = threading.Thread(target=watch, daemon=True)
 watcher.start()
 for name in names:
-    with models.held(name, lambda *_: None) as warm:
+    with models.held(name, lambda *_: None, before_load=lambda: None) as warm:
         beside = weights(warm.pipe)
     assert alone[name].keys() == beside.keys()
     assert all(
@@ -578,3 +580,40 @@ async def test_the_next_model_is_loaded_while_the_one_before_takes_its_steps(
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+@contextmanager
+def closed(file: Path) -> Iterator[asyncio.Event]:
+    """By a lease of Linux: whoever opens the file waits until this is over, and the event says that somebody does."""
+    waits, loop = asyncio.Event(), asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGIO, waits.set)
+    try:
+        with file.open("r+b") as opened:
+            fcntl.fcntl(opened, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+            yield waits
+    finally:
+        loop.remove_signal_handler(signal.SIGIO)
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_while_a_model_is_loaded_images_of_others_are_begun_and_finished(models: Path) -> None:
+    backend = DiffusionBackend(DiffusionOptions(models=models, warm=2**30))
+    alone = await make(backend)
+    for name in ("slow", "unwanted"):
+        shutil.copytree(models / "tiny", models / name)
+    with closed(models / "slow/scheduler/scheduler_config.json") as opened:
+        loads = asyncio.create_task(make(backend, replace(WORK, model="slow")))
+        await asyncio.wait_for(opened.wait(), 60)
+        answers = iter([False])  # wanted until it waits for its model
+        waits = backend.generate(
+            replace(WORK, model="unwanted"), progress=lambda *_: None, cancelled=lambda: next(answers, True)
+        )
+        cancelled = asyncio.create_task(waits)
+        async with asyncio.timeout(40):  # Linux opens the file after 45
+            newcomer = await make(backend)
+        assert not loads.done()
+    assert (await loads).image == newcomer.image == alone.image
+    with pytest.raises(GenerationCancelled):
+        await cancelled
+    assert device_seconds("loading", "slow") > 0 == device_seconds("loading", "unwanted")
+    await backend.close()

@@ -95,10 +95,11 @@ class Engine:
     def make(self, row: Row, *, on_step: OnStep) -> tuple[bytes, dict[str, Any]]:
         """The image as PNG, and its manifest. Raises `Cancelled` and whatever the pipeline raises."""
         self._rows.current = row
-        # The next image's model is loaded here too, beside the steps of those before it.
-        row.enter(row.loop.encoding)
         row.stop_if_cancelled()
-        with self._models.held(row.work["model"], self._take) as warm:
+        # The next image's model is loaded here too, beside all that others do.
+        with self._models.held(row.work["model"], self._take, before_load=row.stop_if_cancelled) as warm:
+            row.enter(row.loop.encoding)
+            row.stop_if_cancelled()
             try:
                 return self._run(warm, row, on_step)
             finally:

@@ -116,41 +116,59 @@ class Models:
         self._budget = budget
         self._on_load = on_load
         self._warm: OrderedDict[ModelFolder, Warm] = OrderedDict()
-        self._one_at_a_time = threading.RLock()
+        self._known = threading.Lock()  # held for a moment: who waits for it waits for no load
+        self._loading = threading.Lock()  # two loads at once would need the memory of both
         isolate()
 
     @contextmanager
-    def held(self, name: str, take: Callable[..., Any]) -> Iterator[Warm]:
-        """The model, loaded if it is not warm or its files have changed; not dropped before the end."""
-        with self._one_at_a_time:
-            folder = find(self._models, name)
-            warm = self._warm.get(folder)
-            if warm is None:
-                self._make_room(_weights(folder))
-                began = time.monotonic()
-                warm = self._warm[folder] = self._load(folder)
-                self._on_load(folder.name, time.monotonic() - began)
-                warm.hold_back(take)
-            self._warm.move_to_end(folder)
-            warm.users += 1
+    def held(self, name: str, take: Callable[..., Any], *, before_load: Callable[[], None]) -> Iterator[Warm]:
+        """The model, loaded if it is not warm or its files have changed; not dropped before the end.
+
+        `before_load` may raise where nobody wants it any more: others' loads may have taken long.
+        """
+        folder = find(self._models, name)
+        warm = self._taken(folder) or self._loaded(folder, take, before_load)
         try:
             yield warm
         finally:
-            with self._one_at_a_time:
+            with self._known:
                 warm.users -= 1
 
     def free(self) -> None:
         """Gives back whatever memory is not in use."""
-        with self._one_at_a_time:
-            self._make_room(self._budget)
+        self._make_room(self._budget)
+
+    def _taken(self, folder: ModelFolder) -> Warm | None:
+        with self._known:
+            warm = self._warm.get(folder)
+            if warm is not None:
+                self._warm.move_to_end(folder)
+                warm.users += 1
+            return warm
+
+    def _loaded(self, folder: ModelFolder, take: Callable[..., Any], before_load: Callable[[], None]) -> Warm:
+        with self._loading:
+            if (warm := self._taken(folder)) is not None:
+                return warm  # by whoever was here before
+            before_load()
+            self._make_room(_weights(folder))
+            began = time.monotonic()
+            warm = self._load(folder)
+            warm.hold_back(take)
+            warm.users = 1
+            with self._known:
+                self._warm[folder] = warm
+            self._on_load(folder.name, time.monotonic() - began)
+            return warm
 
     def _make_room(self, wanted: int) -> None:
         """Drops what was used longest ago until `wanted` bytes fit into the budget beside what is idle."""
-        idle = [folder for folder, warm in self._warm.items() if not warm.users]
-        kept = sum(self._warm[folder].bytes for folder in idle) + wanted
-        for folder in idle:
-            if kept > self._budget:
-                kept -= self._warm.pop(folder).bytes
+        with self._known:
+            idle = [folder for folder, warm in self._warm.items() if not warm.users]
+            kept = sum(self._warm[folder].bytes for folder in idle) + wanted
+            for folder in idle:
+                if kept > self._budget:
+                    kept -= self._warm.pop(folder).bytes
         gc.collect()
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
