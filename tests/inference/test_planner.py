@@ -5,7 +5,17 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.inference.backends.diffusion.planner import ENOUGH, SHAPES, Batch, Pace, Usage, Want, plan
+from services.inference.backends.diffusion.planner import (
+    ENOUGH,
+    REMEMBERED,
+    SHAPES,
+    Batch,
+    Pace,
+    Paces,
+    Usage,
+    Want,
+    plan,
+)
 from services.inference.domain import SHARES
 
 LANES = tuple(SHARES)
@@ -113,8 +123,22 @@ def test_one_slow_measurement_forbids_no_shape() -> None:
 
 
 def test_without_memory_for_eight_there_are_batches_of_four_at_most() -> None:
-    pace = measured(s1=1.0, s2=1.5, s4=2.0, s8=3.0)
-    pace.cap(8)
-    assert pace.shapes() == (1, 2, 4)
-    pace.cap(1)
-    assert pace.shapes() == (1,)
+    paces = Paces()
+    for place, shape in enumerate(SHAPES):
+        for _ in range(ENOUGH):
+            paces.of("a").note(shape, 1.0 + place / 2)
+    paces.cap("a", 8)
+    assert paces.shapes("a") == [1, 2, 4]
+    paces.cap("a", 1)
+    assert paces.shapes("a") == [1]
+    paces.uncap()
+    assert paces.shapes("a") == list(SHAPES)
+
+
+def test_no_more_paces_are_kept_than_groups_that_stepped_lately() -> None:
+    paces = Paces()
+    stepping, ended = paces.of("stepping"), paces.of("ended")
+    for group in range(REMEMBERED):
+        paces.of(group)
+        assert paces.of("stepping") is stepping
+    assert paces.of("ended") is not ended

@@ -385,7 +385,7 @@ NAMES = ("new", "kohya")
 
 # A model as it loads beside steps, against how it loads by itself; and what type others' tensors have meanwhile.
 LOADED = """
-import json, sys, threading, diffusers, torch
+import contextlib, json, sys, threading, diffusers, torch
 from pathlib import Path
 from services.inference.backends.diffusion.models import Models
 
@@ -411,15 +411,18 @@ alone = {name: by_itself(folder / name) for name in names}
 models = Models(folder, device=torch.device("cpu"), dtype=torch.bfloat16, budget=0, on_load=lambda *_: None)
 watcher = threading.Thread(target=watch, daemon=True)
 watcher.start()
-for name in names:
+serials = []
+for name in [*names, names[0]]:
     with models.held(name, lambda *_: None, before_load=lambda: None) as warm:
         beside = weights(warm.pipe)
+        serials += [warm.core.serial, warm.core.within(contextlib.nullcontext).serial]
     assert alone[name].keys() == beside.keys()
     assert all(
         each.dtype == beside[key].dtype and torch.equal(each, beside[key]) for key, each in alone[name].items()
     ), name
 over.set()
 watcher.join()
+assert len(set(serials)) == len(serials), "a model that is loaded again, or wears LoRAs, shares nobody's steps"
 print(*seen)
 """
 

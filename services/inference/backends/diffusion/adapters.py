@@ -6,6 +6,7 @@ encoding, its scheduler, its guidance, its decoder. A pipeline without an adapte
 
 import copy
 import inspect
+import itertools
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -52,6 +53,9 @@ ADAPTERS = {
 }
 
 
+SERIALS = itertools.count()
+
+
 class Core:
     """The component of a loaded pipeline that takes its steps, as it was before anything held its calls back."""
 
@@ -59,6 +63,7 @@ class Core:
         self.adapter = adapter
         self.forward: Callable[..., Any] = module.forward
         self.signature = inspect.signature(module.forward)
+        self.serial = next(SERIALS)
 
     def within(self, around: Callable[[], AbstractContextManager[None]]) -> "Core":
         """The same core, whose calls are another group's: each runs within what `around` gives."""
@@ -68,7 +73,7 @@ class Core:
                 return self.forward(*args, **kwargs)
 
         other = copy.copy(self)
-        other.forward = forward
+        other.forward, other.serial = forward, next(SERIALS)
         return other
 
 
@@ -78,6 +83,7 @@ class Call:
     def __init__(self, core: "Core", args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self.adapter = core.adapter
         self.forward = core.forward
+        self.serial = core.serial
         self.said = dict(_flat(core.signature.bind(*args, **kwargs).arguments.items()))
         self.rows: int = self.said[core.adapter.rows[0]].shape[0]
         self._given = args, kwargs
@@ -89,8 +95,11 @@ class Call:
 
     @property
     def group(self) -> Hashable:
-        """Equal for calls that can be one: what has rows is of one shape and type, all else is the same."""
-        return id(self.forward), self.rows, *((name, *self._kind(name, value)) for name, value in self.said.items())
+        """Equal for calls that can be one: what has rows is of one shape and type, all else is the same.
+
+        It outlives its core, whose address another one may have by then: a serial number is no other's.
+        """
+        return self.serial, self.rows, *((name, *self._kind(name, value)) for name, value in self.said.items())
 
     def alone(self) -> Any:
         """As the pipeline called it, argument by argument: what it would have got without us."""

@@ -10,8 +10,8 @@ All that the loop knows of its rows comes in one queue, so there is no lock betw
 
 import threading
 import time
-from collections import defaultdict, deque
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from queue import SimpleQueue
 from typing import Any
@@ -20,7 +20,7 @@ import torch
 
 from services.inference.backends.diffusion.adapters import Call, together
 from services.inference.backends.diffusion.models import is_out_of_memory
-from services.inference.backends.diffusion.planner import Batch, Pace, Usage, Want, plan
+from services.inference.backends.diffusion.planner import Batch, Paces, Usage, Want, plan
 from services.inference.backends.diffusion.timing import Took
 
 
@@ -132,7 +132,7 @@ class Loop:
         self._rows: dict[int, Row] = {}
         self._wants: dict[int, tuple[Want, Call | Turn]] = {}
         self._stepping: set[int] = set()  # rows that were answered and have not said yet what comes next
-        self._paces: defaultdict[Hashable, Pace] = defaultdict(Pace)
+        self._paces = Paces()
         self._usage = Usage(shares)
         self._unnoted: deque[tuple[Took, list[str]]] = deque()
         self._asked = 0
@@ -168,7 +168,7 @@ class Loop:
             return
         wants = [want for want, _ in self._wants.values()]
         owed = self._usage.owed(wants, now=time.monotonic())
-        self._take(plan(wants, shapes=lambda group: self._paces[group].shapes(), owed=owed))
+        self._take(plan(wants, shapes=self._paces.shapes, owed=owed))
 
     def asked(self, row: Row, wanted: Call | Turn) -> None:
         self._stepping.discard(row.id)
@@ -176,7 +176,7 @@ class Loop:
             row.answers.put(Cancelled())
             return
         self._asked += 1
-        group, pinned = (wanted.group, row.pinned) if isinstance(wanted, Call) else (("turn", row.id), None)
+        group, pinned = (wanted.group, row.pinned) if isinstance(wanted, Call) else (("turn", row.id), 1)
         self._wants[row.id] = Want(row.id, group, row.lane, self._asked, pinned), wanted
 
     def steps_over(self, row: Row) -> None:
@@ -206,14 +206,13 @@ class Loop:
             self._answer(rows, [None])
             return
         want, took = taken[0][1], Took(calls[0].device)
-        pace = self._paces[want.group]
         try:
             answers = together(calls, batch.shape)
             took.stop()
         except Exception as error:  # noqa: BLE001  # whatever a model raises is its images' end, not the loop's
             failed: Exception = NoMemory() if is_out_of_memory(error) else error
         else:
-            if want.pinned is None and pace.is_measuring(batch.shape):
+            if want.pinned is None and (pace := self._paces.of(want.group)).is_measuring(batch.shape):
                 pace.note(batch.shape, took.effort)
             self._note(took, [row.lane for row in rows])
             for row in rows:
@@ -222,22 +221,22 @@ class Loop:
             self._answer(rows, answers)
             return
         # Outside the handler: the error's traceback holds the tensors that filled the memory.
-        self._apart(taken, batch, pace, failed)
+        self._apart(taken, batch, failed)
 
-    def _apart(
-        self, taken: Sequence[tuple[Row, Want, Call | Turn]], batch: Batch, pace: Pace, failed: Exception
-    ) -> None:
+    def _apart(self, taken: Sequence[tuple[Row, Want, Call | Turn]], batch: Batch, failed: Exception) -> None:
         """Short of memory: half as many at once from now on. Anything else: each by itself, to find whose it is."""
         if isinstance(failed, NoMemory):
-            pace.cap(batch.shape)
+            if taken[0][1].pinned is None:
+                self._paces.cap(taken[0][1].group, batch.shape)
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
         if len(taken) == 1:
             self._answer([taken[0][0]], [failed])
             return
         for row, want, wanted in taken:
-            by_itself = want.pinned is not None or not isinstance(failed, NoMemory)
-            self._wants[row.id] = replace(want, group=(want.group, row.id)) if by_itself else want, wanted
+            if want.pinned is not None or not isinstance(failed, NoMemory):
+                want = replace(want, group=(want.group, row.id), pinned=want.pinned or 1)  # noqa: PLW2901
+            self._wants[row.id] = want, wanted
 
     def _note(self, took: Took, lanes: list[str]) -> None:
         self._unnoted.append((took, lanes))

@@ -7,12 +7,14 @@ heads the next batch. Rows go by how long they have waited for this step, so eve
 from collections import deque
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 SHAPES = (1, 2, 4, 8)
 # Measurements of a shape. The shortest counts: whatever else the machine does only ever makes a step longer.
 ENOUGH = 3
 # Work of this lane is paid for by the second: where it is owed time, nothing else shares and so lengthens its steps.
 ALONE = "dedicated"
+REMEMBERED = 256  # groups: a model's sizes, with and without guidance, some dozen times over
 WINDOW = 60.0  # seconds over which a lane's share of the model is counted
 
 
@@ -68,7 +70,6 @@ class Pace:
 
     def __init__(self) -> None:
         self._seconds: dict[int, list[float]] = {shape: [] for shape in SHAPES}
-        self._most = SHAPES[-1]
 
     def is_measuring(self, shape: int) -> bool:
         return shape in self._seconds and len(self._seconds[shape]) < ENOUGH
@@ -77,14 +78,10 @@ class Pace:
         if self.is_measuring(shape):
             self._seconds[shape].append(seconds)
 
-    def cap(self, shape: int) -> None:
-        """There was no memory for a step of this shape."""
-        self._most = min(self._most, max(1, shape // 2))
-
     def shapes(self) -> tuple[int, ...]:
         used = [1]
         for shape in SHAPES[1:]:
-            if shape > self._most or self.is_measuring(used[-1]):
+            if self.is_measuring(used[-1]):
                 break
             if self.is_measuring(shape):
                 used.append(shape)
@@ -92,6 +89,26 @@ class Pace:
             if min(self._seconds[shape]) / shape < min(self._seconds[used[-1]]) / used[-1]:
                 used.append(shape)
         return tuple(used)
+
+
+class Paces:
+    """The paces of the groups that stepped last. Who comes back after `REMEMBERED` others is measured again."""
+
+    def __init__(self) -> None:
+        self.of: Callable[[Hashable], Pace] = lru_cache(REMEMBERED)(lambda _group: Pace())
+        self._most: dict[Hashable, int] = {}
+
+    def shapes(self, group: Hashable) -> list[int]:
+        """Those worth using that there was memory for."""
+        return [shape for shape in self.of(group).shapes() if shape <= self._most.get(group, shape)]
+
+    def cap(self, group: Hashable, shape: int) -> None:
+        """There was no memory for a step of this shape."""
+        self._most[group] = max(1, shape // 2)
+
+    def uncap(self) -> None:
+        """There may be memory again."""
+        self._most.clear()
 
 
 class Usage:
