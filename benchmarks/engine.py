@@ -1,11 +1,11 @@
 """Step-level batching against `pipe()`: images that arrive by chance and take 10, 20 or 30 steps, on one thread each.
 
-The arms have the same kernels and the same arrivals: `serial` calls `pipe()` for one after another, `dynamic` batches
-whole requests of as many steps (up to eight that wait, 50 ms patience), `engine` is the diffusion backend as it is, and
-`strict` is the engine with every image pinned to steps of its own. `images_per_min` under more than any of them can do,
-and `per_cpu_min` per minute of CPU time, which others on the machine cannot take; `p50` and `p95` (seconds) at 1.5 ×
-what `serial` can do. A random UNet of 78 M parameters, with guidance; where there is a GPU, the same at 512 px with
-random weights of Stable Diffusion XL's size.
+The arms have the same kernels, arrivals and environment (malloc's too): `serial` calls `pipe()` for one after another,
+`dynamic` batches whole requests of as many steps (up to eight that wait, 50 ms patience), `engine` is the diffusion
+backend as it is, and `strict` is the engine with every image pinned to steps of its own. `images_per_min` under more
+than any of them can do, and `per_cpu_min` per minute of CPU time, which others on the machine cannot take; `p50` and
+`p95` (seconds) at 1.5 × what `serial` can do. A random UNet of 78 M parameters, with guidance; where there is a GPU,
+the same at 512 px with random weights of Stable Diffusion XL's size.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.frame import Result, arguments, interleave, report
-from services.inference.backends.diffusion import DiffusionBackend, DiffusionOptions
+from services.inference.backends.diffusion import DiffusionBackend, DiffusionOptions, environment
 from tests.inference.generations import WORK
 
 STEPS = (10, 20, 30)
@@ -46,9 +46,10 @@ def arrivals(many: int, *, seconds: float, seed: int) -> list[Job]:
 class Pipes:
     """The process that calls `pipe()` itself."""
 
-    def __init__(self, model: Path, device: str) -> None:
+    def __init__(self, model: Path, options: DiffusionOptions) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.engine_pipes", "serve", str(model), device],
+            [sys.executable, "-m", "benchmarks.engine_pipes", "serve", str(model), options.device],
+            env=environment(options),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -129,10 +130,11 @@ async def main(rounds: int, jobs: int, *, save: bool) -> None:
 async def compared(device: str, rounds: int, jobs: int) -> tuple[Result, dict[str, float], dict[str, Any]]:
     with tempfile.TemporaryDirectory(prefix="calotype-bench-") as folder:
         models = Path(folder)
-        pipes_of("write", models / "bench", device)
-        outside = json.loads(pipes_of("outside", models, device).splitlines()[-1])["outside_model"]
-        pipes = Pipes(models / "bench", device)
-        backend = DiffusionBackend(DiffusionOptions(models=models, device=device))
+        options = DiffusionOptions(models=models, device=device)
+        pipes_of("write", models / "bench", options)
+        outside = json.loads(pipes_of("outside", models, options).splitlines()[-1])["outside_model"]
+        pipes = Pipes(models / "bench", options)
+        backend = DiffusionBackend(options)
         try:
             result, ratios, more = await compare(pipes, Shared(backend), SIZES[device], rounds, jobs)
         finally:
@@ -141,9 +143,9 @@ async def compared(device: str, rounds: int, jobs: int) -> tuple[Result, dict[st
     return result, {"outside_model": round(outside, 4)} | ratios, more
 
 
-def pipes_of(verb: str, folder: Path, device: str) -> str:
-    command = [sys.executable, "-m", "benchmarks.engine_pipes", verb, str(folder), device]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+def pipes_of(verb: str, folder: Path, options: DiffusionOptions) -> str:
+    command = [sys.executable, "-m", "benchmarks.engine_pipes", verb, str(folder), options.device]
+    return subprocess.run(command, check=True, capture_output=True, text=True, env=environment(options)).stdout
 
 
 async def compare(

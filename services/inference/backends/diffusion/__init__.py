@@ -199,7 +199,7 @@ class ModelProcess:
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "services.inference.backends.diffusion.child", json.dumps(settings)),
                 pass_fds=(theirs.fileno(),),
-                env=_environment() | (KEEPING if options.memory is None else CAPPED),
+                env=environment(options),
                 stdin=DEVNULL,
                 stdout=PIPE,
                 stderr=STDOUT,
@@ -379,8 +379,10 @@ def _request(work: Generation) -> dict[str, Any]:
     }
 
 
-def _environment() -> dict[str, str]:
+def environment(options: DiffusionOptions) -> dict[str, str]:
+    """All that a model process is started with; a benchmark's other arms too, for malloc alone is worth a tenth."""
     kept = {
         name: value for name, value in os.environ.items() if name in INHERITED or name.startswith(INHERITED_PREFIXES)
     }
-    return kept | OFFLINE | CAREFUL | {"PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, sys.path)])}
+    own = OFFLINE | CAREFUL | (KEEPING if options.memory is None else CAPPED)
+    return kept | own | {"PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, sys.path)])}
