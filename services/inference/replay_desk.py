@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from services.inference.domain import BILLING, Cost
 from services.inference.limits import Limit
 from services.inference.replaying import Manifest, Order, Verdict, order_of, read, work_kind
-from services.inference.replays import Ended, cancelled, end, manifest_key, queries
+from services.inference.replays import Ended, cancelled, cost_of, end, manifest_key, queries
 from services.inference.standing import places_of
 from services.inference.standing import queries as standing
 from services.inference.tables import RoutingTables
@@ -63,7 +63,7 @@ class MeasureFound(BaseModel):
 
 
 class Replay(BaseModel):
-    """One time that an image was made again; a `cost` of null is not known.
+    """One time that an image was made again; a `cost` of null is not known; `device_seconds` of a device of ours.
 
     `state`: pending, running, judged (it has a verdict), cancelled or failed (`detail` says why). `waits`: where one
     that is pending stands in the queue, and what holds it.
@@ -88,6 +88,7 @@ class Replay(BaseModel):
     price_list: str | None
     provider_request_id: str | None
     seconds: float | None
+    device_seconds: float | None
     asked_by: str
     asked_at: datetime
     ended_at: datetime | None
@@ -146,9 +147,7 @@ class ReplayDesk:
                 )
             if payload is not None:
                 order = Order.model_validate_json(payload)
-                was_called = await queries.was_called(connection, replay=replay)
-                cost = None if was_called else Decimal(0)
-                await end(connection, cancelled(order, caller.principal, cost=cost))
+                await end(connection, cancelled(order, caller.principal, cost=cost_of(order)))
         found = await self.listed(caller.workspace, replay=replay)
         if not found:
             raise HttpProblem("not_found", "there is no such replay", where=str(replay))

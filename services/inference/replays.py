@@ -47,7 +47,10 @@ CUT_OFF = "its worker ended while the provider was called: the image may have be
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """What a settlement writes of a replay: a verdict, or why there is none. `cost` None is not known."""
+    """What a settlement writes of a replay: a verdict, or why there is none.
+
+    `cost` None is not known, unless nobody was asked for the image: then it is 0.
+    """
 
     order: Order
     verdict: Verdict | None = None
@@ -60,6 +63,7 @@ class Ended:
     price_list: str | None = None
     provider_request_id: str | None = None
     seconds: float | None = None
+    device_seconds: float | None = None
     word: Word | None = None
     cancelled_by: str | None = None
 
@@ -70,10 +74,12 @@ class Ended:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Later:
-    """A try that said something of its provider, and nothing was billed."""
+    """A try that is not the last one; `is_free`: it is known to have cost nothing."""
 
     order: Order
     word: Word | None
+    is_free: bool
+    device_seconds: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +97,7 @@ class Replayer:
             manifest = read(await self.blobs.get(manifest_key(lease.workspace, order.asset_id, order.manifest_sha256)))
             sources = await load_sources(lease.workspace, manifest.uses, self.blobs)
             first = await self._first(lease.workspace, manifest)
-            if order.bills and (refused := await self._refusal(order)):
+            if refused := await self._refusal(order):
                 return _over(refused)
             work = generation_of(manifest, order, sources=sources, alone=lease.epoch > 1)
             crash_point("call.before")
@@ -101,7 +107,7 @@ class Replayer:
             same = hashlib.sha256(made.image).hexdigest() == manifest.output.sha256
             measure = None if same or first is None else await compare(first, made.image)
         except GenerationCancelled as stopped:
-            return _stopped(order, by=course.cancelled_by, billed=stopped.billed)
+            return _stopped(order, stopped, by=course.cancelled_by)
         except BackendFailure as failure:
             return await self._failed(lease, order, failure)
         except Rejected as error:
@@ -119,6 +125,7 @@ class Replayer:
             price_list=None if known else order.price_list,
             provider_request_id=made.provider_request_id,
             seconds=round(time.monotonic() - began, 3),
+            device_seconds=made.device_seconds,
             word=Word(lease=lease),
         )
         return _over(ended if course.cancelled_by is None else discarded(ended, by=course.cancelled_by))
@@ -132,14 +139,14 @@ class Replayer:
         return None
 
     async def _refusal(self, order: Order) -> Ended | None:
-        """How it ends where somebody was called for it before, or it is cancelled; else from now on somebody was."""
+        """How it ends where who bills was called for it before, or it is cancelled; else from now on somebody was."""
         async with transaction(self.pool) as connection:
-            if await queries.begin_call(connection, replay=order.replay_id):
+            if await queries.begin_call(connection, replay=order.replay_id, once=order.bills):
                 return None
             called = await queries.was_called(connection, replay=order.replay_id)
             by = await queries.cancelled_by(connection, replay=order.replay_id)
-        if by is not None and not called:
-            return cancelled(order, by, cost=Decimal(0))
+        if by is not None and not (called and order.bills):
+            return cancelled(order, by, cost=cost_of(order))
         return Ended(order=order, reason=FailureReason.BACKEND_UNAVAILABLE, detail=CUT_OFF)
 
     async def _make(self, lease: Leased, order: Order, work: Any, course: "Course") -> Generated:
@@ -185,18 +192,20 @@ class Replayer:
         counted = not (failure.shared or failure.busy)
         if failure.retriable and not failure.uncertain and safe and lease.failures + counted < MAX_FAILURES:
             delay = max(2.0**lease.failures, failure.after or 0.0)
-            return Outcome.again(failure.detail, delay=delay, failed=counted, record=Later(order=order, word=word))
+            free = failure.billed is False
+            later = Later(order=order, word=word, is_free=free, device_seconds=failure.device_seconds)
+            return Outcome.again(failure.detail, delay=delay, failed=counted, record=later)
         billed = None if failure.uncertain else failure.billed
-        cost = order.price if billed else None if order.bills and billed is None else Decimal(0)
         return _over(
             Ended(
                 order=order,
                 reason=failure.reason,
                 detail=failure.detail,
-                cost=cost,
+                cost=cost_of(order, billed=billed),
                 currency=order.currency,
                 price_list=order.price_list if billed else None,
                 provider_request_id=failure.provider_request_id,
+                device_seconds=failure.device_seconds,
                 word=word,
             )
         )
@@ -216,6 +225,13 @@ class Course:
         self.news.set()
 
 
+def cost_of(order: Order, *, billed: bool | None = None) -> Decimal | None:
+    """Of a call that gave no image: where it says nothing of its cost nobody knows that, here as with a provider."""
+    if billed is False or order.price == 0:
+        return Decimal(0)
+    return order.price if billed else None
+
+
 def cancelled(order: Order, by: str, *, cost: Decimal | None) -> Ended:
     return Ended(order=order, cancelled_by=by, detail=f"cancelled by {by}", cost=cost)
 
@@ -225,27 +241,24 @@ def discarded(ended: Ended, *, by: str) -> Ended:
     return replace(ended, cancelled_by=by, verdict=None, measure=None, changed=(), detail=f"cancelled by {by}")
 
 
-def _stopped(order: Order, *, by: str | None, billed: bool | None) -> Outcome:
+def _stopped(order: Order, stopped: GenerationCancelled, *, by: str | None) -> Outcome:
     if by is None:
         return Outcome.again("its lease was lost", delay=0.0)
-    cost = order.price if billed else None if order.bills and billed is None else Decimal(0)
-    return _over(cancelled(order, by, cost=cost))
+    over = cancelled(order, by, cost=cost_of(order, billed=stopped.billed))
+    return _over(replace(over, device_seconds=stopped.device_seconds))
 
 
 def exhausted(lease: Leased, why: str) -> Outcome:
     order = Order.model_validate_json(lease.payload)
-    cost = None if order.bills else Decimal(0)
-    return _over(Ended(order=order, reason=FailureReason.INTERNAL, detail=why, cost=cost))
+    return _over(Ended(order=order, reason=FailureReason.INTERNAL, detail=why, cost=cost_of(order)))
 
 
 async def give_up(connection: Connection, order: Order, why: str) -> Failed:
     """Ends a replay that nobody will make; what a call that was cut off cost is not known."""
-    is_cut_off = bool(await queries.was_called(connection, replay=order.replay_id))
     failed = Failed(reason=FailureReason.UNROUTABLE, detail=why)
-    if is_cut_off:
+    if order.bills and await queries.was_called(connection, replay=order.replay_id):
         failed = Failed(reason=FailureReason.BACKEND_UNAVAILABLE, detail=CUT_OFF)
-    cost = None if is_cut_off else Decimal(0)
-    await end(connection, Ended(order=order, reason=failed.reason, detail=failed.detail, cost=cost))
+    await end(connection, Ended(order=order, reason=failed.reason, detail=failed.detail, cost=cost_of(order)))
     return failed
 
 
@@ -255,7 +268,9 @@ async def record(transaction: Transaction, settled: Sequence[tuple[Leased, Outco
     await hear(transaction, [each.word for each in found if each.word is not None])
     for each in found:
         if isinstance(each, Later):
-            await queries.call_costs_nothing(transaction.connection, replay=each.order.replay_id)
+            await queries.try_later(
+                transaction.connection, replay=each.order.replay_id, free=each.is_free, device=each.device_seconds
+            )
         else:
             await end(transaction.connection, each)
 
@@ -275,6 +290,7 @@ async def end(connection: Connection, ended: Ended) -> None:
         price_list=ended.price_list,
         provider_id=ended.provider_request_id,
         seconds=ended.seconds,
+        device=ended.device_seconds,
     )
 
 

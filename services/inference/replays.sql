@@ -46,14 +46,18 @@ select cancelled_by from replays where replay_id = :replay;
 -- name: note_step(replay, step, steps)!
 update replays set step = :step, steps = :steps where replay_id = :replay and ended_at is null;
 
--- name: begin_call(replay)$
--- Before somebody is called who sends a bill. Nothing comes back where that was written before: then it is not done again.
+-- name: begin_call(replay, once)$
+-- Before anybody is asked for the image. Of who sends a bill nothing comes back where that was written before: then it is
+-- not done again.
 update replays set called_at = clock_timestamp()
-where replay_id = :replay and called_at is null and cancelled_by is null returning true;
+where replay_id = :replay and (called_at is null or not :once) and cancelled_by is null returning true;
 
--- name: call_costs_nothing(replay)!
--- The call is known to have made and billed nothing: it may be tried again.
-update replays set called_at = null, reserved = null where replay_id = :replay;
+-- name: try_later(replay, free, device)!
+-- What is known to have cost nothing is as if nobody had been asked; of anything else the money stays set aside.
+update replays set
+    called_at = case when not :free then called_at end, reserved = case when not :free then reserved end,
+    device_seconds = coalesce(device_seconds + :device, :device, device_seconds)
+where replay_id = :replay;
 
 -- name: was_called(replay)$
 select called_at is not null from replays where replay_id = :replay;
@@ -61,11 +65,13 @@ select called_at is not null from replays where replay_id = :replay;
 -- name: keep_provider_id(replay, provider_id)!
 update replays set provider_request_id = :provider_id where replay_id = :replay;
 
--- name: end_replay(replay, state, verdict, measure, changed, reason, detail, cost, currency, price_list, provider_id, seconds)!
+-- name: end_replay(replay, state, verdict, measure, changed, reason, detail, cost, currency, price_list, provider_id, seconds, device)!
+-- Where nobody was asked for the image it cost nothing, which who ends it need not know.
 update replays set
     state = :state, verdict = :verdict, measure = :measure, changed = :changed, reason = :reason, detail = :detail,
-    cost = :cost, currency = coalesce(:currency, currency), price_list = :price_list,
-    provider_request_id = coalesce(:provider_id, provider_request_id), seconds = :seconds, ended_at = clock_timestamp()
+    cost = case when called_at is null then 0 else :cost::numeric end, currency = coalesce(:currency, currency),
+    price_list = :price_list, provider_request_id = coalesce(:provider_id, provider_request_id), seconds = :seconds,
+    device_seconds = coalesce(device_seconds + :device, :device, device_seconds), ended_at = clock_timestamp()
 where replay_id = :replay and ended_at is null;
 
 -- name: replays(asset, replay, many)
@@ -73,7 +79,7 @@ where replay_id = :replay and ended_at is null;
 select r.replay_id, r.asset_id, r.number, r.manifest_sha256, r.backend, r.asked_by, r.asked_at,
        case when r.state = 'pending' and w.holder is not null then 'running' else r.state end as state,
        r.step, r.steps, r.verdict, r.measure, r.changed, r.reason, coalesce(r.detail, 'cancelled by ' || r.cancelled_by, w.detail) as detail, r.cost, r.currency,
-       r.price_list, r.provider_request_id, r.seconds, r.ended_at
+       r.price_list, r.provider_request_id, r.seconds, r.device_seconds, r.ended_at
 from replays r left join work w on w.work_id = r.replay_id and w.asked_at = r.asked_at and w.ready_at is not null
 where (:asset::uuid is null or r.asset_id = :asset) and (:replay::uuid is null or r.replay_id = :replay)
 order by r.asked_at desc, r.number desc limit :many;

@@ -13,14 +13,15 @@ import pytest
 from services.inference.backends import BackendFailure, Generated, Generation, GenerationCancelled
 from services.inference.domain import manifest_of
 from services.inference.replaying import Order, Verdict, order_of, read
-from services.inference.replays import Course, Ended, Replayer, manifest_key
+from services.inference.replays import Course, Ended, Later, Replayer, exhausted, manifest_key
 from shared.blobs import FileBlobs, blob_key
 from shared.events import FailureReason
 from shared.leases import Leased, Outcome
-from tests.inference.prompts import WORKSPACE
+from tests.inference.prompts import WORKSPACE, routes
 from tests.inference.test_replaying import job
 
 PICTURE = b"a picture"
+ORDER = Order(replay_id=UUID(int=1), asset_id=UUID(int=2), manifest_sha256="5a" * 32, kind="proof")
 
 
 class Backend:
@@ -48,9 +49,10 @@ class Backend:
 class Stopped(Backend):
     """Works until it is told to stop, or makes its picture all the same."""
 
-    def __init__(self, *, obeys: bool) -> None:
+    def __init__(self, *, obeys: bool, billed: bool | None = None) -> None:
         super().__init__()
         self.obeys = obeys
+        self.billed = billed
 
     async def generate(
         self, work: Generation, *, progress: Callable[[int, int], None], cancelled: Callable[[], bool]
@@ -58,11 +60,18 @@ class Stopped(Backend):
         while not cancelled():
             await asyncio.sleep(0)
         if self.obeys:
-            raise GenerationCancelled
+            raise GenerationCancelled(billed=self.billed)
         return await super().generate(work, progress=progress, cancelled=cancelled)
 
 
-class Unwanted(Replayer):
+class WithoutADatabase(Replayer):
+    """Notes nothing: nobody else has its work, and nobody cancels it."""
+
+    async def _refusal(self, order: Order) -> Ended | None:
+        return None
+
+
+class Unwanted(WithoutADatabase):
     """Of a replay that somebody cancels while it is made."""
 
     async def _listen(self, replay: UUID, course: Course) -> None:
@@ -73,9 +82,10 @@ async def replay(
     folder: Path,
     backend: Backend,
     *,
-    by: type[Replayer] = Replayer,
+    by: type[Replayer] = WithoutADatabase,
     stored: bool = True,
     first: bytes = PICTURE,
+    price: str | None = None,
     **lease: Any,
 ) -> Outcome:
     """Of an image whose bytes were `first`; `stored`: they are still there."""
@@ -88,7 +98,8 @@ async def replay(
     await blobs.put(manifest_key(WORKSPACE, of.asset_id, named), manifest, media_type="application/json")
     if stored:
         await blobs.put(blob_key(WORKSPACE, of.asset_id, sha256, "png"), first, media_type="image/png")
-    order = order_of(read(manifest), None, table="", asset=of.asset_id, sha256=named, number=1)
+    priced = routes("proof", price=price).backends[0]
+    order = order_of(read(manifest), priced, table="", asset=of.asset_id, sha256=named, number=1)
     leased = Leased(
         work_id=order.replay_id,
         kind="replay.proof/standard",
@@ -127,6 +138,7 @@ async def test_what_may_pass_is_tried_again_and_what_others_may_have_caused_cost
     assert (again.name, again.failed, again.delay) == ("again", True, 2.0)
     again = await replay(tmp_path, Backend(SHARED), failures=2)
     assert (again.name, again.failed) == ("again", False)
+    assert isinstance(again.record, Later) and not again.record.is_free, "what it cost is not known"
 
 
 @pytest.mark.parametrize(("failure", "failures"), [(GONE, 2), (REFUSED, 0)])
@@ -134,7 +146,43 @@ async def test_the_third_failure_is_the_end_and_so_is_one_that_cannot_be_mended(
     tmp_path: Path, failure: BackendFailure, failures: int
 ) -> None:
     found = ended(await replay(tmp_path, Backend(failure), failures=failures))
-    assert (found.verdict, found.reason, found.detail, found.cost) == (None, failure.reason, failure.detail, Decimal(0))
+    assert (found.verdict, found.reason, found.detail) == (None, failure.reason, failure.detail)
+
+
+NOT_BEGUN = BackendFailure(FailureReason.MISSING_SOURCE, "gone", retriable=False, billed=False)
+
+
+@pytest.mark.parametrize(
+    ("backend", "price", "cost"),
+    [
+        (Backend(REFUSED), None, None),
+        (Backend(REFUSED), "0.05", None),
+        (Backend(REFUSED), "0", Decimal(0)),
+        (Backend(NOT_BEGUN), "0.05", Decimal(0)),
+        (Stopped(obeys=True), "0.05", None),
+        (Stopped(obeys=True, billed=False), "0.05", Decimal(0)),
+        (Stopped(obeys=False), "0.05", Decimal("0.05")),
+    ],
+)
+async def test_what_began_on_a_machine_of_ours_and_was_not_finished_cost_nobody_knows_what(
+    tmp_path: Path, backend: Backend, price: str | None, cost: Decimal | None
+) -> None:
+    by = Unwanted if isinstance(backend, Stopped) else WithoutADatabase
+    assert ended(await replay(tmp_path, backend, price=price, by=by)).cost == cost
+
+
+@pytest.mark.parametrize(("price", "cost"), [(None, None), ("0.05", None), ("0", Decimal(0))])
+def test_what_was_lost_too_often_cost_nobody_knows_what(price: str | None, cost: Decimal | None) -> None:
+    order = ORDER.model_copy(update={"price": price and Decimal(price)})
+    lost = Leased(
+        work_id=order.replay_id,
+        kind="replay.proof/standard",
+        workspace=WORKSPACE,
+        payload=order.model_dump_json(),
+        epoch=9,
+        losses=8,
+    )
+    assert ended(exhausted(lost, "its lease was lost 8 times")).cost == cost
 
 
 async def test_after_a_first_try_it_is_made_with_nothing_beside_it(tmp_path: Path) -> None:
@@ -153,5 +201,4 @@ async def test_what_is_cancelled_while_it_is_made_stops_or_is_discarded_and_has_
 
 
 def test_an_order_survives_its_row() -> None:
-    order = Order(replay_id=UUID(int=1), asset_id=UUID(int=2), manifest_sha256="5a" * 32, kind="proof")
-    assert Order.model_validate_json(order.model_dump_json(exclude_none=True)) == order
+    assert Order.model_validate_json(ORDER.model_dump_json(exclude_none=True)) == ORDER

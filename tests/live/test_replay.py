@@ -357,7 +357,7 @@ async def test_a_replay_of_a_model_s_image_is_cancelled_between_two_steps_and_it
     monkeypatch.setenv("CALOTYPE_DIFFUSION_MODELS", str(models))
     monkeypatch.setattr(replays, "LOOK_EVERY", 0.1)
     long = SMALL.model_copy(update={"width": 128, "height": 128, "steps": 200})
-    async with desk(scene, routes("diffusion", model="tiny")) as opened:
+    async with desk(scene, routes("diffusion", model="tiny", price="0.05")) as opened:
         event = assembled(parameters=long)
         fact = (await opened.make(event))[event.job_id]
         asked = (await opened.ask(fact)).json()["replay_id"]
@@ -371,11 +371,13 @@ async def test_a_replay_of_a_model_s_image_is_cancelled_between_two_steps_and_it
         assert (await opened.cancel(asked)).json()["state"] == "running"
         over = await opened.ended(asked)
         assert (over["state"], over["detail"], over["verdict"], over["cost"]) == (
-            "cancelled", "cancelled by mara", None, "0"
+            "cancelled", "cancelled by mara", None, None
         )  # fmt: skip
-        assert 0 < over["step"] < over["steps"] == 200
+        assert 0 < over["step"] < over["steps"] == 200 and over["device_seconds"] > 0
         made = "select count(*) = 2 from work where outcome = 'made'"
         await eventually(lambda: opened.service.database.fetchval(made), within=60)
+        spent = await opened.service.database.fetchrow("select settled::text, reserved::text from spend")
+        assert tuple(spent or ()) == ("0.10", "0.05"), "what began may have cost its whole price"
 
 
 async def made_a_call(scene: Scene, many: int) -> bool:

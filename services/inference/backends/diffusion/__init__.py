@@ -96,7 +96,7 @@ class DiffusionBackend:
     ) -> Generated:
         async with self._inside.entered(alone=work.alone):
             if cancelled():
-                raise GenerationCancelled
+                raise GenerationCancelled(billed=False)
             progress(0, work.steps)
             model = await self._running()
             return await model.generate(work, progress=progress, cancelled=cancelled)

@@ -47,7 +47,7 @@ class ProofBackend:
                     raise
                 finally:
                     self._rest(child)
-            raise GenerationCancelled
+            raise GenerationCancelled(billed=False)
 
     async def close(self) -> None:
         idle, self._idle = self._idle, []
