@@ -20,7 +20,7 @@ import orjson
 import structlog
 
 from services.inference import accounts
-from services.inference.accounts import Word, away_of, hear
+from services.inference.accounts import PATIENCE, Word, away_delay, away_of, hear
 from services.inference.backends import Backend, BackendFailure, Generated, GenerationCancelled
 from services.inference.comparing import compare
 from services.inference.domain import SHARES, Failed
@@ -187,14 +187,18 @@ class Replayer:
 
     async def _failed(self, lease: Leased, order: Order, failure: BackendFailure) -> Outcome:
         """Again where that may help and cannot be billed twice."""
-        word = Word(lease=lease, away=away_of(failure, call=order.call), busy=failure.busy, first=lease.epoch == 1)
-        safe = not order.bills or failure.billed is False
-        counted = not (failure.shared or failure.busy)
-        if failure.retriable and not failure.uncertain and safe and lease.failures + counted < MAX_FAILURES:
-            delay = max(2.0**lease.failures, failure.after or 0.0)
-            free = failure.billed is False
-            later = Later(order=order, word=word, is_free=free, device_seconds=failure.device_seconds)
-            return Outcome.again(failure.detail, delay=delay, failed=counted, record=later)
+        away = away_of(failure, call=order.call)
+        word = Word(lease=lease, away=away, busy=failure.busy, first=lease.epoch == 1)
+        free = failure.billed is False
+        if failure.retriable and not failure.uncertain and (free or not order.bills):
+            has_time = await self._is_patient(order) if away else lease.failures + 1 < MAX_FAILURES
+            if has_time or failure.shared:
+                delay = max(2.0**lease.failures, failure.after or 0.0)
+                if away:
+                    delay = failure.after or away_delay(lease.epoch)
+                later = Later(order=order, word=word, is_free=free, device_seconds=failure.device_seconds)
+                counted = away is None and not failure.shared
+                return Outcome.again(failure.detail, delay=delay, failed=counted, record=later)
         billed = None if failure.uncertain else failure.billed
         return _over(
             Ended(
@@ -209,6 +213,13 @@ class Replayer:
                 word=word,
             )
         )
+
+    async def _is_patient(self, order: Order) -> bool:
+        """Whether it waits for a provider that is away; what it waited for before is none of that."""
+        with contextlib.suppress(Unavailable):
+            async with transaction(self.pool) as connection:
+                return not await queries.is_long_away(connection, replay=order.replay_id, patience=PATIENCE)
+        return True
 
 
 @dataclass(slots=True, eq=False)
@@ -269,7 +280,11 @@ async def record(transaction: Transaction, settled: Sequence[tuple[Leased, Outco
     for each in found:
         if isinstance(each, Later):
             await queries.try_later(
-                transaction.connection, replay=each.order.replay_id, free=each.is_free, device=each.device_seconds
+                transaction.connection,
+                replay=each.order.replay_id,
+                free=each.is_free,
+                away=each.word is not None and each.word.away is not None,
+                device=each.device_seconds,
             )
         else:
             await end(transaction.connection, each)

@@ -52,12 +52,16 @@ update replays set step = :step, steps = :steps where replay_id = :replay and en
 update replays set called_at = clock_timestamp()
 where replay_id = :replay and (called_at is null or not :once) and cancelled_by is null returning true;
 
--- name: try_later(replay, free, device)!
+-- name: try_later(replay, free, away, device)!
 -- What is known to have cost nothing is as if nobody had been asked; of anything else the money stays set aside.
 update replays set
     called_at = case when not :free then called_at end, reserved = case when not :free then reserved end,
+    away_since = case when :away then coalesce(away_since, clock_timestamp()) end,
     device_seconds = coalesce(device_seconds + :device, :device, device_seconds)
 where replay_id = :replay;
+
+-- name: is_long_away(replay, patience)$
+select away_since < clock_timestamp() - :patience::interval from replays where replay_id = :replay;
 
 -- name: was_called(replay)$
 select called_at is not null from replays where replay_id = :replay;

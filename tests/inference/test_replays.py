@@ -10,13 +10,15 @@ from uuid import UUID
 
 import pytest
 
+from services.inference.accounts import away_delay
 from services.inference.backends import BackendFailure, Generated, Generation, GenerationCancelled
 from services.inference.domain import manifest_of
-from services.inference.replaying import Order, Verdict, order_of, read
+from services.inference.replaying import Order, Verdict, order_of, read, work_kind
 from services.inference.replays import Course, Ended, Later, Replayer, exhausted, manifest_key
 from shared.blobs import FileBlobs, blob_key
 from shared.events import FailureReason
 from shared.leases import Leased, Outcome
+from shared.library.documents import Call
 from tests.inference.prompts import WORKSPACE, routes
 from tests.inference.test_replaying import job
 
@@ -67,8 +69,13 @@ class Stopped(Backend):
 class WithoutADatabase(Replayer):
     """Notes nothing: nobody else has its work, and nobody cancels it."""
 
+    patient = True
+
     async def _refusal(self, order: Order) -> Ended | None:
         return None
+
+    async def _is_patient(self, order: Order) -> bool:
+        return self.patient
 
 
 class Unwanted(WithoutADatabase):
@@ -86,9 +93,10 @@ async def replay(
     stored: bool = True,
     first: bytes = PICTURE,
     price: str | None = None,
+    provider: str | None = None,
     **lease: Any,
 ) -> Outcome:
-    """Of an image whose bytes were `first`; `stored`: they are still there."""
+    """Of an image whose bytes were `first`; `stored`: they are still there. `provider`: called for it, with a bill."""
     blobs = FileBlobs(folder, public_url="http://here", secret="s" * 32)
     made = Generated(image=first, width=64, height=64, manifest={"backend": "proof", "versions": {"numpy": "1"}})
     of = job("proof", model=None)
@@ -100,15 +108,18 @@ async def replay(
         await blobs.put(blob_key(WORKSPACE, of.asset_id, sha256, "png"), first, media_type="image/png")
     priced = routes("proof", price=price).backends[0]
     order = order_of(read(manifest), priced, table="", asset=of.asset_id, sha256=named, number=1)
+    if provider is not None:
+        order = order.model_copy(update={"kind": "openai", "call": Call(provider=provider)})
     leased = Leased(
         work_id=order.replay_id,
-        kind="replay.proof/standard",
+        kind=work_kind(order, priced),
         workspace=WORKSPACE,
         payload=order.model_dump_json(exclude_none=True),
         **{"epoch": 1} | lease,
     )
     # Steps are not written down without a database, and nobody misses them.
-    return await by(backends={"proof": backend}, blobs=blobs, pool=cast("Any", None)).run(leased)
+    backends = {"proof": backend, "openai": backend}
+    return await by(backends=backends, blobs=blobs, pool=cast("Any", None)).run(leased)
 
 
 def ended(outcome: Outcome) -> Ended:
@@ -183,6 +194,29 @@ def test_what_was_lost_too_often_cost_nobody_knows_what(price: str | None, cost:
         losses=8,
     )
     assert ended(exhausted(lost, "its lease was lost 8 times")).cost == cost
+
+
+AWAY = BackendFailure(FailureReason.BACKEND_UNAVAILABLE, "503", retriable=True, billed=False)
+BUSY = BackendFailure(FailureReason.BACKEND_UNAVAILABLE, "429", retriable=True, billed=False, busy=True, after=7.0)
+
+
+@pytest.mark.parametrize(("failure", "delay"), [(AWAY, away_delay(4)), (BUSY, 7.0)])
+async def test_a_provider_that_is_away_is_waited_for_and_that_is_no_failure(
+    tmp_path: Path, failure: BackendFailure, delay: float
+) -> None:
+    again = await replay(tmp_path, Backend(failure), provider="acme", price="0.04", failures=2, epoch=4)
+    assert (again.name, again.failed, again.delay) == ("again", False, delay)
+    assert isinstance(again.record, Later) and again.record.is_free
+    assert again.record.word is not None and again.record.word.away is not None, "it is said of the account"
+
+
+class Impatient(WithoutADatabase):
+    patient = False
+
+
+async def test_a_provider_that_is_away_for_too_long_ends_it_with_what_it_said_last(tmp_path: Path) -> None:
+    found = ended(await replay(tmp_path, Backend(AWAY), by=Impatient, provider="acme", price="0.04"))
+    assert (found.reason, found.detail, found.cost) == (FailureReason.BACKEND_UNAVAILABLE, "503", Decimal(0))
 
 
 async def test_after_a_first_try_it_is_made_with_nothing_beside_it(tmp_path: Path) -> None:
