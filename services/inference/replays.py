@@ -42,6 +42,7 @@ queries: Any = aiosql.from_path(Path(__file__).parent / "replays.sql", "asyncpg"
 
 TELL_EVERY = 0.5  # seconds between two steps that are written down
 AT_ONCE = 1  # of one kind of backend in one process: whoever waits for a new image goes first
+GONE = "the original's bytes are not stored any more"
 CUT_OFF = "its worker ended while the provider was called: the image may have been made and billed"
 
 
@@ -105,7 +106,7 @@ class Replayer:
             crash_point("call.after")
             lease.free()
             same = hashlib.sha256(made.image).hexdigest() == manifest.output.sha256
-            measure = None if same or first is None else await compare(first, made.image)
+            measure, why_not = (None, None) if same else await self._measured(order, first, made)
         except GenerationCancelled as stopped:
             return _stopped(order, stopped, by=course.cancelled_by)
         except BackendFailure as failure:
@@ -119,7 +120,7 @@ class Replayer:
             verdict=judged(same_bytes=same, measure=measure),
             measure=measure,
             changed=changed(manifest.made_by, orjson.loads(orjson.dumps(made.manifest))),
-            detail=None if first is not None else "the original's bytes are not stored any more",
+            detail=GONE if first is None else why_not,
             cost=made.cost if known else _priced(order, made),
             currency=made.currency if known else order.currency,
             price_list=None if known else order.price_list,
@@ -152,9 +153,30 @@ class Replayer:
     async def _make(self, lease: Leased, order: Order, work: Any, course: "Course") -> Generated:
         backend = self.backends[order.kind]
         async with self._watched(order.replay_id, course):
-            return await backend.generate(
-                work, progress=course.reached, cancelled=lambda: lease.lost or course.cancelled_by is not None
-            )
+            try:
+                return await backend.generate(
+                    work, progress=course.reached, cancelled=lambda: lease.lost or course.cancelled_by is not None
+                )
+            except (BackendFailure, GenerationCancelled):
+                raise
+            except Exception as error:
+                log.exception("backend.failed", replay=str(order.replay_id), kind=order.kind)
+                reason, words = FailureReason.INTERNAL, repr(error)[:500]
+                raise BackendFailure(reason, words, retriable=True, uncertain=order.bills) from error
+
+    async def _measured(self, order: Order, first: bytes | None, made: Generated) -> tuple[Measure | None, str | None]:
+        """How far it is from the first, or why nobody knows; the image is made, and its cost is booked either way."""
+        if first is None:
+            return None, GONE
+        try:
+            return await compare(first, made.image), None
+        except asyncio.CancelledError:
+            if not order.bills:
+                raise  # the next worker makes it again
+            return None, "it could not be compared: this process was told to end"
+        except Exception as error:
+            log.exception("replay.not_compared", replay=str(order.replay_id))
+            return None, f"it could not be compared: {error!r}"
 
     @contextlib.asynccontextmanager
     async def _watched(self, replay: UUID, course: "Course") -> AsyncIterator[None]:

@@ -10,6 +10,7 @@ from uuid import UUID
 
 import pytest
 
+from services.inference import replays
 from services.inference.accounts import away_delay
 from services.inference.backends import BackendFailure, Generated, Generation, GenerationCancelled
 from services.inference.domain import manifest_of
@@ -194,6 +195,39 @@ def test_what_was_lost_too_often_cost_nobody_knows_what(price: str | None, cost:
         losses=8,
     )
     assert ended(exhausted(lost, "its lease was lost 8 times")).cost == cost
+
+
+async def test_what_cannot_be_compared_is_not_made_again_and_its_cost_is_booked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def dies(first: bytes, second: bytes) -> None:
+        raise RuntimeError("it ended with -9")
+
+    monkeypatch.setattr(replays, "compare", dies)
+    found = ended(await replay(tmp_path, Backend(), first=b"another", price="0.04", provider="acme"))
+    assert (found.verdict, found.measure, found.cost) == (Verdict.DRIFTED, None, Decimal("0.04"))
+    assert "could not be compared" in (found.detail or "") and "-9" in (found.detail or "")
+
+
+async def test_a_worker_that_is_told_to_end_while_it_compares_books_what_was_billed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    comparing = asyncio.Event()
+
+    async def forever(first: bytes, second: bytes) -> None:
+        comparing.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(replays, "compare", forever)
+    for provider in (None, "acme"):
+        comparing.clear()
+        again = replay(tmp_path, Backend(), first=b"another", price="0.04", provider=provider)
+        running = asyncio.create_task(again)
+        await comparing.wait()
+        running.cancel()
+        await asyncio.wait({running})
+        assert running.cancelled() == (provider is None), "what nobody bills is made again by the next worker"
+    assert ended(running.result()).cost == Decimal("0.04")
 
 
 AWAY = BackendFailure(FailureReason.BACKEND_UNAVAILABLE, "503", retriable=True, billed=False)
