@@ -101,6 +101,9 @@ def drawn(found: Mapping[str, Any]) -> RenderableType:
     if found["ended_at"]:
         cost = "cost unknown" if found["cost"] is None else f"cost {found['cost']} {found['currency']}"
         lines.append(Text(cost, "dim"))
+    if found.get("uncertain"):  # absent from an older release
+        settle = f"calotype uncertain settle {found['replay_id']} --charged AMOUNT|none"
+        lines.append(Text(f"It may have been billed. An operator looks it up there, then: {settle}", "dim"))
     lines.append(Text(f"replay {found['replay_id']}", "dim"))
     return Group(*lines)
 

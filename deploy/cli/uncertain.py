@@ -157,7 +157,7 @@ def _calls(attempts: list[Mapping[str, Any]]) -> Table:
             attempt["attempt_id"],
             str(attempt["started_at"])[:19].replace("T", " "),
             attempt["backend"],
-            attempt["job_id"],
+            attempt["job_id"] or f"none: a replay of {attempt['asset_id']}",
             attempt["provider_request_id"] or "none came",
             _why(attempt),
         )

@@ -227,6 +227,7 @@ def open_replays(service: Service, kind: str, replayer: replays.Replayer, limits
         kinds=claims.kinds,
         run=replayer.run,
         record=replays.record,
+        fenced=uncertain.record_late,
         exhausted=replays.exhausted,
         claim=claims.claim,
         on_wake=claims.line.look_round,

@@ -76,18 +76,27 @@ returning a.attempt_id, a.number, a.backend, a.state, a.cost, a.currency, a.seco
           a.price_list, a.latency_seconds, a.device_seconds;
 
 -- name: uncertain_attempts(backend, older, after, many)
--- Oldest first, and of one caller, as row-level security shows them.
-select attempt_id, request_id, job_id, run, number, backend, currency, provider_request_id, reason, latency_seconds, started_at,
-       extract(epoch from clock_timestamp() - started_at)::float8 as age_seconds
-from attempts
-where state = 'uncertain' and (:backend::text is null or backend = :backend)
+-- Oldest first, and of one caller, as row-level security shows them. A replay is nobody's job's, and stands under its own id.
+select *, extract(epoch from clock_timestamp() - started_at)::float8 as age_seconds
+from (
+    select attempt_id, request_id, job_id, run, null::uuid as asset_id, number, backend, currency, provider_request_id, reason,
+           latency_seconds, started_at
+    from attempts where state = 'uncertain'
+    union all
+    select replay_id, null, null, null, asset_id, number, backend, currency, provider_request_id, reason, null, called_at
+    from replays where is_uncertain
+) as u
+where (:backend::text is null or backend = :backend)
   and started_at <= clock_timestamp() - make_interval(secs => :older::float8)
   and (:after::uuid is null
-       or (started_at, attempt_id) > (select b.started_at, b.attempt_id from attempts b where b.attempt_id = :after))
+       or (started_at, attempt_id) > (coalesce((select b.started_at from attempts b where b.attempt_id = :after),
+                                               (select r.called_at from replays r where r.replay_id = :after)), :after))
 order by started_at, attempt_id limit :many;
 
 -- name: count_uncertain()
-select backend, count(*) as attempts from attempts where state = 'uncertain' group by backend;
+select backend, count(*) as attempts
+from (select backend from attempts where state = 'uncertain' union all select backend from replays where is_uncertain) as u
+group by backend;
 
 -- name: settle_uncertain(ids, states, costs, currencies, provider_ids, price_lists, latencies, by, note)
 -- Only what is uncertain comes back: an attempt is settled once, whoever finds out.
@@ -107,7 +116,10 @@ returning a.attempt_id, a.workspace, a.request_id, a.job_id, a.run, a.number, a.
 -- name: settled_attempts(ids)
 -- Of one caller, as row-level security shows them.
 select attempt_id, state, cost, currency, settled_by, settled_at from attempts
-where attempt_id = any(:ids::uuid[]) and state not in ('uncertain', 'started');
+where attempt_id = any(:ids::uuid[]) and state not in ('uncertain', 'started')
+union all
+select replay_id, case when cost > 0 then 'succeeded' else 'failed' end, cost, currency, settled_by, settled_at from replays
+where replay_id = any(:ids::uuid[]) and settled_at is not null;
 
 -- name: traces(ids)
 -- What became known late goes on with its job's trace, as long as the job's work is kept.

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from services.inference.domain import BILLING, Cost
 from services.inference.limits import Limit
 from services.inference.replaying import Manifest, Order, Verdict, order_of, read, work_kind
-from services.inference.replays import Ended, cancelled, cost_of, end, manifest_key, queries
+from services.inference.replays import Ended, cancelled, end, manifest_key, queries
 from services.inference.standing import places_of
 from services.inference.standing import queries as standing
 from services.inference.tables import RoutingTables
@@ -65,8 +65,9 @@ class MeasureFound(BaseModel):
 class Replay(BaseModel):
     """One time that an image was made again; a `cost` of null is not known; `device_seconds` of a device of ours.
 
-    `state`: pending, running, judged (it has a verdict), cancelled or failed (`detail` says why). `waits`: where one
-    that is pending stands in the queue, and what holds it.
+    `uncertain`: it may have been billed, until somebody settles it (`GET /v1/uncertain`). `state`: pending, running,
+    judged (it has a verdict), cancelled or failed (`detail` says why). `waits`: where one that is pending stands in the
+    queue, and what holds it.
     """
 
     replay_id: UUID
@@ -89,6 +90,7 @@ class Replay(BaseModel):
     provider_request_id: str | None
     seconds: float | None
     device_seconds: float | None
+    uncertain: bool = False
     asked_by: str
     asked_at: datetime
     ended_at: datetime | None
@@ -147,7 +149,7 @@ class ReplayDesk:
                 )
             if payload is not None:
                 order = Order.model_validate_json(payload)
-                await end(connection, cancelled(order, caller.principal, cost=cost_of(order)))
+                await end(connection, cancelled(order, caller.principal))
         found = await self.listed(caller.workspace, replay=replay)
         if not found:
             raise HttpProblem("not_found", "there is no such replay", where=str(replay))

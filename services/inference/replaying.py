@@ -1,6 +1,6 @@
 """The rules of making an image again: what its manifest asks for, what came of it, and what has changed since."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
@@ -9,7 +9,7 @@ from uuid import UUID
 
 from pydantic import Field, ValidationError
 
-from services.inference.backends import Generation, Lora, Source
+from services.inference.backends import Generation, Lora, Source, keep_nothing
 from services.inference.domain import BILLING, Cost, kind_of
 from shared import ids
 from shared.errors import Rejected
@@ -169,7 +169,14 @@ def work_kind(order: Order, backend: Backend | None) -> str:
     return PREFIX + kind_of(order.kind, backend.pool if backend else "standard", account=account)
 
 
-def generation_of(manifest: Manifest, order: Order, *, sources: tuple[Source, ...], alone: bool) -> Generation:
+def generation_of(
+    manifest: Manifest,
+    order: Order,
+    *,
+    sources: tuple[Source, ...],
+    alone: bool,
+    keep_id: Callable[[str], Awaitable[None]] = keep_nothing,
+) -> Generation:
     """The same again, through the same batch shapes. Its ids are the replay's: nothing of it is the job's."""
     asked = manifest.parameters
     return Generation(
@@ -188,6 +195,7 @@ def generation_of(manifest: Manifest, order: Order, *, sources: tuple[Source, ..
         scene=manifest.scene,
         label=manifest.template.label,
         call=order.call,
+        keep_id=keep_id,
         sources=sources,
         strength=manifest.strength,
         lane=Lane.BULK,

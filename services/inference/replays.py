@@ -6,6 +6,7 @@ says what came of it. A call that may be billed is made once, and only where who
 
 import asyncio
 import contextlib
+import functools
 import hashlib
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -21,9 +22,16 @@ import structlog
 
 from services.inference import accounts
 from services.inference.accounts import PATIENCE, Word, away_delay, away_of, hear
-from services.inference.backends import Backend, BackendFailure, Generated, GenerationCancelled
+from services.inference.backends import (
+    Backend,
+    BackendFailure,
+    Generated,
+    Generation,
+    GenerationCancelled,
+    Resumable,
+)
 from services.inference.comparing import compare
-from services.inference.domain import SHARES, Failed
+from services.inference.domain import RESUMABLE, SHARES, Failed
 from services.inference.flows import Limits, Line
 from services.inference.queue import LOOK_EVERY, flow_of_lease, put_back_unaffordable, will_run
 from services.inference.replaying import Change, Manifest, Measure, Order, Verdict, changed, generation_of, judged, read
@@ -50,7 +58,8 @@ CUT_OFF = "its worker ended while the provider was called: the image may have be
 class Ended:
     """What a settlement writes of a replay: a verdict, or why there is none.
 
-    `cost` None is not known, unless nobody was asked for the image: then it is 0.
+    `cost` None is not known, unless nobody was asked for the image: then it is 0. `is_uncertain`: whoever was asked may
+    have billed it, and somebody has to find out.
     """
 
     order: Order
@@ -67,6 +76,7 @@ class Ended:
     device_seconds: float | None = None
     word: Word | None = None
     cancelled_by: str | None = None
+    is_uncertain: bool = False
 
     @property
     def state(self) -> str:
@@ -98,11 +108,13 @@ class Replayer:
             manifest = read(await self.blobs.get(manifest_key(lease.workspace, order.asset_id, order.manifest_sha256)))
             sources = await load_sources(lease.workspace, manifest.uses, self.blobs)
             first = await self._first(lease.workspace, manifest)
-            if refused := await self._refusal(order):
-                return _over(refused)
-            work = generation_of(manifest, order, sources=sources, alone=lease.epoch > 1)
+            before = await self._begin(order)
+            if isinstance(before, Ended):
+                return _over(before)
+            keep_id = functools.partial(self._keep_id, order.replay_id)
+            work = generation_of(manifest, order, sources=sources, alone=lease.epoch > 1, keep_id=keep_id)
             crash_point("call.before")
-            made = await self._make(lease, order, work, course)
+            made = await self._make(lease, order, work, course, resumes=before)
             crash_point("call.after")
             lease.free()
             same = hashlib.sha256(made.image).hexdigest() == manifest.output.sha256
@@ -113,7 +125,7 @@ class Replayer:
             return await self._failed(lease, order, failure)
         except Rejected as error:
             reason = FailureReason.INVALID_REQUEST
-            return _over(Ended(order=order, reason=reason, detail=str(error), cost=Decimal(0)))
+            return _over(Ended(order=order, reason=reason, detail=str(error), cost=cost_of(order)))
         known = made.cost is not None
         ended = Ended(
             order=order,
@@ -139,21 +151,35 @@ class Replayer:
             return await self.blobs.get(key)
         return None
 
-    async def _refusal(self, order: Order) -> Ended | None:
-        """How it ends where who bills was called for it before, or it is cancelled; else from now on somebody was."""
+    async def _begin(self, order: Order) -> Ended | str | None:
+        """Writes down that somebody is called: nothing comes back.
+
+        Where who bills was called before: the provider's id of that call if it can be asked about, else how this ends.
+        """
         async with transaction(self.pool) as connection:
             if await queries.begin_call(connection, replay=order.replay_id, once=order.bills):
                 return None
-            called = await queries.was_called(connection, replay=order.replay_id)
-            by = await queries.cancelled_by(connection, replay=order.replay_id)
-        if by is not None and not (called and order.bills):
-            return cancelled(order, by, cost=cost_of(order))
-        return Ended(order=order, reason=FailureReason.BACKEND_UNAVAILABLE, detail=CUT_OFF)
+            before = await queries.before(connection, replay=order.replay_id)
+        if not (before["was_called"] and order.bills):
+            return cancelled(order, before["cancelled_by"])
+        if order.kind in RESUMABLE and before["provider_request_id"] is not None:
+            return str(before["provider_request_id"])
+        return cut_off(order)
 
-    async def _make(self, lease: Leased, order: Order, work: Any, course: "Course") -> Generated:
+    async def _keep_id(self, replay: UUID, provider_request_id: str) -> None:
+        async with transaction(self.pool) as connection:
+            await queries.keep_provider_id(connection, replay=replay, provider_id=provider_request_id)
+
+    async def _make(
+        self, lease: Leased, order: Order, work: Generation, course: "Course", *, resumes: str | None
+    ) -> Generated:
+        """`resumes`: the provider's id of what another worker ordered."""
         backend = self.backends[order.kind]
         async with self._watched(order.replay_id, course):
             try:
+                if resumes is not None:
+                    assert isinstance(backend, Resumable), "what is resumed is never called anew"
+                    return await backend.resume(work, resumes, progress=course.reached)
                 return await backend.generate(
                     work, progress=course.reached, cancelled=lambda: lease.lost or course.cancelled_by is not None
                 )
@@ -233,6 +259,7 @@ class Replayer:
                 provider_request_id=failure.provider_request_id,
                 device_seconds=failure.device_seconds,
                 word=word,
+                is_uncertain=order.bills and billed is None,
             )
         )
 
@@ -265,8 +292,14 @@ def cost_of(order: Order, *, billed: bool | None = None) -> Decimal | None:
     return order.price if billed else None
 
 
-def cancelled(order: Order, by: str, *, cost: Decimal | None) -> Ended:
-    return Ended(order=order, cancelled_by=by, detail=f"cancelled by {by}", cost=cost)
+def cancelled(order: Order, by: str) -> Ended:
+    """While nobody works on it; what was called for it before may have been billed."""
+    detail = f"cancelled by {by}"
+    return Ended(order=order, cancelled_by=by, detail=detail, cost=cost_of(order), is_uncertain=order.bills)
+
+
+def cut_off(order: Order) -> Ended:
+    return Ended(order=order, reason=FailureReason.BACKEND_UNAVAILABLE, detail=CUT_OFF, is_uncertain=True)
 
 
 def discarded(ended: Ended, *, by: str) -> Ended:
@@ -277,22 +310,25 @@ def discarded(ended: Ended, *, by: str) -> Ended:
 def _stopped(order: Order, stopped: GenerationCancelled, *, by: str | None) -> Outcome:
     if by is None:
         return Outcome.again("its lease was lost", delay=0.0)
-    over = cancelled(order, by, cost=cost_of(order, billed=stopped.billed))
-    return _over(replace(over, device_seconds=stopped.device_seconds))
+    cost, uncertain = cost_of(order, billed=stopped.billed), order.bills and stopped.billed is None
+    return _over(
+        replace(cancelled(order, by), cost=cost, is_uncertain=uncertain, device_seconds=stopped.device_seconds)
+    )
 
 
 def exhausted(lease: Leased, why: str) -> Outcome:
     order = Order.model_validate_json(lease.payload)
-    return _over(Ended(order=order, reason=FailureReason.INTERNAL, detail=why, cost=cost_of(order)))
+    reason, cost = FailureReason.INTERNAL, cost_of(order)
+    return _over(Ended(order=order, reason=reason, detail=why, cost=cost, is_uncertain=order.bills))
 
 
 async def give_up(connection: Connection, order: Order, why: str) -> Failed:
     """Ends a replay that nobody will make; what a call that was cut off cost is not known."""
-    failed = Failed(reason=FailureReason.UNROUTABLE, detail=why)
-    if order.bills and await queries.was_called(connection, replay=order.replay_id):
-        failed = Failed(reason=FailureReason.BACKEND_UNAVAILABLE, detail=CUT_OFF)
-    await end(connection, Ended(order=order, reason=failed.reason, detail=failed.detail, cost=cost_of(order)))
-    return failed
+    ended = Ended(order=order, reason=FailureReason.UNROUTABLE, detail=why, cost=cost_of(order))
+    if order.bills and (await queries.before(connection, replay=order.replay_id))["was_called"]:
+        ended = cut_off(order)
+    await end(connection, ended)
+    return Failed(reason=ended.reason or FailureReason.INTERNAL, detail=ended.detail or why)
 
 
 async def record(transaction: Transaction, settled: Sequence[tuple[Leased, Outcome]]) -> None:
@@ -328,6 +364,7 @@ async def end(connection: Connection, ended: Ended) -> None:
         provider_id=ended.provider_request_id,
         seconds=ended.seconds,
         device=ended.device_seconds,
+        uncertain=ended.is_uncertain,
     )
 
 

@@ -49,7 +49,7 @@ update replays set step = :step, steps = :steps where replay_id = :replay and en
 -- name: begin_call(replay, once)$
 -- Before anybody is asked for the image. Of who sends a bill nothing comes back where that was written before: then it is
 -- not done again.
-update replays set called_at = clock_timestamp()
+update replays set called_at = clock_timestamp(), provider_request_id = null
 where replay_id = :replay and (called_at is null or not :once) and cancelled_by is null returning true;
 
 -- name: try_later(replay, free, away, device)!
@@ -63,19 +63,32 @@ where replay_id = :replay;
 -- name: is_long_away(replay, patience)$
 select away_since < clock_timestamp() - :patience::interval from replays where replay_id = :replay;
 
--- name: was_called(replay)$
-select called_at is not null from replays where replay_id = :replay;
+-- name: before(replay)^
+select called_at is not null as was_called, provider_request_id, cancelled_by from replays where replay_id = :replay;
 
 -- name: keep_provider_id(replay, provider_id)!
-update replays set provider_request_id = :provider_id where replay_id = :replay;
+-- As soon as the provider has named it, as of an attempt.
+update replays set provider_request_id = :provider_id where replay_id = :replay and ended_at is null;
 
--- name: end_replay(replay, state, verdict, measure, changed, reason, detail, cost, currency, price_list, provider_id, seconds, device)!
+-- name: settle_uncertain(ids, costs, currencies, provider_ids, price_lists, by, note)
+-- As of attempts: only what is uncertain comes back.
+update replays r set
+    is_uncertain = false, cost = t.cost, currency = coalesce(t.currency, r.currency), price_list = t.price_list,
+    provider_request_id = coalesce(t.provider_id, r.provider_request_id),
+    settled_by = :by, settled_at = clock_timestamp(), note = :note
+from unnest(:ids::uuid[], :costs::numeric[], :currencies::text[], :provider_ids::text[], :price_lists::text[])
+     as t(id, cost, currency, provider_id, price_list)
+where r.replay_id = t.id and r.is_uncertain
+returning r.replay_id;
+
+-- name: end_replay(replay, state, verdict, measure, changed, reason, detail, cost, currency, price_list, provider_id, seconds, device, uncertain)!
 -- Where nobody was asked for the image it cost nothing, which who ends it need not know.
 update replays set
     state = :state, verdict = :verdict, measure = :measure, changed = :changed, reason = :reason, detail = :detail,
     cost = case when called_at is null then 0 else :cost::numeric end, currency = coalesce(:currency, currency),
     price_list = :price_list, provider_request_id = coalesce(:provider_id, provider_request_id), seconds = :seconds,
-    device_seconds = coalesce(device_seconds + :device, :device, device_seconds), ended_at = clock_timestamp()
+    device_seconds = coalesce(device_seconds + :device, :device, device_seconds), ended_at = clock_timestamp(),
+    is_uncertain = :uncertain and called_at is not null
 where replay_id = :replay and ended_at is null;
 
 -- name: replays(asset, replay, many)
@@ -83,7 +96,7 @@ where replay_id = :replay and ended_at is null;
 select r.replay_id, r.asset_id, r.number, r.manifest_sha256, r.backend, r.asked_by, r.asked_at,
        case when r.state = 'pending' and w.holder is not null then 'running' else r.state end as state,
        r.step, r.steps, r.verdict, r.measure, r.changed, r.reason, coalesce(r.detail, 'cancelled by ' || r.cancelled_by, w.detail) as detail, r.cost, r.currency,
-       r.price_list, r.provider_request_id, r.seconds, r.device_seconds, r.ended_at
+       r.price_list, r.provider_request_id, r.seconds, r.device_seconds, r.is_uncertain as uncertain, r.ended_at
 from replays r left join work w on w.work_id = r.replay_id and w.asked_at = r.asked_at and w.ready_at is not null
 where (:asset::uuid is null or r.asset_id = :asset) and (:replay::uuid is null or r.replay_id = :replay)
 order by r.asked_at desc, r.number desc limit :many;

@@ -1,8 +1,8 @@
-"""Attempts of which nobody knows what they cost: listed for people, and settled once by whoever finds out.
+"""Calls of which nobody knows what they cost: listed for people, and settled once by whoever finds out.
 
 Nobody calls the provider again for them. A person looks into the provider's own account, or the worker that was taken
 over hears the answer after all; either way the attempt's row changes once, and AttemptSettled says so in the same
-transaction.
+transaction. A replay's call is settled as an attempt's, by the replay's id; no stage hears of it.
 """
 
 from collections.abc import Sequence
@@ -17,6 +17,8 @@ from fastapi import Depends, FastAPI, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from services.inference.queue import queries
+from services.inference.replays import Ended
+from services.inference.replays import queries as replays
 from services.inference.worker import Settled
 from shared import ids
 from shared.audit import acted
@@ -43,12 +45,16 @@ async def count_uncertain(connection: Connection) -> None:
 
 
 class UncertainAttempt(BaseModel):
-    """A call whose outcome nobody knows; the provider has it under `attempt_id` (X-Client-Request-Id) or its own id."""
+    """A call whose outcome nobody knows; the provider has it under `attempt_id` (X-Client-Request-Id) or its own id.
+
+    Of a replay that is the replay's id, and it names its asset and no job.
+    """
 
     attempt_id: UUID
     request_id: UUID | None
-    job_id: UUID
-    run: int
+    job_id: UUID | None
+    run: int | None
+    asset_id: UUID | None
     number: int
     backend: str
     currency: str
@@ -159,10 +165,11 @@ def wire(app: FastAPI, *, outbox: Outbox, pool: Pool, gate: Gate) -> None:
 
 async def record_late(transaction: Transaction, fenced: Sequence[tuple[Leased, Outcome]]) -> None:
     """Another worker took the job over and called it uncertain; what this one heard says what it cost."""
+    records = [outcome.record for _, outcome in fenced]
     attempts = [
-        outcome.record.attempt
-        for _, outcome in fenced
-        if isinstance(outcome.record, Settled) and outcome.record.attempt and outcome.record.piece.job.bills
+        record.attempt
+        for record in records
+        if isinstance(record, Settled) and record.attempt and record.piece.job.bills
     ]
     truths = [
         Truth(
@@ -176,6 +183,19 @@ async def record_late(transaction: Transaction, fenced: Sequence[tuple[Leased, O
         )
         for attempt in attempts
         if attempt.state is not AttemptState.UNCERTAIN and attempt.cost is not None
+    ]
+    truths += [
+        Truth(
+            attempt_id=record.order.replay_id,
+            state=AttemptState.SUCCEEDED if record.cost else AttemptState.FAILED,
+            cost=record.cost,
+            currency=record.currency,
+            provider_request_id=record.provider_request_id,
+            price_list=record.price_list,
+        )
+        for record in records
+        # Only with the provider's id: that this worker did not call says nothing of the one that did.
+        if isinstance(record, Ended) and record.order.bills and record.cost is not None and record.provider_request_id
     ]
     if truths:
         await settle(transaction, truths, by=LATE_WORKER)
@@ -209,7 +229,26 @@ async def settle(
     for row in rows:
         transaction.emit(_settled(row, traceparent=traces.get(row["attempt_id"])))
         log.info("attempt.settled", attempt=str(row["attempt_id"]), state=row["state"], by=by)
-    return [row["attempt_id"] for row in rows]
+    return [row["attempt_id"] for row in rows] + await _settle_replays(transaction, truths, by=by, note=note)
+
+
+async def _settle_replays(
+    transaction: Transaction, truths: Sequence[Truth], *, by: str, note: str | None
+) -> list[UUID]:
+    found = replays.settle_uncertain(
+        transaction.connection,
+        ids=[truth.attempt_id for truth in truths],
+        costs=[truth.cost for truth in truths],
+        currencies=[truth.currency for truth in truths],
+        provider_ids=[truth.provider_request_id for truth in truths],
+        price_lists=[truth.price_list for truth in truths],
+        by=by,
+        note=note,
+    )
+    settled = [row["replay_id"] async for row in found]
+    for replay in settled:
+        log.info("replay.settled", replay=str(replay), by=by)
+    return settled
 
 
 def _settled(row: dict[str, Any], *, traceparent: str | None) -> AttemptSettled:

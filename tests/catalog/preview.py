@@ -20,7 +20,7 @@ from tests.catalog.fake_pages import FakePages, reviewed
 REPLAY = Replay(
     replay_id=UUID(int=1), asset_id=UUID(int=2), number=1, manifest_sha256="5a" * 32, backend="studio", state="running",
     step=12, steps=30, verdict=None, measure=None, changed=[], reason=None, detail=None, cost=None, currency="EUR",
-    price_list=None, provider_request_id=None, seconds=None, device_seconds=None, asked_by="Mara Lind",
+    price_list=None, provider_request_id=None, seconds=None, device_seconds=None, uncertain=False, asked_by="Mara Lind",
     asked_at=datetime.now(UTC), ended_at=None,
 )  # fmt: skip
 WEIGHTS = "model.files.unet/diffusion_pytorch_model.safetensors"

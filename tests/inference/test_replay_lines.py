@@ -16,6 +16,7 @@ def replay(**fields: Any) -> Replay:
     given: dict[str, Any] = dict.fromkeys(Replay.model_fields)
     given |= {"replay_id": UUID(int=1), "asset_id": ASSET, "number": 1, "manifest_sha256": "5a" * 32, "changed": []}
     given |= {"backend": "studio", "state": "judged", "asked_by": "mara", "asked_at": NOW, "currency": "EUR"}
+    given["uncertain"] = False
     return Replay(**given | fields)
 
 

@@ -1,6 +1,7 @@
 """One replay, without servers: what its ends are, and what is tried again."""
 
 import asyncio
+import dataclasses
 import hashlib
 from collections.abc import Callable
 from decimal import Decimal
@@ -72,7 +73,7 @@ class WithoutADatabase(Replayer):
 
     patient = True
 
-    async def _refusal(self, order: Order) -> Ended | None:
+    async def _begin(self, order: Order) -> Ended | str | None:
         return None
 
     async def _is_patient(self, order: Order) -> bool:
@@ -161,6 +162,7 @@ async def test_the_third_failure_is_the_end_and_so_is_one_that_cannot_be_mended(
     assert (found.verdict, found.reason, found.detail) == (None, failure.reason, failure.detail)
 
 
+AWAY_FOR_GOOD = BackendFailure(FailureReason.BACKEND_UNAVAILABLE, "no such key", retriable=False, billed=False)
 NOT_BEGUN = BackendFailure(FailureReason.MISSING_SOURCE, "gone", retriable=False, billed=False)
 
 
@@ -228,6 +230,53 @@ async def test_a_worker_that_is_told_to_end_while_it_compares_books_what_was_bil
         await asyncio.wait({running})
         assert running.cancelled() == (provider is None), "what nobody bills is made again by the next worker"
     assert ended(running.result()).cost == Decimal("0.04")
+
+
+class TakenOver(WithoutADatabase):
+    """Of a replay whose worker died after the provider had named its id."""
+
+    async def _begin(self, order: Order) -> Ended | str | None:
+        return "p-1"
+
+
+class Resumed(Backend):
+    async def resume(
+        self, work: Generation, provider_request_id: str, *, progress: Callable[[int, int], None]
+    ) -> Generated:
+        self.resumed = provider_request_id
+        made = await super().generate(work, progress=progress, cancelled=lambda: False)
+        return dataclasses.replace(made, provider_request_id=provider_request_id)
+
+    async def generate(self, *_: Any, **__: Any) -> Generated:
+        raise AssertionError("it was ordered before")
+
+
+async def test_a_call_that_can_be_asked_about_is_not_made_anew(tmp_path: Path) -> None:
+    backend = Resumed()
+    found = ended(await replay(tmp_path, backend, by=TakenOver, provider="cog", price="0.04", epoch=2))
+    assert (backend.resumed, found.provider_request_id) == ("p-1", "p-1")
+    assert (found.verdict, found.cost, found.is_uncertain) == (Verdict.EXACT, Decimal("0.04"), False)
+
+
+SILENT = BackendFailure(FailureReason.MODEL_TIMEOUT, "silence", retriable=False, uncertain=True)
+
+
+@pytest.mark.parametrize(
+    ("backend", "provider", "is_uncertain"),
+    [
+        (Backend(SILENT), "acme", True),
+        (Backend(REFUSED), None, False),
+        (Backend(AWAY_FOR_GOOD), "acme", False),
+        (Stopped(obeys=True), "acme", True),
+        (Stopped(obeys=True, billed=False), "acme", False),
+    ],
+)
+async def test_what_may_have_been_billed_is_for_somebody_to_find_out(
+    tmp_path: Path, backend: Backend, provider: str | None, *, is_uncertain: bool
+) -> None:
+    by = Unwanted if isinstance(backend, Stopped) else WithoutADatabase
+    found = ended(await replay(tmp_path, backend, by=by, provider=provider, price="0.04"))
+    assert (found.is_uncertain, found.cost is None) == (is_uncertain, is_uncertain or provider is None)
 
 
 AWAY = BackendFailure(FailureReason.BACKEND_UNAVAILABLE, "503", retriable=True, billed=False)

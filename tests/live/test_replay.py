@@ -40,6 +40,7 @@ from shared.service import Service
 from tests.inference.prompts import NOW, WORKSPACE, assembled, routes, source
 from tests.live.calling import Scene, open_scene
 from tests.live.stage import eventually
+from tests.servers.replicate import Replicate
 
 ROOT = Path(__file__).parents[2]
 STRANGER = UUID(int=5)
@@ -292,9 +293,51 @@ async def test_a_replay_that_costs_is_paid_once_even_where_its_worker_is_killed_
     async with desk(scene) as opened:
         found = await opened.ended(asked["replay_id"])
         assert (found["state"], found["verdict"], found["cost"]) == ("failed", None, None)
-        assert "may have been made and billed" in found["detail"]
+        assert "may have been made and billed" in found["detail"] and found["uncertain"]
+        assert found["provider_request_id"].startswith("req_"), "the provider can be asked about it by its own id"
         assert len(scene.provider.charges()) == 3
         assert len(await scene.said(ImageGenerated)) == 1
+
+        (listed,) = (await opened.get("/v1/uncertain", who="otto"))["attempts"]
+        assert (listed["attempt_id"], listed["asset_id"], listed["job_id"]) == (
+            asked["replay_id"], str(fact.asset_id), None
+        )  # fmt: skip
+        wanted = {"attempts": [asked["replay_id"]], "charged": "0.05"}
+        async with scene.client(opened.service, scene.operator) as otto:
+            (settled,) = (await otto.post("/v1/uncertain/settle", json=wanted)).json()["settled"]
+            again = (await otto.post("/v1/uncertain/settle", json=wanted | {"charged": "none"})).json()
+        assert (settled["cost"], settled["settled_by"]) == ("0.05", "otto")
+        assert (again["settled"], [each["cost"] for each in again["already"]]) == ([], ["0.05"])
+        found = await opened.get(f"/v1/replays/{asked['replay_id']}")
+        assert (found["cost"], found["uncertain"]) == ("0.05", False)
+        spent = "select sum(settled)::text || ' ' || sum(reserved)::text from spend"
+        assert await opened.service.database.fetchval(spent) == "0.13 0.00"
+
+
+async def test_a_replay_s_prediction_is_taken_up_by_the_next_worker_and_paid_once(
+    scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call = {"provider": "cog", "timeout_seconds": 60, "takes": ["seed"]}
+    table = routes("replicate", model="stability-ai/sdxl", price="0.04", currency="EUR", call=call)
+    event = assembled(parameters=SMALL)
+    with Replicate(tmp_path / "predictions") as server:
+        providers = {"cog": {"kind": "replicate", "url": server.url, "key": "r8-test"}}
+        monkeypatch.setenv("CALOTYPE_PROVIDERS", json.dumps(providers))
+        async with desk(scene, table) as first:
+            fact = (await first.make(event))[event.job_id]
+            server.script.change({"hold": True})
+            asked = (await first.ask(fact, pay=True)).json()["replay_id"]
+            kept = "select provider_request_id from replays"
+            prediction = await eventually(lambda: first.service.database.fetchval(kept))
+            for worker in first.service.workers:
+                await worker.stop(within=0.2)
+            assert (await first.get(f"/v1/replays/{asked}"))["ended_at"] is None, "the next worker goes on with it"
+            server.script.change({"hold": False})
+        async with desk(scene) as second:
+            found = await second.ended(asked)
+        assert (found["state"], found["cost"], found["uncertain"]) == ("judged", "0.04", False)
+        assert found["provider_request_id"] == prediction
+        assert len(server.calls()) == len(server.charges()) == 2, "one for the image, one for the replay"
 
 
 SEEDED = routes(
