@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from services.inference.backends.vocabulary import Given
 from services.inference.domain import capabilities_of
 from services.inference.queue import queries
 from services.inference.routing import Ask
@@ -84,4 +85,5 @@ def ask_of(request: Resolved) -> Ask:
         model=parameters.model,
         capabilities=capabilities_of(SourceRole(named.role) for named in request.asked.sources),
         loras=frozenset(lora.name for lora in parameters.loras if lora.weight),
+        sources=tuple(Given(role=named.role) for named in request.asked.sources),
     )

@@ -10,6 +10,7 @@ from uuid import UUID
 import orjson
 
 from services.inference.backends import Generated, Generation, Lora, Source, keep_nothing
+from services.inference.backends.vocabulary import Given
 from services.inference.routing import Ask, Decision, Unroutable
 from shared import ids
 from shared.events import (
@@ -169,6 +170,7 @@ def ask_of(event: PromptAssembled) -> Ask:
         model=event.parameters.model,
         capabilities=capabilities_of(use.role for use in event.sources),
         loras=event.parameters.weighted,
+        sources=tuple(Given(role=use.role.value, size=(use.width, use.height)) for use in event.sources),
     )
 
 

@@ -12,6 +12,7 @@ from decimal import Decimal
 from types import MappingProxyType
 from uuid import UUID
 
+from services.inference.backends.vocabulary import Given, Wanted, unable
 from shared.events import Confidentiality, Lane, Pin, Priority, Route
 from shared.library.documents import Backend, RouteRule, Routes
 
@@ -42,6 +43,7 @@ class Ask:
     model: str | None = None
     capabilities: frozenset[str] = frozenset({"text-to-image"})
     loras: frozenset[str] = frozenset()
+    sources: tuple[Given, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -252,7 +254,7 @@ def _incapable(backend: Backend, ask: Ask) -> str | None:
         return f"{ask.width} × {ask.height} px is more than its {backend.max_width} × {backend.max_height}"
     if backend.call is not None and backend.call.sizes and f"{ask.width}x{ask.height}" not in backend.call.sizes:
         return f"it makes {', '.join(backend.call.sizes)}, and not {ask.width} × {ask.height} px"
-    return _wrong_loras(backend, ask) or _wrong_model(backend, ask)
+    return _wrong_loras(backend, ask) or _wrong_model(backend, ask) or _without_words(backend, ask)
 
 
 def _wrong_loras(backend: Backend, ask: Ask) -> str | None:
@@ -273,6 +275,14 @@ def _wrong_model(backend: Backend, ask: Ask) -> str | None:
     if backend.model is not None and ask.model is not None and backend.model != ask.model:
         return f"it runs {backend.model}, and the template asks for {ask.model}"
     return None
+
+
+def _without_words(backend: Backend, ask: Ask) -> str | None:
+    """What no table says of a kind, and its provider would refuse."""
+    model = ask.model or backend.model or ""
+    wanted = Wanted(model=model, width=ask.width, height=ask.height, sources=ask.sources)
+    why = unable(backend.kind, wanted)
+    return why and f"backends of kind {backend.kind!r} cannot {why}"
 
 
 def _against(rule: RouteRule, backend: Backend, confidentiality: Confidentiality) -> str | None:

@@ -19,6 +19,7 @@ from services.inference.backends.bedrock import BedrockBackend
 from services.inference.backends.exchange import Provider, Request
 from services.inference.backends.masks import as_alpha, inverted
 from services.inference.backends.openai import OpenAIBackend
+from services.inference.backends.providers import ProviderBackend
 from services.inference.backends.replicate import ReplicateBackend
 from services.inference.backends.stability import StabilityBackend
 from services.inference.hooks import Wakes
@@ -79,7 +80,8 @@ def test_stability_s_turbo_has_no_word_for_what_not_to_draw() -> None:
         ({"model": "core", "sources": (source("reference"),)}, "cannot start `core` from a picture"),
         ({"sources": (source("reference", size=(64, 64)),)}, "another size of a 64 × 64 px reference"),
         ({"sources": (source("reference"), source("reference"))}, "second reference"),
-        ({"sources": (source("depth"),)}, "second depth"),
+        ({"sources": (source("depth"),)}, "use a depth"),
+        ({"sources": (source("mask"),)}, "a mask without a picture"),
     ],
 )
 def test_what_stability_cannot_do_is_said_before_it_is_asked(fields: dict[str, Any], why: str) -> None:
@@ -126,6 +128,31 @@ def test_a_quality_is_asked_for_or_said_not_to_be() -> None:
         ReplicateBackend({}).request_of(replace(ASKED, model="a/b", call=call)),
     ]
     assert all("quality" in request.not_sent for request in requests)
+
+
+PICTURE_AND_MASK = (source("reference", drawing()), source("mask", drawing()))
+
+
+@pytest.mark.parametrize(
+    ("backend", "model", "sources", "not_sent"),
+    [
+        (StabilityBackend({}), "ultra", (), set()),
+        (StabilityBackend({}), "ultra", (source("reference"),), set()),
+        (StabilityBackend({}), "sd3.5-large-turbo", (source("reference"),), {"negative_prompt"}),
+        (StabilityBackend({}), "ultra", PICTURE_AND_MASK, {"strength"}),
+        (BedrockBackend({}), "stability.sd3-5-large-v1:0", (source("reference"),), set()),
+        (BedrockBackend({}), "stability.sd3-5-large-v1:0", PICTURE_AND_MASK, {"strength"}),
+        (BedrockBackend({}), "amazon.nova-canvas-v1:0", (source("reference"),), set()),
+        (BedrockBackend({}), "amazon.nova-canvas-v1:0", PICTURE_AND_MASK, {"strength"}),
+        (ReplicateBackend({}), "a/b", PICTURE_AND_MASK, {"negative_prompt"}),
+    ],
+)
+def test_what_a_provider_is_not_told_stands_in_the_manifest(
+    backend: ProviderBackend, model: str, sources: tuple[Source, ...], not_sent: set[str]
+) -> None:
+    strength = 0.4 if sources else None
+    work = replace(ASKED, model=model, sources=sources, strength=strength, negative_prompt="people")
+    assert backend.request_of(work).not_sent & {"negative_prompt", "strength", "quality"} == not_sent
 
 
 def test_bedrock_s_other_models_are_not_guessed_at() -> None:

@@ -20,14 +20,16 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 from services.inference.backends import Generation
-from services.inference.backends.answers import Answer, Refusal, cannot, nothing_sent
-from services.inference.backends.exchange import Exchange, Provider, Request, quality_unasked, told
+from services.inference.backends.answers import Answer, Refusal, nothing_sent
+from services.inference.backends.exchange import Exchange, Provider, Request, told, unasked
 from services.inference.backends.masks import inverted
-from services.inference.backends.providers import Picture, ProviderBackend
-from services.inference.backends.stability import STRENGTH, UNSAID, pictures_of, ratio_of, seed_of
+from services.inference.backends.providers import Picture, ProviderBackend, picture_and_mask, refuse_what_is_beyond
+from services.inference.backends.stability import STRENGTH, UNSAID, seed_of
+from services.inference.backends.vocabulary import ratio_of
 from shared.events import FailureReason
 
 AMAZON_SEEDS = 858_993_460  # Nova Canvas: 0 … 858993459; Titan takes more
+AMAZON_SAYS, AMAZON_UNSAID = frozenset({"negative_prompt", "quality"}), frozenset({"steps"})
 NOT_MADE = frozenset({"Filter reason: prompt", "Filter reason: input image"})
 FILTERED = "content filter"  # the words of Amazon's models, which answer 400 with ValidationException
 
@@ -37,16 +39,16 @@ class BedrockBackend(ProviderBackend):
     id_header = "x-amzn-requestid"
 
     def request_of(self, work: Generation) -> Request:
+        refuse_what_is_beyond(work, who=self.name)
         stability = "stability." in work.model
-        if not stability and "amazon." not in work.model:
-            raise cannot("bedrock", f"be asked for {work.model} by this release: only for Stability's and Amazon's")
         asked = _stability(work) if stability else _amazon(work)
+        said = asked if stability else AMAZON_SAYS | ({"strength"} if "imageVariationParams" in asked else set())
         return Request(
             path=f"/model/{quote(work.model, safe='')}/invoke",
             content=orjson.dumps(asked),
             headers={"Content-Type": "application/json", "Accept": "application/json"},
             told={"model": work.model, **told(_without_pictures(asked))},
-            not_sent=(UNSAID | quality_unasked(work)) if stability else frozenset({"steps"}),
+            not_sent=(UNSAID if stability else AMAZON_UNSAID) | unasked(work, said),
             is_seeded=True,
         )
 
@@ -96,9 +98,9 @@ def _stability(work: Generation) -> dict[str, Any]:
     asked: dict[str, Any] = {"prompt": work.prompt, "seed": seed_of(work), "output_format": "png"}
     if work.negative_prompt:
         asked["negative_prompt"] = work.negative_prompt
-    pictures = {name: _base64(source.data) for name, source in pictures_of(work).items()}
+    pictures = {name: _base64(source.data) for name, source in picture_and_mask(work).items()}
     if not pictures:
-        return asked | {"mode": "text-to-image", "aspect_ratio": ratio_of(work)}
+        return asked | {"mode": "text-to-image", "aspect_ratio": ratio_of(work.width, work.height)}
     if "mask" not in pictures:
         asked |= {"mode": "image-to-image", "strength": STRENGTH if work.strength is None else work.strength}
     return asked | pictures
@@ -111,8 +113,6 @@ def _amazon(work: Generation) -> dict[str, Any]:
     if not references and not masks:
         task: dict[str, Any] = {"taskType": "TEXT_IMAGE", "textToImageParams": words}
     elif masks:
-        if (len(references), len(masks)) != (1, 1):
-            raise cannot("bedrock", "fill a mask of anything but one picture")
         change = {**words, "image": references[0], "maskImage": masks[0]}
         task = {"taskType": "INPAINTING", "inPaintingParams": change}
     else:

@@ -4,7 +4,7 @@ import asyncio
 import base64
 import binascii
 import time
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Container, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -219,9 +219,14 @@ def told(asked: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in asked.items() if name not in WORDS}
 
 
-def quality_unasked(work: Generation) -> frozenset[str]:
-    """For providers that cannot be asked for a quality: the manifest says so where the route prices by one."""
-    return frozenset({"quality"} if work.call and work.call.quality else ())
+def unasked(work: Generation, asked: Container[str]) -> frozenset[str]:
+    """What job and route say and this provider is not told, by our names: the manifest has it as not sent."""
+    said = {
+        "negative_prompt": bool(work.negative_prompt),
+        "strength": work.strength is not None,
+        "quality": bool(work.call and work.call.quality),
+    }
+    return frozenset(name for name, is_said in said.items() if is_said and name not in asked)
 
 
 def part(name: str, value: Any) -> FormPart:

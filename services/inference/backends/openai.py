@@ -13,10 +13,10 @@ from typing import Any
 import orjson
 
 from services.inference.backends import Generation
-from services.inference.backends.answers import Answer, Refusal, cannot
-from services.inference.backends.exchange import Exchange, FormPart, Request, file_part, part, told
+from services.inference.backends.answers import Answer, Refusal
+from services.inference.backends.exchange import Exchange, FormPart, Request, file_part, part, told, unasked
 from services.inference.backends.masks import as_alpha
-from services.inference.backends.providers import Picture, ProviderBackend
+from services.inference.backends.providers import Picture, ProviderBackend, refuse_what_is_beyond
 
 FILTERED = frozenset({"moderation_blocked", "content_policy_violation"})
 # Parameters beyond OpenAI's, by the names vLLM-Omni and SGLang give them.
@@ -33,6 +33,7 @@ class OpenAIBackend(ProviderBackend):
 
     def request_of(self, work: Generation) -> Request:
         """What every such server takes, and of the rest what this one is said to take."""
+        refuse_what_is_beyond(work, who=self.name)
         takes = work.call.takes if work.call else []
         asked = {"model": work.model, "prompt": work.prompt, "n": 1, "size": f"{work.width}x{work.height}"}
         asked |= dict(EXTRAS[name](work) for name in takes)
@@ -40,7 +41,7 @@ class OpenAIBackend(ProviderBackend):
             asked["quality"] = work.call.quality
         given: dict[str, Any] = {
             "told": told(asked),
-            "not_sent": frozenset(EXTRAS) - set(takes) | ({"strength"} if work.strength is not None else set()),
+            "not_sent": frozenset(EXTRAS) - set(takes) | unasked(work, asked),
             "is_seeded": "seed" in takes,
         }
         if work.sources:
@@ -81,8 +82,6 @@ class OpenAIBackend(ProviderBackend):
 def _pictures(work: Generation) -> list[FormPart]:
     references = [each for each in work.sources if each.role == "reference"]
     masks = [each for each in work.sources if each.role == "mask"]
-    if not references or len(masks) > 1:
-        raise cannot("openai", "edit without a picture, or with two masks")
     name = "image" if len(references) == 1 else "image[]"
     parts = [file_part(name, each.data, each.media_type) for each in references]
     return parts + [file_part("mask", as_alpha(each.data)) for each in masks]

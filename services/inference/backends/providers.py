@@ -14,6 +14,7 @@ from services.inference.backends import BackendFailure, Generated, Generation, G
 from services.inference.backends.answers import Answer, Refusal, cannot, failure_of, nothing_sent
 from services.inference.backends.exchange import CONNECT_SECONDS, Exchange, Provider, Request, bearer
 from services.inference.backends.picture import NotAPicture, inspect
+from services.inference.backends.vocabulary import Given, Wanted, unable
 from shared.events import FailureReason
 from shared.library.documents import Call
 
@@ -29,17 +30,17 @@ class Picture:
     charges: int = 1
 
 
-def picture_and_mask(work: Generation, *, who: str) -> dict[str, Source]:
-    """The one picture to start from and its mask, as `image` and `mask`. Raises BackendFailure for anything else."""
-    found: dict[str, Source] = {}
-    for source in work.sources:
-        name = {"reference": "image", "mask": "mask"}.get(source.role, "")
-        if not name or name in found:
-            raise cannot(who, f"take a second {source.role}")
-        found[name] = source
-    if "mask" in found and "image" not in found:
-        raise cannot(who, "fill a mask without a picture")
-    return found
+def refuse_what_is_beyond(work: Generation, *, who: str) -> None:
+    """Raises BackendFailure for what backends of this kind have no words for: nothing is ever left out."""
+    sources = [Given(role=source.role, size=(source.width, source.height)) for source in work.sources]
+    wanted = Wanted(model=work.model, width=work.width, height=work.height, sources=sources)
+    if (why := unable(who, wanted)) is not None:
+        raise cannot(who, why)
+
+
+def picture_and_mask(work: Generation) -> dict[str, Source]:
+    """The one picture to start from and its mask, by the names that most providers have for them."""
+    return {{"reference": "image"}.get(source.role, source.role): source for source in work.sources}
 
 
 class ProviderBackend:

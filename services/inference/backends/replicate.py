@@ -27,14 +27,14 @@ from uuid import UUID
 import orjson
 
 from services.inference.backends import Generated, Generation
-from services.inference.backends.answers import Answer, Refusal, cannot, uncertain
-from services.inference.backends.exchange import Exchange, Provider, Request, quality_unasked, told
+from services.inference.backends.answers import Answer, Refusal, uncertain
+from services.inference.backends.exchange import Exchange, Provider, Request, told, unasked
 from services.inference.backends.openai import EXTRAS
-from services.inference.backends.providers import Picture, ProviderBackend, picture_and_mask
+from services.inference.backends.providers import Picture, ProviderBackend, picture_and_mask, refuse_what_is_beyond
+from services.inference.backends.vocabulary import REPLICATE_MODEL
 from shared.events import FailureReason
 from shared.library.documents import Call
 
-MODEL = re.compile(r"([\w.-]+)/([\w.-]+)(?::([0-9a-f]{64}))?", re.ASCII)
 PREDICTION = re.compile(r"[A-Za-z0-9]{1,64}")
 RESETS = re.compile(r"resets in ~?(\d{1,5})\s?s")
 FILTERED = re.compile(r"NSFW|flagged as sensitive|\bE005\b")
@@ -74,14 +74,16 @@ class ReplicateBackend(ProviderBackend):
         return made
 
     def request_of(self, work: Generation) -> Request:
-        if (model := MODEL.fullmatch(work.model)) is None:
-            raise cannot("replicate", f"run {work.model!r}: its models are called owner/name")
+        refuse_what_is_beyond(work, who=self.name)
+        model = REPLICATE_MODEL.fullmatch(work.model)
+        assert model is not None, "nothing else is asked for"
         owner, name, version = model.groups()
         takes = work.call.takes if work.call else []
         asked = {"prompt": work.prompt, "width": work.width, "height": work.height}
         asked |= dict(EXTRAS[extra](work) for extra in takes)
         pictures = _pictures(work)
-        body: dict[str, Any] = {"input": asked | pictures} | ({"version": version} if version else {})
+        strength = {"prompt_strength": work.strength} if pictures and work.strength is not None else {}
+        body: dict[str, Any] = {"input": asked | pictures | strength} | ({"version": version} if version else {})
         if hook := self._hook(work):
             body |= {"webhook": hook, "webhook_events_filter": ["completed"]}
         deadline = max(SHORTEST, math.ceil(work.call.timeout_seconds if work.call else 0))
@@ -89,9 +91,8 @@ class ReplicateBackend(ProviderBackend):
             path="/predictions" if version else f"/models/{owner}/{name}/predictions",
             content=orjson.dumps(body),
             headers={"Content-Type": "application/json", "Cancel-After": f"{deadline}s"},
-            told={"model": work.model, **told(asked)}
-            | ({"prompt_strength": work.strength} if "prompt_strength" in pictures else {}),
-            not_sent=frozenset(EXTRAS) - set(takes) | quality_unasked(work),
+            told={"model": work.model, **told(asked), **strength},
+            not_sent=frozenset(EXTRAS) - set(takes) | unasked(work, {*asked, *(["strength"] if strength else [])}),
             is_seeded="seed" in takes,
             at_once=False,
         )
@@ -163,12 +164,9 @@ async def _file(exchange: Exchange, address: str) -> bytes:
     return await exchange.fetch(address)
 
 
-def _pictures(work: Generation) -> dict[str, Any]:
+def _pictures(work: Generation) -> dict[str, str]:
     """As data URLs: Replicate advises them below 256 kB and takes them above."""
-    found: dict[str, Any] = {
+    return {
         name: f"data:{source.media_type};base64,{base64.b64encode(source.data).decode()}"
-        for name, source in picture_and_mask(work, who="replicate").items()
+        for name, source in picture_and_mask(work).items()
     }
-    if found and work.strength is not None:
-        found["prompt_strength"] = work.strength
-    return found

@@ -10,16 +10,14 @@ blurred, so it is billed. A refusal is {id, name, errors}; 403 with `content_mod
 not billed. More than 150 requests in 10 seconds are refused for a minute.
 """
 
-import math
 from typing import Any
 
-from services.inference.backends import Generation, Source
-from services.inference.backends.answers import Answer, Refusal, cannot
-from services.inference.backends.exchange import Exchange, FormPart, Request, file_part, part, quality_unasked, told
-from services.inference.backends.providers import Picture, ProviderBackend, picture_and_mask
+from services.inference.backends import Generation
+from services.inference.backends.answers import Answer, Refusal
+from services.inference.backends.exchange import Exchange, FormPart, Request, file_part, part, told, unasked
+from services.inference.backends.providers import Picture, ProviderBackend, picture_and_mask, refuse_what_is_beyond
+from services.inference.backends.vocabulary import ratio_of
 
-RATIOS = ("16:9", "1:1", "21:9", "2:3", "3:2", "4:5", "5:4", "9:16", "9:21")
-SAME = 0.04  # sizes are multiples of 64 px, so that 896 × 1088 px is what "4:5" makes
 SEEDS = 2**32 - 1  # 0 … 4294967294
 STRENGTH = 0.8  # where nobody says: diffusers' own
 BUSY_SECONDS = 60.0
@@ -30,19 +28,19 @@ class StabilityBackend(ProviderBackend):
     name = "stability"
 
     def request_of(self, work: Generation) -> Request:
+        refuse_what_is_beyond(work, who=self.name)
         place, asked = _asked(work)
         asked |= {"prompt": work.prompt, "seed": seed_of(work), "output_format": "png"}
         if work.negative_prompt and not work.model.endswith("turbo"):
             asked["negative_prompt"] = work.negative_prompt
-        files = pictures_of(work)
         form: list[FormPart] = [part(name, value) for name, value in asked.items()]
-        form += [file_part(name, source.data, source.media_type) for name, source in files.items()]
+        form += [file_part(name, source.data, source.media_type) for name, source in picture_and_mask(work).items()]
         return Request(
             path=f"/v2beta/stable-image/{place}",
             form=form,
             headers={"Accept": "application/json"},
             told={"place": place, **told(asked)},
-            not_sent=UNSAID | quality_unasked(work),
+            not_sent=UNSAID | unasked(work, asked),
             is_seeded=True,
         )
 
@@ -70,37 +68,14 @@ def _asked(work: Generation) -> tuple[str, dict[str, Any]]:
     if "mask" in roles:
         return "edit/inpaint", {}
     strength = STRENGTH if work.strength is None else work.strength
+    shape = {"aspect_ratio": ratio_of(work.width, work.height)}
     if work.model == "core":
-        if roles:
-            raise cannot("stability", "start `core` from a picture")
-        return "generate/core", {"aspect_ratio": ratio_of(work)}
+        return "generate/core", shape
     if work.model == "ultra":
-        return "generate/ultra", {"strength": strength} if roles else {"aspect_ratio": ratio_of(work)}
+        return "generate/ultra", {"strength": strength} if roles else shape
     if roles:
         return "generate/sd3", {"model": work.model, "mode": "image-to-image", "strength": strength}
-    return "generate/sd3", {"model": work.model, "mode": "text-to-image", "aspect_ratio": ratio_of(work)}
-
-
-def pictures_of(work: Generation) -> dict[str, Source]:
-    """The one picture to start from and its mask, by the names that Stability's models give them; both of our size."""
-    found = picture_and_mask(work, who="stability")
-    for source in found.values():
-        if (source.width, source.height) != (work.width, work.height):
-            raise cannot("stability", f"make another size of a {source.width} × {source.height} px {source.role}")
-    return found
-
-
-def ratio_of(work: Generation) -> str:
-    """The nearest shape that there is a word for. Raises BackendFailure where none is near."""
-
-    def distance(ratio: str) -> float:
-        width, height = ratio.split(":")
-        return abs(math.log(work.width * int(height) / (work.height * int(width))))
-
-    nearest = min(RATIOS, key=distance)
-    if distance(nearest) > SAME:
-        raise cannot("stability", f"make {work.width} × {work.height} px: it knows the shapes {', '.join(RATIOS)}")
-    return nearest
+    return "generate/sd3", {"model": work.model, "mode": "text-to-image", **shape}
 
 
 def seed_of(work: Generation) -> int:
