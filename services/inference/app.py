@@ -11,6 +11,7 @@ from services.inference.backends.diffusion import DiffusionBackend, DiffusionOpt
 from services.inference.domain import BILLING, POOLS, kind_of
 from services.inference.handler import Front
 from services.inference.limits import ClaimLimits, Limit
+from services.inference.permits import Permits
 from services.inference.presence import Paces, Presence
 from services.inference.progress import Progress
 from services.inference.queue import AT_ONCE, Claims, Desk, Lookout, queries
@@ -57,9 +58,11 @@ async def build(service: Service, *, backends: Mapping[str, Backend] | None = No
     maker = Maker(backends=backends, blobs=service.blobs, desk=desk, progress=progress, keep_id=keep_id, paces=paces)
     works = "work" in service.roles
     limits = account_limits(settings)
-    limited = functools.partial(ClaimLimits, tables, accounts=limits)
+    limited, permits = functools.partial(ClaimLimits, tables, accounts=limits), Permits(tables)
     workers = (
-        {kind: open_worker(service, kind, maker, desk, limited()) for kind in sorted(tables.kinds)} if works else {}
+        {kind: open_worker(service, kind, maker, desk, limited(), permits) for kind in sorted(tables.kinds)}
+        if works
+        else {}
     )
     by_work_kind = {work_kind: worker for worker in workers.values() for work_kind in worker.kinds}
     front = Front(tables=tables, desk=desk, workers=by_work_kind, lease_seconds=settings.lease_seconds)
@@ -76,7 +79,9 @@ async def build(service: Service, *, backends: Mapping[str, Backend] | None = No
         keyless=frozenset(name for name, given in settings.providers.items() if not given.key.get_secret_value()),
     )
     replayer = replays.Replayer(backends=backends, blobs=service.blobs, pool=service.database)
-    replaying = [open_replays(service, kind, replayer, limited()) for kind in sorted(backends)] if works else []
+    replaying = (
+        [open_replays(service, kind, replayer, limited(), permits) for kind in sorted(backends)] if works else []
+    )
     desk_of_replays = ReplayDesk(
         pool=service.database,
         blobs=service.blobs,
@@ -182,12 +187,12 @@ def work_kinds(kind: str, pools: Iterable[str], settings: InferenceSettings) -> 
     return [kind_of(kind, pool, account=account) for pool in pools for account in accounts]
 
 
-def open_worker(service: Service, kind: str, maker: Maker, desk: Desk, limits: ClaimLimits) -> Worker:
+def open_worker(service: Service, kind: str, maker: Maker, desk: Desk, limits: ClaimLimits, permits: Permits) -> Worker:
     settings = service.settings
     assert isinstance(settings, InferenceSettings)
     kinds = work_kinds(kind, settings.pools.split(","), settings)
     at_once = kind in AT_ONCE
-    claims = Claims(desk, kinds=kinds, at_once=at_once, limits=limits)
+    claims = Claims(desk, kinds=kinds, at_once=at_once, limits=limits, recheck=permits.jobs)
     worker = Worker(
         stage=STAGE,
         outbox=service.facts,
@@ -215,11 +220,13 @@ def account_limits(settings: InferenceSettings) -> dict[str, Limit]:
     }
 
 
-def open_replays(service: Service, kind: str, replayer: replays.Replayer, limits: ClaimLimits) -> Worker:
+def open_replays(
+    service: Service, kind: str, replayer: replays.Replayer, limits: ClaimLimits, permits: Permits
+) -> Worker:
     settings = service.settings
     assert isinstance(settings, InferenceSettings)
     kinds = [PREFIX + each for each in work_kinds(kind, settings.pools.split(","), settings)]
-    claims = replays.Claims(kinds, limits=limits)
+    claims = replays.Claims(kinds, limits=limits, permitted=permits.replays)
     worker = Worker(
         stage=STAGE,
         outbox=service.facts,

@@ -11,7 +11,7 @@ import orjson
 
 from services.inference.backends import Generated, Generation, Lora, Source, keep_nothing
 from services.inference.backends.vocabulary import Given
-from services.inference.routing import Ask, Decision, Unroutable
+from services.inference.routing import Ask, Decision, Sent, Unroutable
 from shared import ids
 from shared.events import (
     Attempt,
@@ -93,6 +93,16 @@ class Job(Body):
     @property
     def backend(self) -> str:
         return self.route.backend if self.route else ""
+
+    @property
+    def sent(self) -> Sent:
+        """Where its route sends it."""
+        return Sent(
+            backend=self.backend,
+            kind=self.kind,
+            provider=self.call.provider if self.call else None,
+            confidentiality=self.event.confidentiality,
+        )
 
     @property
     def sort(self) -> str:
@@ -296,6 +306,7 @@ def manifest_of(job: Job, generated: Generated, *, sha256: str) -> bytes:
         "sources": [use.model_dump(exclude={"key"}) for use in event.sources],
         "strength": event.strength,
         "reproducible": event.reproducible,
+        "confidentiality": event.confidentiality,
         "route": {
             "backend": job.backend,
             "kind": job.kind,

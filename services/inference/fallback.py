@@ -65,20 +65,38 @@ def elsewhere(
     To what is `served`: kinds of work that somebody claims, or did lately. Better not to a backend that is `away`,
     where it would wait again; but that wait has an end of its own.
     """
+    unserved = {
+        backend.name: f"no process claims {work_kind(backend)}"
+        for backend in (table.backends if isinstance(table, Routes) else [])
+        if work_kind(backend) == kind or work_kind(backend) not in served
+    }
+    found = next_best(
+        job, [{**away, **unserved}, unserved], table=table, today=today, runnable=runnable, providers=providers
+    )
+    if isinstance(found, Decision):
+        return found
+    why = f"{nobody_claimed(kind, since)}; {found.missing}"
+    return unroutable(replace(found, missing=why, remedy=f"{remedy}; or {found.remedy}"))
+
+
+def next_best(
+    job: Job,
+    avoids: Iterable[Mapping[str, str]],
+    *,
+    table: Routes | Unroutable | None,
+    today: date,
+    runnable: Iterable[str],
+    providers: Mapping[str, str] = NOTHING,
+) -> Decision | Unroutable:
+    """Where it goes instead, avoiding the first of these if it can, else the next."""
     missing: Unroutable = table if isinstance(table, Unroutable) else NO_TABLE
     if isinstance(table, Routes):
-        unserved = {
-            backend.name: f"no process claims {work_kind(backend)}"
-            for backend in table.backends
-            if work_kind(backend) == kind or work_kind(backend) not in served
-        }
-        for avoid in ({**away, **unserved}, unserved):
+        for avoid in avoids:
             found = fall_back(job, table=table, today=today, runnable=runnable, providers=providers, avoid=avoid)
             if isinstance(found, Decision):
                 return found
             missing = found
-    why = f"{nobody_claimed(kind, since)}; {missing.missing}"
-    return unroutable(replace(missing, missing=why, remedy=f"{remedy}; or {missing.remedy}"))
+    return missing
 
 
 def nobody_claimed(kind: str, since: datetime) -> str:

@@ -6,7 +6,7 @@ known, and its cost is unknown, not 0.
 
 import asyncio
 import contextlib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from uuid import UUID
 import aiosql
 
 from services.inference import accounts
-from services.inference.domain import RESUMABLE, SHARES, Cost, Job
+from services.inference.domain import RESUMABLE, SHARES, Cost, Failed, Job
 from services.inference.flows import Limits, Line, NoLimits
 from services.inference.turns import SHARED, Flow, Room
 from shared import ids
@@ -47,7 +47,8 @@ OfRun = PromptAssembled | ImageGenerated | JobFailed | JobCancelled
 class Piece:
     """One attempt in this process: the `number`-th of its job, after `earlier` ones.
 
-    `resumes` is the provider's id of what another worker ordered in this same attempt.
+    `resumes` is the provider's id of what another worker ordered in this same attempt. `barred`: how it ends, for
+    today's table lets it go nowhere.
     """
 
     job: Job
@@ -55,6 +56,7 @@ class Piece:
     earlier: list[Attempt] = field(default_factory=list)
     cancelled_by: str | None = None
     resumes: str | None = None
+    barred: Failed | None = None
 
     @property
     def attempt_id(self) -> UUID:
@@ -152,6 +154,15 @@ class Lookout:
             await self._desk.look(connection)
 
 
+# Holds what is about to begin to today's table: bars pieces that may go nowhere, and says which went elsewhere.
+Recheck = Callable[[Connection, Sequence[tuple[Leased, Piece]]], Awaitable[set[UUID]]]
+
+
+async def nothing_changed(connection: Connection, running: Sequence[tuple[Leased, Piece]]) -> set[UUID]:  # noqa: ARG001
+    """Where there is one table for ever."""
+    return set()
+
+
 class Claims:
     """How one worker of this stage claims: set `worker`, give it `claim`."""
 
@@ -165,8 +176,10 @@ class Claims:
         at_once: bool = False,
         shares: Mapping[str, int] = SHARES,
         limits: Limits | None = None,
+        recheck: Recheck = nothing_changed,
     ) -> None:
         """`at_once`: the work takes no time, so there is no moment in which it could be cancelled or lost."""
+        self._recheck = recheck
         self._desk = desk
         self._kinds = list(kinds)
         self._limits = limits or NoLimits()
@@ -196,7 +209,8 @@ class Claims:
     async def _begin(self, connection: Connection, leases: Sequence[Leased]) -> list[Leased]:
         """Cancelled meanwhile, tried before, tried now: three statements for the whole claim, which is what comes back.
 
-        What costs something begins within its workspace's cap or waits on.
+        What costs something begins within its workspace's cap or waits on; what today's table would not send where it
+        was sent goes elsewhere, or only comes back to be ended.
         """
         pieces = {lease.work_id: Piece(self._desk.job(lease), number=lease.epoch) for lease in leases}
         by = await buried(connection, leases)
@@ -207,14 +221,16 @@ class Claims:
             piece.cancelled_by = by.get(piece.job.event.job_id)
             piece.earlier = earlier.get(work_id, [])
         running = [lease for lease in leases if lease.work_id in runs and not pieces[lease.work_id].is_doubtful]
+        gone = await self._recheck(connection, [(lease, pieces[lease.work_id]) for lease in running])
+        running = [each for each in running if each.work_id not in gone and pieces[each.work_id].barred is None]
         costs = [(lease, pieces[lease.work_id].reserves) for lease in running]
         dear = [(lease, cost) for lease, cost in costs if cost is not None]
-        unaffordable = await put_back_unaffordable(connection, dear, self._limits)
-        running = [lease for lease in running if lease.work_id not in unaffordable]
+        gone |= await put_back_unaffordable(connection, dear, self._limits)
+        running = [lease for lease in running if lease.work_id not in gone]
         await begin_attempts(connection, [pieces[lease.work_id] for lease in running])
         await self._limits.called(connection, [flow_of_lease(lease) for lease in running])
-        self._desk.put({work_id: piece for work_id, piece in pieces.items() if work_id not in unaffordable})
-        return [lease for lease in leases if lease.work_id not in unaffordable]
+        self._desk.put({work_id: piece for work_id, piece in pieces.items() if work_id not in gone})
+        return [lease for lease in leases if lease.work_id not in gone]
 
 
 async def put_back_unaffordable(

@@ -10,7 +10,7 @@ from uuid import UUID
 import orjson
 from pydantic import BaseModel, ConfigDict, Field
 
-from services.inference.domain import BILLING, Cost
+from services.inference.domain import Cost
 from services.inference.limits import Limit
 from services.inference.replaying import Manifest, Order, Verdict, order_of, read, work_kind
 from services.inference.replays import Ended, cancelled, end, manifest_key, queries
@@ -178,7 +178,7 @@ class ReplayDesk:
             manifest, backend, table=label, asset=asked.asset_id, sha256=asked.manifest_sha256, number=number
         )
         if manifest.is_seeded:
-            _refuse(manifest, order, backend, self.tables, pay=asked.pay)
+            _refuse(order, self.tables, caller.workspace, pay=asked.pay)
         return Ask(manifest=manifest, order=order, backend=backend, number=number)
 
 
@@ -214,24 +214,18 @@ def _backend(table: Any, manifest: Manifest) -> Backend | None:
     return next((each for each in backends if (each.name, each.kind) == (route.backend, route.kind)), None)
 
 
-def _refuse(manifest: Manifest, order: Order, backend: Backend | None, tables: RoutingTables, *, pay: bool) -> None:
-    kind = manifest.route.kind
-    why = None
-    if kind not in tables.kinds or kind == "null":
-        why = f"this deployment runs no backend of kind {kind!r}"
-    elif kind in BILLING and (order.call is None or order.call.provider not in tables.providers):
-        why = "no worker knows the provider that made it"
-    elif backend is not None and not backend.enabled:
-        why = f"the backend {backend.name!r} is not enabled"
-    elif backend is not None and backend.end_of_life is not None and backend.end_of_life < tables.today:
-        why = f"the life of the backend {backend.name!r} ended on {backend.end_of_life}"
+def _refuse(order: Order, tables: RoutingTables, workspace: UUID, *, pay: bool) -> None:
+    why = tables.barred(workspace, order.sent)
+    if order.kind not in tables.kinds or order.kind == "null":
+        why = f"this deployment runs no backend of kind {order.kind!r}"
     if why is not None:
-        raise HttpProblem("not_replayable", why, where=manifest.route.backend, status=409)
+        what = f"{order.backend!r} may not make it by today's table: {why}"
+        raise HttpProblem("not_replayable", what, where=order.backend, status=409)
     if order.bills and not pay:
         price = "at a price that nobody knows" if order.price is None else f"for {order.price} {order.currency}"
         raise HttpProblem(
             "would_be_billed",
-            f"{manifest.route.backend!r} sends a bill for every image, {price}",
+            f"{order.backend!r} sends a bill for every image, {price}",
             where="pay",
             remedy="ask with `pay` (`calotype replay ASSET --pay`) to have it made again",
             status=409,

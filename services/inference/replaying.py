@@ -11,9 +11,10 @@ from pydantic import Field, ValidationError
 
 from services.inference.backends import Generation, Lora, Source, keep_nothing
 from services.inference.domain import BILLING, Cost, kind_of
+from services.inference.routing import Sent
 from shared import ids
 from shared.errors import Rejected
-from shared.events import Lane, Parameters, Pin, SourceRole, SourceUse
+from shared.events import Confidentiality, Lane, Parameters, Pin, SourceRole, SourceUse
 from shared.events.envelope import Body
 from shared.library.documents import Backend, Call
 
@@ -60,7 +61,10 @@ class Output(Body):
 
 
 class Manifest(Body):
-    """What an image can be made again from; of an older release's, what it did not record is absent."""
+    """What an image can be made again from; of an older release's, what it did not record is absent.
+
+    One that does not say how confidential it is is taken for confidential.
+    """
 
     format: Literal["calotype.manifest/1"]
     job_id: UUID
@@ -74,6 +78,7 @@ class Manifest(Body):
     scene: dict[str, Any] = Field(default_factory=dict)
     sources: list[SourceNamed] = Field(default_factory=list)
     strength: float | None = None
+    confidentiality: Confidentiality = Confidentiality.CONFIDENTIAL
     route: MadeAt
     made_by: dict[str, Any]
     output: Output
@@ -102,6 +107,8 @@ class Order(Body):
     asset_id: UUID
     manifest_sha256: str
     kind: str
+    backend: str = ""
+    confidentiality: Confidentiality = Confidentiality.CONFIDENTIAL
     price: Decimal | None = None
     currency: str = "USD"
     price_list: str | None = None
@@ -111,6 +118,12 @@ class Order(Body):
     def bills(self) -> bool:
         """As of a job: a price of 0 is an operator's word that it costs nothing; none is no word."""
         return self.kind in BILLING and self.price != 0
+
+    @property
+    def sent(self) -> Sent:
+        """Where it goes, as of a job."""
+        provider = self.call.provider if self.call else None
+        return Sent(backend=self.backend, kind=self.kind, provider=provider, confidentiality=self.confidentiality)
 
     @property
     def cost(self) -> Cost | None:
@@ -156,6 +169,8 @@ def order_of(
         asset_id=asset,
         manifest_sha256=sha256,
         kind=manifest.route.kind,
+        backend=manifest.route.backend,
+        confidentiality=manifest.confidentiality,
         price=price,
         currency=backend.currency if backend else "USD",
         price_list=table if price is not None else None,

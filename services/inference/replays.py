@@ -9,7 +9,7 @@ import contextlib
 import functools
 import hashlib
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
@@ -369,12 +369,22 @@ async def end(connection: Connection, ended: Ended) -> None:
 
 
 class Claims:
-    """Takes replays whose turn it is, as jobs are taken: by workspace, behind brakes and accounts that are away."""
+    """Takes replays whose turn it is, as jobs are taken: by workspace, behind brakes and accounts that are away.
+
+    `permitted`: those of them that today's table lets go where they are to go.
+    """
 
     worker: Worker
 
-    def __init__(self, kinds: Sequence[str], *, limits: Limits) -> None:
+    def __init__(
+        self,
+        kinds: Sequence[str],
+        *,
+        limits: Limits,
+        permitted: Callable[[Connection, Sequence[Leased]], Awaitable[list[Leased]]],
+    ) -> None:
         self.kinds = list(kinds)
+        self._permitted = permitted
         self._limits = limits
         self.line = Line(kinds, shares=SHARES, limits=limits)
 
@@ -382,7 +392,7 @@ class Claims:
         room = Room(calls=await accounts.rooms(connection, self.kinds))
         holder, lease = self.worker.holder, self.worker.lease_seconds
         rows = await self.line.take(connection, many, holder=holder, lease=lease, room=room)
-        leases = [Leased(**row) for row in rows]
+        leases = await self._permitted(connection, [Leased(**row) for row in rows]) if rows else []
         return await self._afford(connection, leases) if leases else []
 
     async def _afford(self, connection: Connection, leases: Sequence[Leased]) -> list[Leased]:

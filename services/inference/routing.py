@@ -47,6 +47,16 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Sent:
+    """Where work was sent by the table of its day; `provider`: whom that calls."""
+
+    backend: str
+    kind: str
+    provider: str | None
+    confidentiality: Confidentiality
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
     """One backend, the lane to wait in, and why; `route` is the same for the record. `price` None: nobody knows it."""
 
@@ -133,6 +143,32 @@ def decide(
             version=backend.version,
         ),
     )
+
+
+def barred(
+    sent: Sent,
+    *,
+    table: Routes | Unroutable | None,
+    today: date,
+    runnable: Iterable[str] = RUNNABLE,
+    providers: Mapping[str, str] = NOTHING,
+) -> str | None:
+    """Why it may not be made there by today's table; None: it may.
+
+    What was routed keeps its route whatever a later table prefers, as long as that lets it go there at all. Where the
+    table has forgotten its backend, what is made here goes on, for nobody else hears of it; nobody is called.
+    """
+    if not isinstance(table, Routes):
+        return (table or NO_TABLE).missing if sent.kind in CALLING else None
+    named = (backend for backend in table.backends if (backend.name, backend.kind) == (sent.backend, sent.kind))
+    backend = next(named, None)
+    if backend is None:
+        return f"{table.label} does not have it" if sent.kind in CALLING else None
+    if why := _unfit(backend, sent.confidentiality, today, runnable, providers, NOTHING):
+        return why
+    if backend.kind in CALLING and backend.call is not None and backend.call.provider != sent.provider:
+        return f"it calls {backend.call.provider!r} now, and not {sent.provider!r}"
+    return _kept_in(backend, sent.confidentiality, table)
 
 
 def bucket_of(job: UUID) -> int:
@@ -222,6 +258,16 @@ def _above(backend: Backend, confidentiality: Confidentiality) -> str | None:
     if backend.ceiling is not None and confidentiality.rank > backend.ceiling.rank:
         return f"it takes nothing above {backend.ceiling.value} work"
     return None
+
+
+def _kept_in(backend: Backend, confidentiality: Confidentiality, table: Routes) -> str | None:
+    """What is above public leaves only where a rule says so of that level."""
+    if backend.visibility == "private" or confidentiality is Confidentiality.PUBLIC:
+        return None
+    naming = [rule for rule in table.rules if backend.name in rule.candidates]
+    if any(confidentiality in rule.confidentiality and not _against(rule, backend, confidentiality) for rule in naming):
+        return None
+    return f"it is not private, and no rule of {table.label} lets {confidentiality.value} work go to it"
 
 
 def _not_alive(backend: Backend, today: date) -> str | None:

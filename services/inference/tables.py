@@ -10,7 +10,17 @@ from uuid import UUID
 from pydantic import ValidationError
 
 from services.inference.queue import queries
-from services.inference.routing import NOTHING, Ask, Decision, Unroutable, bucket_of, current_table, decide
+from services.inference.routing import (
+    NOTHING,
+    Ask,
+    Decision,
+    Sent,
+    Unroutable,
+    barred,
+    bucket_of,
+    current_table,
+    decide,
+)
 from shared.current import newest_documents
 from shared.library.documents import Routes
 from shared.postgres import Connection
@@ -30,6 +40,7 @@ class Table:
     documents: Mapping[str, str]
     read_at: float
     decisions: dict[tuple[Ask, int | None, date], Decision | Unroutable] = field(default_factory=dict)
+    barred: dict[tuple[Sent, date], str | None] = field(default_factory=dict)
 
     @property
     def has_canary(self) -> bool:
@@ -81,6 +92,17 @@ class RoutingTables:
             )
             table.decisions[key] = decision
         return decision
+
+    def barred(self, workspace: UUID, sent: Sent) -> str | None:
+        """Why what was sent there once may not go there today, if it may not."""
+        table, key = self._tables[workspace], (sent, self.today)
+        if key not in table.barred:
+            if len(table.barred) >= REMEMBERED:
+                table.barred.clear()
+            table.barred[key] = barred(
+                sent, table=table.routes, today=self.today, runnable=self.kinds, providers=self.providers
+            )
+        return table.barred[key]
 
     def table_of(self, workspace: UUID) -> Routes | Unroutable | None:
         """As it was read last."""

@@ -105,6 +105,8 @@ class Maker:
         with self.desk.at_work(lease) as piece:
             if piece.is_doubtful:
                 return _over(Settled(piece, None, DOUBTFUL, lease.traceparent))
+            if piece.barred is not None:
+                return _over(Settled(piece, None, piece.barred, lease.traceparent))
             started = time.time_ns()
             try:
                 tried = await self._try(lease, piece)

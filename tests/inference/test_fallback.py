@@ -12,13 +12,14 @@ from services.inference.routing import RUNNABLE, Decision, Unroutable, bucket_of
 from shared.events import Confidentiality, Lane, Parameters, Priority, PromptAssembled
 from shared.library.documents import Canary, RouteRule, Routes
 from tests.inference.prompts import NOW, PHOTO, assembled
-from tests.inference.tables import NAMES, TODAY, backend, mostly, table, tables
+from tests.inference.tables import NAMES, PROVIDERS, TODAY, backend, mostly, table, tables
 
 CONFIDENTIAL = Confidentiality.CONFIDENTIAL
 
 
 def routed(event: PromptAssembled, routes: Routes) -> Job | None:
-    decision = decide(ask_of(event), table=routes, today=TODAY, bucket=bucket_of(event.job_id))
+    bucket = bucket_of(event.job_id)
+    decision = decide(ask_of(event), table=routes, today=TODAY, providers=PROVIDERS, bucket=bucket)
     return job_of(event, decision, cause_id=event.event_id) if isinstance(decision, Decision) else None
 
 
@@ -70,7 +71,7 @@ def test_no_chain_of_fallbacks_leaves_what_the_job_s_confidentiality_and_rule_pe
             return
         current = published or current
         avoid = dict.fromkeys({job.backend, *down}, "it is down")
-        found = fall_back(job, table=current, today=TODAY, runnable=RUNNABLE, avoid=avoid)
+        found = fall_back(job, table=current, today=TODAY, runnable=RUNNABLE, providers=PROVIDERS, avoid=avoid)
         known = {made.name for made in current.backends}
         assert job.route is not None
         if isinstance(found, Unroutable):
@@ -212,7 +213,7 @@ def test_what_nobody_claims_goes_only_to_what_is_claimed_and_never_over_the_law(
     kind = next(work_kind(made) for made in routes.backends if made.name == job.backend)
     claimed = {work_kind(made) for number, made in enumerate(routes.backends) if number in served}
     found = elsewhere(
-        job, kind=kind, since=NOW, table=routes, today=TODAY, runnable=RUNNABLE, served=claimed,
+        job, kind=kind, since=NOW, table=routes, today=TODAY, runnable=RUNNABLE, providers=PROVIDERS, served=claimed,
         away=dict.fromkeys(down, "it is away"), remedy="start one",
     )  # fmt: skip
     if isinstance(found, Failed):

@@ -28,7 +28,7 @@ from services.inference.replaying import (
 )
 from services.inference.routing import Decision, decide
 from shared.errors import Rejected
-from shared.events import Lane, PromptAssembled
+from shared.events import Confidentiality, Lane, PromptAssembled
 from tests.inference.prompts import PHOTO, assembled, routes
 from tests.servers.provider import png
 
@@ -77,6 +77,7 @@ def test_a_replay_asks_for_what_the_job_asked_for_and_for_the_shapes_it_went_thr
         mine: dict[str, Any] = {"keep_id": asked.keep_id, "lane": Lane.BULK, "shapes": shapes}
         mine |= {"job_id": order(data).replay_id, "attempt_id": order(data).replay_id}
         assert again == replace(asked, **mine), "nothing else differs"
+        assert order(data).sent == first.sent
     assert [use.model_copy(update={"key": source.key}) for use in read(manifest_bytes(job(), {})).uses] == []
 
 
@@ -92,6 +93,7 @@ def test_a_manifest_of_the_first_release_is_read_and_made_again_alone() -> None:
     again: Generation = generation_again(manifest, asked, sources=(), alone=False)
     assert (again.model, again.scheduler, again.shapes, again.call) == ("tiny", "ddim", (1,), None)
     assert work_kind(asked, None) == "replay.diffusion/standard"
+    assert asked.sent.confidentiality is Confidentiality.CONFIDENTIAL, "what does not say is taken for it"
     with pytest.raises(Rejected, match="format"):
         read(json.dumps(OLD | {"format": "calotype.manifest/9"}).encode())
 

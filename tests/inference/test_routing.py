@@ -1,18 +1,21 @@
 """Routing: the four rules of the domain, what is refused and why, and the law no table can relax."""
 
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import NAMESPACE_OID, UUID, uuid5
 
 import pytest
-from hypothesis import given
+from hypothesis import Phase, find, given, settings
 from hypothesis import strategies as st
 
 from services.inference.routing import (
+    CALLING,
     Ask,
     Decision,
+    Sent,
     Unroutable,
+    barred,
     bucket_of,
     current_table,
     decide,
@@ -20,7 +23,7 @@ from services.inference.routing import (
 )
 from shared.events import Confidentiality, Lane, Priority, Route
 from shared.library.documents import Backend, Call, Canary, Price, RouteRule, Routes
-from tests.inference.tables import TODAY, asks, backend, table, tables
+from tests.inference.tables import PROVIDERS, TODAY, asks, backend, callers, corrected, table, tables
 
 PUBLIC, INTERNAL, CONFIDENTIAL = Confidentiality.PUBLIC, Confidentiality.INTERNAL, Confidentiality.CONFIDENTIAL
 
@@ -172,16 +175,109 @@ def test_of_several_tables_the_one_named_default_is_current() -> None:
     assert "(other, routes)" in ambiguous.missing
 
 
-@given(ask=asks, routes=tables())
-def test_confidential_work_never_goes_to_a_backend_that_is_not_private(ask: Ask, routes: Routes) -> None:
-    decision = decide(ask, table=routes, today=TODAY)
-    if isinstance(decision, Decision) and ask.confidentiality.stays_private:
+buckets = st.sampled_from([None, 0, 49, 99])
+leaving = tables(many=2, of=callers)
+
+
+def by_law(ask: Ask, routes: Routes, bucket: int | None) -> Decision | None:
+    decision = decide(ask, table=routes, today=TODAY, providers=PROVIDERS, bucket=bucket)
+    return decision if isinstance(decision, Decision) else None
+
+
+@given(ask=asks, routes=leaving | tables(), bucket=buckets)
+def test_confidential_work_never_goes_to_a_backend_that_is_not_private(
+    ask: Ask, routes: Routes, bucket: int | None
+) -> None:
+    decision = by_law(ask, routes, bucket)
+    if decision is not None and ask.confidentiality.stays_private:
         assert decision.backend.visibility == "private"
+
+
+def test_the_tables_that_the_law_is_tried_with_call_providers_and_draw_canaries() -> None:
+    def leaves(drawn: tuple[Ask, Routes]) -> bool:
+        decision = by_law(*drawn, 0)
+        above = drawn[0].confidentiality is not PUBLIC
+        return above and decision is not None and decision.backend.kind in CALLING and decision.route.canary
+
+    assert find(
+        st.tuples(asks, leaving), leaves, settings=settings(max_examples=500, phases=[Phase.generate], database=None)
+    )
+
+
+@settings(max_examples=60)
+@given(ask=asks, versions=leaving.flatmap(lambda routes: st.tuples(st.just(routes), corrected(routes))), bucket=buckets)
+def test_what_waited_goes_only_where_the_table_of_its_turn_lets_it(
+    ask: Ask, versions: tuple[Routes, Routes], bucket: int | None
+) -> None:
+    before, now = versions
+    decision = by_law(ask, before, bucket)
+    if decision is None:
+        return
+    given: dict[str, Any] = {"today": TODAY + timedelta(days=1), "providers": PROVIDERS}
+    if barred(sent(decision, ask), table=now, **given) is not None:
+        return
+    backend = next((made for made in now.backends if made.name == decision.backend.name), None)
+    if backend is None or backend.kind != decision.backend.kind:
+        assert decision.backend.kind not in CALLING
+        return
+    assert backend.visibility == "private" or not ask.confidentiality.stays_private
+    assert backend.ceiling is None or backend.ceiling.rank >= ask.confidentiality.rank
+    assert backend.enabled
+    assert backend.end_of_life is None or backend.end_of_life > TODAY
+    if backend.kind in CALLING:
+        assert backend.call is not None and decision.backend.call is not None
+        assert backend.call.provider == decision.backend.call.provider
+
+
+def sent(decision: Decision, ask: Ask) -> Sent:
+    backend = decision.backend
+    provider = backend.call.provider if backend.call else None
+    return Sent(backend=backend.name, kind=backend.kind, provider=provider, confidentiality=ask.confidentiality)
+
+
+@pytest.mark.parametrize(
+    ("fields", "level", "why"),
+    [
+        ({}, CONFIDENTIAL, None),
+        (
+            {"visibility": "cloud"},
+            CONFIDENTIAL,
+            "it is not private, and confidential work never leaves private backends",
+        ),
+        ({"visibility": "cloud"}, INTERNAL, "it is not private, and no rule of routes@3 lets internal work go to it"),
+        ({"visibility": "cloud"}, PUBLIC, None),
+        ({"ceiling": INTERNAL}, CONFIDENTIAL, "it takes nothing above internal work"),
+        ({"enabled": False}, PUBLIC, "it is switched off"),
+        ({"end_of_life": date(2026, 11, 21)}, PUBLIC, "its life ended on 2026-11-21"),
+        ({"call": Call(provider="other")}, PUBLIC, "it calls 'other' now, and not 'acme'"),
+        ({"call": Call(provider="nobody")}, PUBLIC, "no worker knows the provider 'nobody'"),
+        ({"call": None}, PUBLIC, "it names no provider to call"),
+        ({"kind": "stability"}, PUBLIC, "routes@3 does not have it"),
+        ({"name": "another"}, PUBLIC, "routes@3 does not have it"),
+    ],
+)
+def test_what_was_sent_to_a_provider_is_held_to_today_s_table(
+    fields: dict[str, Any], level: Confidentiality, why: str | None
+) -> None:
+    studio = backend(**{"name": "studio", "kind": "openai", "model": "m", "call": Call(provider="acme")} | fields)
+    routes = table(studio, rules=[RouteRule(id="any", lane=Lane.STANDARD, backends=[studio.name])])
+    waiting = Sent(backend="studio", kind="openai", provider="acme", confidentiality=level)
+    assert barred(waiting, table=routes, today=TODAY, providers=PROVIDERS) == why
+
+
+def test_without_a_table_nobody_is_called_and_what_is_made_here_is_made() -> None:
+    calling = Sent(backend="studio", kind="openai", provider="acme", confidentiality=PUBLIC)
+    here = Sent(backend="studio", kind="diffusion", provider=None, confidentiality=CONFIDENTIAL)
+    for routes in (None, Unroutable(missing="the routing table cannot be read", remedy=""), four()):
+        assert barred(calling, table=routes, today=TODAY, providers=PROVIDERS)
+        assert barred(here, table=routes, today=TODAY, providers=PROVIDERS) is None
+    cloud = table(backend("studio", kind="diffusion", visibility="cloud"), rules=[])
+    assert "never leaves" in (barred(here, table=cloud, today=TODAY) or "")
 
 
 @given(ask=asks, routes=tables(), bucket=st.sampled_from([None, 0, 49, 99]))
 def test_every_backend_is_either_chosen_or_refused_with_a_reason(ask: Ask, routes: Routes, bucket: int | None) -> None:
-    decision = decide(ask, table=routes, today=TODAY, bucket=bucket)
+    decision = decide(ask, table=routes, today=TODAY, providers=PROVIDERS, bucket=bucket)
     known = {made.name for made in routes.backends}
     if isinstance(decision, Decision):
         assert {decision.route.backend} ^ set(decision.route.refused) == known
@@ -194,15 +290,15 @@ def test_every_backend_is_either_chosen_or_refused_with_a_reason(ask: Ask, route
         assert set(decision.refused) == known
         assert all(decision.refused.values())
         assert decision.table == routes.pin()
-    assert decide(ask, table=routes, today=TODAY, bucket=bucket) == decision
+    assert decide(ask, table=routes, today=TODAY, providers=PROVIDERS, bucket=bucket) == decision
 
 
 @given(ask=asks, routes=tables(), bucket=st.sampled_from([None, 0, 99]))
 def test_nothing_goes_to_a_backend_out_of_its_life_its_ceiling_or_the_rule_s_regions(
     ask: Ask, routes: Routes, bucket: int | None
 ) -> None:
-    decision = decide(ask, table=routes, today=TODAY, bucket=bucket)
-    if isinstance(decision, Decision):
+    decision = by_law(ask, routes, bucket)
+    if decision is not None:
         made = decision.backend
         rule = next(rule for rule in routes.rules if rule.id == decision.route.rule)
         assert made.end_of_life is None or made.end_of_life >= TODAY
@@ -215,10 +311,10 @@ def test_nothing_goes_to_a_backend_out_of_its_life_its_ceiling_or_the_rule_s_reg
 
 @given(ask=asks, routes=tables())
 def test_a_rule_that_nobody_can_serve_routes_nothing(ask: Ask, routes: Routes) -> None:
-    decision = decide(ask, table=routes, today=TODAY, bucket=0)
-    if isinstance(decision, Decision):
+    decision = by_law(ask, routes, 0)
+    if decision is not None:
         rule = next(rule for rule in routes.rules if rule.id == decision.route.rule)
-        why = unserved(rule, table=routes, today=TODAY)
+        why = unserved(rule, table=routes, today=TODAY, providers=PROVIDERS)
         # A rule that names several levels is told of when one of them is not served.
         assert not why or len(set(rule.confidentiality)) > 1
 

@@ -12,6 +12,7 @@ from deploy.local.servers import EmbeddedServers
 from services.inference.domain import Failed
 from services.inference.handler import Front
 from services.inference.limits import ClaimLimits, Limit
+from services.inference.permits import Permits
 from services.inference.queue import Claims, Desk
 from services.inference.standing import Place, places_of
 from services.inference.standing import queries as standing
@@ -83,10 +84,17 @@ class Queue:
         async with transaction(self.pool) as connection:
             await front.take(Transaction(connection), events)
 
-    def worker(self, *, kinds: Sequence[str] = (KIND,), accounts: dict[str, Limit] | None = None) -> Claims:
+    def worker(
+        self,
+        *,
+        kinds: Sequence[str] = (KIND,),
+        accounts: dict[str, Limit] | None = None,
+        providers: Sequence[str] = ("acme",),
+    ) -> Claims:
         """A process of its own: it knows the tables for itself, and nothing of the others."""
-        tables = RoutingTables(kinds=["openai", "proof"], providers={"acme": "openai"})
-        claims = Claims(Desk(), kinds=kinds, limits=ClaimLimits(tables, accounts=accounts or {}))
+        tables = RoutingTables(kinds=["openai", "proof"], providers=dict.fromkeys(providers, "openai"))
+        limits, recheck = ClaimLimits(tables, accounts=accounts or {}), Permits(tables).jobs
+        claims = Claims(Desk(), kinds=kinds, limits=limits, recheck=recheck)
         claims.worker = Worker(
             stage="inference", outbox=NOTHING, pool=self.pool, kinds=kinds, exhausted=NOTHING, lease_seconds=60.0
         )
