@@ -259,7 +259,8 @@ def sent(decision: Decision, ask: Ask) -> Sent:
 def test_what_was_sent_to_a_provider_is_held_to_today_s_table(
     fields: dict[str, Any], level: Confidentiality, why: str | None
 ) -> None:
-    studio = backend(**{"name": "studio", "kind": "openai", "model": "m", "call": Call(provider="acme")} | fields)
+    said: dict[str, Any] = {"name": "studio", "kind": "openai", "model": "m", "call": Call(provider="acme")}
+    studio = backend(**said | fields)
     routes = table(studio, rules=[RouteRule(id="any", lane=Lane.STANDARD, backends=[studio.name])])
     waiting = Sent(backend="studio", kind="openai", provider="acme", confidentiality=level)
     assert barred(waiting, table=routes, today=TODAY, providers=PROVIDERS) == why

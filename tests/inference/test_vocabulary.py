@@ -6,7 +6,7 @@ import pytest
 
 from services.inference.domain import ask_of
 from services.inference.routing import Decision, Unroutable, decide
-from shared.events import Parameters, SourceUse
+from shared.events import Parameters, SourceRole, SourceUse
 from tests.inference.prompts import NOW, PHOTO, assembled, routes
 
 ALL = ["text-to-image", "image-to-image", "inpainting"]
@@ -20,7 +20,7 @@ def routed(kind: str, model: str, *sources: SourceUse, parameters: Parameters = 
 
 
 def of_size(width: int, height: int, role: str = "reference") -> SourceUse:
-    return PHOTO.model_copy(update={"role": role, "width": width, "height": height})
+    return PHOTO.model_copy(update={"role": SourceRole(role), "width": width, "height": height})
 
 
 PICTURE, MASK = of_size(1216, 832), of_size(1216, 832, role="mask")
