@@ -173,8 +173,9 @@ async def test_progress_never_goes_back_and_ends_at_its_end(rig: Rig) -> None:
 
 @every_backend
 async def test_what_is_cancelled_before_it_begins_is_not_made(rig: Rig) -> None:
-    with pytest.raises(GenerationCancelled):
+    with pytest.raises(GenerationCancelled) as caught:
         await rig.generate(cancelled=lambda: True)
+    assert caught.value.billed is False, "it cost nothing, and sets no money aside"
     assert rig.server is None or rig.server.calls() == []
 
 
