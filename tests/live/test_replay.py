@@ -314,6 +314,29 @@ async def test_a_replay_that_costs_is_paid_once_even_where_its_worker_is_killed_
         assert await opened.service.database.fetchval(spent) == "0.13 0.00"
 
 
+async def test_what_a_replay_cost_is_settled_by_the_worker_that_hears_it_after_it_was_taken_over(scene: Scene) -> None:
+    scene.provider.script.change({"takes_seed": True})
+    async with desk(scene, SEEDED) as opened, scene.service("inference", "work"):
+        event = assembled(parameters=SMALL)
+        fact = (await opened.make(event))[event.job_id]
+        scene.provider.script.change({"next": ["slow"], "slow_seconds": 4})
+        asked = (await opened.ask(fact, pay=True)).json()["replay_id"]
+        await eventually(lambda: made_a_call(scene, 2))
+        # As if its process had stood still: the other one takes it over.
+        lost = "update work set holder = 'inference@elsewhere', ready_at = clock_timestamp() where work_id = $1"
+        await opened.service.database.execute(lost, UUID(asked))
+        found = await opened.ended(asked)
+        assert (found["state"], found["cost"], found["uncertain"]) == ("failed", None, True)
+
+        async def settled() -> dict[str, Any]:
+            found = await opened.get(f"/v1/replays/{asked}")
+            return {} if found["uncertain"] else found
+
+        found = await eventually(settled)
+        assert (found["state"], found["cost"], found["price_list"]) == ("failed", "0.04", "routes@1")
+        assert len(scene.provider.calls()) == 2
+
+
 async def test_a_replay_s_prediction_is_taken_up_by_the_next_worker_and_paid_once(
     scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
