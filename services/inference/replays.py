@@ -109,8 +109,11 @@ class Replayer:
             sources = await load_sources(lease.workspace, manifest.uses, self.blobs)
             first = await self._first(lease.workspace, manifest)
             before = await self._begin(order)
-            if isinstance(before, Ended):
-                return _over(before)
+        except (Rejected, BackendFailure) as error:
+            return _over(unread(order, error))
+        if isinstance(before, Ended):
+            return _over(before)
+        try:
             keep_id = functools.partial(self._keep_id, order.replay_id)
             work = generation_of(manifest, order, sources=sources, alone=lease.epoch > 1, keep_id=keep_id)
             crash_point("call.before")
@@ -123,9 +126,6 @@ class Replayer:
             return _stopped(order, stopped, by=course.cancelled_by)
         except BackendFailure as failure:
             return await self._failed(lease, order, failure)
-        except Rejected as error:
-            reason = FailureReason.INVALID_REQUEST
-            return _over(Ended(order=order, reason=reason, detail=str(error), cost=cost_of(order)))
         known = made.cost is not None
         ended = Ended(
             order=order,
@@ -296,6 +296,14 @@ def cancelled(order: Order, by: str) -> Ended:
     """While nobody works on it; what was called for it before may have been billed."""
     detail = f"cancelled by {by}"
     return Ended(order=order, cancelled_by=by, detail=detail, cost=cost_of(order), is_uncertain=order.bills)
+
+
+def unread(order: Order, error: Rejected | BackendFailure) -> Ended:
+    """What it is to be made from is not there. Nobody was called this time; somebody may have been before."""
+    reason, detail = FailureReason.INVALID_REQUEST, str(error)
+    if isinstance(error, BackendFailure):
+        reason, detail = error.reason, error.detail
+    return Ended(order=order, reason=reason, detail=detail, cost=cost_of(order), is_uncertain=order.bills)
 
 
 def cut_off(order: Order) -> Ended:

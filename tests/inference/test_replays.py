@@ -93,6 +93,7 @@ async def replay(
     *,
     by: type[Replayer] = WithoutADatabase,
     stored: bool = True,
+    readable: bool = True,
     first: bytes = PICTURE,
     price: str | None = None,
     provider: str | None = None,
@@ -105,7 +106,8 @@ async def replay(
     sha256 = hashlib.sha256(first).hexdigest()
     manifest = manifest_of(of, made, sha256=sha256)
     named = hashlib.sha256(manifest).hexdigest()
-    await blobs.put(manifest_key(WORKSPACE, of.asset_id, named), manifest, media_type="application/json")
+    if readable:
+        await blobs.put(manifest_key(WORKSPACE, of.asset_id, named), manifest, media_type="application/json")
     if stored:
         await blobs.put(blob_key(WORKSPACE, of.asset_id, sha256, "png"), first, media_type="image/png")
     priced = routes("proof", price=price).backends[0]
@@ -256,6 +258,12 @@ async def test_a_call_that_can_be_asked_about_is_not_made_anew(tmp_path: Path) -
     found = ended(await replay(tmp_path, backend, by=TakenOver, provider="cog", price="0.04", epoch=2))
     assert (backend.resumed, found.provider_request_id) == ("p-1", "p-1")
     assert (found.verdict, found.cost, found.is_uncertain) == (Verdict.EXACT, Decimal("0.04"), False)
+
+
+async def test_what_it_is_made_from_may_be_gone_when_somebody_was_called_already(tmp_path: Path) -> None:
+    """Whether anybody was stands in its row, which is asked as it ends."""
+    found = ended(await replay(tmp_path, Backend(), readable=False, provider="acme", price="0.04", epoch=2))
+    assert (found.reason, found.cost, found.is_uncertain) == (FailureReason.INVALID_REQUEST, None, True)
 
 
 SILENT = BackendFailure(FailureReason.MODEL_TIMEOUT, "silence", retriable=False, uncertain=True)
