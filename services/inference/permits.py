@@ -17,8 +17,7 @@ from services.inference.domain import Job, unroutable
 from services.inference.fallback import next_best
 from services.inference.queue import Piece, will_run
 from services.inference.replaying import Order
-from services.inference.replays import give_up
-from services.inference.replays import queries as replay_queries
+from services.inference.replays import give_up, is_called
 from services.inference.rerouting import absent, accounts_away, reroute
 from services.inference.routing import NOTHING, Decision
 from services.inference.standing import claimed
@@ -72,7 +71,7 @@ class Permits:
         for lease in leases:
             order = Order.model_validate_json(lease.payload)
             why = self._tables.barred(lease.workspace, order.sent) if will_run(lease) else None
-            if why is None or await replay_queries.was_called(connection, replay=order.replay_id):
+            if why is None or await is_called(connection, order):
                 kept.append(lease)
                 continue
             failed = await give_up(connection, order, f"{order.backend!r} may not make it by today's table: {why}")

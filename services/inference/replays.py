@@ -330,10 +330,15 @@ def exhausted(lease: Leased, why: str) -> Outcome:
     return _over(Ended(order=order, reason=reason, detail=why, cost=cost, is_uncertain=order.bills))
 
 
+async def is_called(connection: Connection, order: Order) -> bool:
+    """Whether a call that may be billed was made for it, of which nobody knows the end."""
+    return order.bills and bool((await queries.before(connection, replay=order.replay_id))["was_called"])
+
+
 async def give_up(connection: Connection, order: Order, why: str) -> Failed:
     """Ends a replay that nobody will make; what a call that was cut off cost is not known."""
     ended = Ended(order=order, reason=FailureReason.UNROUTABLE, detail=why, cost=cost_of(order))
-    if order.bills and (await queries.before(connection, replay=order.replay_id))["was_called"]:
+    if await is_called(connection, order):
         ended = cut_off(order)
     await end(connection, ended)
     return Failed(reason=ended.reason or FailureReason.INTERNAL, detail=ended.detail or why)
