@@ -166,7 +166,6 @@ class Leased:
     expired: bool = False
     traceparent: str | None = None
     created_at: datetime | None = None
-    claimed_at: datetime | None = None
     lost: bool = False
     good_until: float = float("inf")  # by this host's monotonic clock: before then nobody else can hold it
     occupies: bool = True

@@ -16,7 +16,7 @@ import aiosql
 import structlog
 
 from services.inference.backends import BackendFailure
-from services.inference.domain import account_of
+from services.inference.domain import account_of, together
 from shared.events import FailureReason
 from shared.leases import MAX_FAILURES, Leased
 from shared.library.documents import Call
@@ -63,9 +63,9 @@ def away_delay(number: int) -> float:
     return 2 * min(PACE.ceiling, 2.0**number)
 
 
-def has_waited_long(lease: Leased) -> bool:
-    """By the database's clock as it claimed the work."""
-    return lease.claimed_at is not None and lease.claimed_at - (lease.created_at or lease.claimed_at) > PATIENCE
+def was_tried_long(seconds: float) -> bool:
+    """Whose first attempt began so long ago; what waited before that waited for others."""
+    return seconds > PATIENCE.total_seconds()
 
 
 async def rooms(connection: Connection, kinds: Collection[str]) -> dict[str, int]:
@@ -76,7 +76,7 @@ async def rooms(connection: Connection, kinds: Collection[str]) -> dict[str, int
     away = {row["account"]: row["due"] async for row in queries.away(connection, accounts=list(accounts))}
     if not any(away.values()):
         return dict.fromkeys(away, 0)
-    asking = {account_of(row["kind"]) async for row in queries.under_way(connection, kinds=list(kinds))}
+    asking = {account_of(row["kind"]) async for row in queries.under_way(connection, kinds=together(kinds))}
     return {account: int(is_due and account not in asking) for account, is_due in away.items()}
 
 
@@ -128,5 +128,5 @@ async def _answers(transaction: Transaction, account: str, kinds: Collection[str
     ended = [row async for row in queries.end_outages(transaction.connection, accounts=[account])]
     for row in ended:
         if row["probe_at"] is not None:
-            await queries.resume(transaction.connection, kinds=list(kinds))
+            await queries.resume(transaction.connection, kinds=together(kinds))
             log.info("account.back", account=account, since=row["since"].isoformat())

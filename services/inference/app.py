@@ -8,7 +8,7 @@ from uuid import UUID
 from services.inference import handler, hooks, http, http_replays, http_routes, previews, replays, uncertain
 from services.inference.backends import Backend
 from services.inference.backends.diffusion import DiffusionBackend, DiffusionOptions
-from services.inference.domain import BILLING, POOLS, kind_of
+from services.inference.domain import BILLING, POOLS, PREFIX, kind_of
 from services.inference.handler import Front
 from services.inference.limits import ClaimLimits, Limit
 from services.inference.permits import Permits
@@ -16,7 +16,6 @@ from services.inference.presence import Paces, Presence
 from services.inference.progress import Progress
 from services.inference.queue import AT_ONCE, Claims, Desk, Lookout, queries
 from services.inference.replay_desk import ReplayDesk
-from services.inference.replaying import PREFIX
 from services.inference.rerouting import Rerouting
 from services.inference.settings import InferenceSettings
 from services.inference.tables import RoutingTables

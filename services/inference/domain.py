@@ -1,6 +1,6 @@
 """The rules of making one image: what a job's work is, how it may end, and what each end says."""
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -42,6 +42,8 @@ PRIORITY = {Priority.LOW: -1, Priority.HIGH: 1}
 # Of ten workers that every lane wants, what each lane is guaranteed. Unused share goes to the others.
 SHARES: Mapping[str, int] = {"dedicated": 6, "standard": 3, "bulk": 1}
 POOLS = ("dedicated", "standard")
+# Of work that makes an image again, of each kind.
+PREFIX = "replay."
 # Kinds that call somebody who sends a bill. What one of them may have made is never made again by itself.
 BILLING = frozenset({"openai", "stability", "replicate", "bedrock"})
 # Of those, whose provider can be asked again for what it was told to make: a lost worker's call is taken up.
@@ -249,6 +251,18 @@ def account_of(work_kind: str) -> str | None:
     """Whose account work of this kind calls with; None where nobody is called."""
     parts = work_kind.split("/", 2)
     return parts[2] if len(parts) == 3 else None
+
+
+def together(kinds: Collection[str]) -> list[str]:
+    """These kinds of work and all that calls the same accounts: of every pool, jobs' and replays'."""
+    calling = [kind.removeprefix(PREFIX).split("/", 2) for kind in kinds if account_of(kind)]
+    others = (
+        prefix + kind_of(kind, pool, account=account)
+        for kind, _, account in calling
+        for pool in POOLS
+        for prefix in ("", PREFIX)
+    )
+    return sorted({*kinds, *others})
 
 
 def generation_of(

@@ -59,7 +59,7 @@ update work w set holder = :holder, epoch = w.epoch + 1, losses = w.losses + (w.
                   ready_at = clock_timestamp() + make_interval(secs => :lease)
 from due where w.work_id = due.work_id and w.asked_at = due.asked_at
 returning w.work_id, w.asked_at, w.kind, w.workspace, w.request_id, w.job_id, w.run, w.lane, w.subject, w.priority, w.epoch, w.failures,
-          w.losses, w.deadline, w.traceparent, w.payload, w.created_at, statement_timestamp() as claimed_at, w.currency, w.price,
+          w.losses, w.deadline, w.traceparent, w.payload, w.created_at, w.currency, w.price,
           (w.deadline is not null and w.deadline < clock_timestamp()) as expired;
 
 -- name: claim_late(kinds, many, holder, lease)

@@ -14,7 +14,7 @@ from uuid import UUID
 
 import aiosql
 
-from services.inference.domain import POOLS, kind_of
+from services.inference.domain import together
 from services.inference.routing import Unroutable
 from services.inference.tables import RoutingTables
 from services.inference.turns import Flow, Purse
@@ -127,12 +127,10 @@ class ClaimLimits:
         return found
 
 
-async def under_way(connection: Connection, kinds: Iterable[str]) -> Counter[str]:
-    """How many calls go on, by account and backend; an account's in every pool."""
-    parts = [kind.split("/", 2) for kind in kinds]
-    everywhere = {kind_of(part[0], pool, account=part[2]) for part in parts if len(part) == 3 for pool in POOLS}
+async def under_way(connection: Connection, kinds: Collection[str]) -> Counter[str]:
+    """How many calls go on, by account and backend, whoever makes them: jobs and replays, of every pool."""
     calls: Counter[str] = Counter()
-    async for row in queries.under_way(connection, kinds=sorted({*kinds, *everywhere})):
+    async for row in queries.under_way(connection, kinds=together(kinds)):
         flow = Flow(row["kind"], "", row["workspace"], row["subject"])
         for name in flow.limited_by:
             calls[name] += row["calls"]

@@ -73,7 +73,8 @@ update attempts a set
 from unnest(:ids::uuid[], :billing::bool[], :resumable::bool[]) as t(id, bills, resumable)
 where a.attempt_id = t.id
 returning a.attempt_id, a.number, a.backend, a.state, a.cost, a.currency, a.seconds, a.provider_request_id, a.reason,
-          a.price_list, a.latency_seconds, a.device_seconds;
+          a.price_list, a.latency_seconds, a.device_seconds,
+          extract(epoch from clock_timestamp() - a.started_at)::float8 as age_seconds;
 
 -- name: uncertain_attempts(backend, older, after, many)
 -- Oldest first, and of one caller, as row-level security shows them. A replay is nobody's job's, and stands under its own id.

@@ -48,7 +48,7 @@ class Piece:
     """One attempt in this process: the `number`-th of its job, after `earlier` ones.
 
     `resumes` is the provider's id of what another worker ordered in this same attempt. `barred`: how it ends, for
-    today's table lets it go nowhere.
+    today's table lets it go nowhere. `tried_for`: seconds since its first attempt began, by the database's clock.
     """
 
     job: Job
@@ -57,6 +57,7 @@ class Piece:
     cancelled_by: str | None = None
     resumes: str | None = None
     barred: Failed | None = None
+    tried_for: float = 0.0
 
     @property
     def attempt_id(self) -> UUID:
@@ -222,6 +223,8 @@ class Claims:
             piece.earlier = earlier.get(work_id, [])
         running = [lease for lease in leases if lease.work_id in runs and not pieces[lease.work_id].is_doubtful]
         gone = await self._recheck(connection, [(lease, pieces[lease.work_id]) for lease in running])
+        if gone:
+            self.worker.wake()  # that it takes fewer than it has room for does not say that no more waits
         running = [each for each in running if each.work_id not in gone and pieces[each.work_id].barred is None]
         costs = [(lease, pieces[lease.work_id].reserves) for lease in running]
         dear = [(lease, cost) for lease, cost in costs if cost is not None]
@@ -307,12 +310,14 @@ async def earlier_attempts(
     if wanted:
         billing = [pieces[work_id].job.bills for work_id in wanted.values()]
         open_ = [work_id in resumable for work_id in wanted.values()]
-        async for row in queries.earlier_attempts(connection, ids=list(wanted), billing=billing, resumable=open_):
+        rows = queries.earlier_attempts(connection, ids=list(wanted), billing=billing, resumable=open_)
+        for row in [dict(row) async for row in rows]:
             work_id = wanted[row["attempt_id"]]
+            pieces[work_id].tried_for = max(pieces[work_id].tried_for, row.pop("age_seconds"))
             if row["state"] == "started":
                 pieces[work_id].resume(row["number"], row["provider_request_id"])
             else:
-                found.setdefault(work_id, []).append(Attempt(**dict(row)))
+                found.setdefault(work_id, []).append(Attempt(**row))
     return {work_id: sorted(attempts, key=lambda attempt: attempt.number) for work_id, attempts in found.items()}
 
 

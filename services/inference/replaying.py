@@ -10,7 +10,7 @@ from uuid import UUID
 from pydantic import Field, ValidationError
 
 from services.inference.backends import Generation, Lora, Source, keep_nothing
-from services.inference.domain import BILLING, Cost, kind_of
+from services.inference.domain import BILLING, PREFIX, Cost, kind_of
 from services.inference.routing import Sent
 from shared import ids
 from shared.errors import Rejected
@@ -18,7 +18,6 @@ from shared.events import Confidentiality, Lane, Parameters, Pin, SourceRole, So
 from shared.events.envelope import Body
 from shared.library.documents import Backend, Call
 
-PREFIX = "replay."
 # What nobody sees: 8 of 255 levels in any pixel, and far less in most. Other kernels or thread counts stay well within
 # it; other weights, prompts or steps do not.
 MOST_DIFFERENCE = 8

@@ -16,12 +16,11 @@ from uuid import UUID
 
 import aiosql
 
-from services.inference.domain import SHARES, Cost
+from services.inference.domain import PREFIX, SHARES, Cost
 from services.inference.flows import flows_of, heads_of
 from services.inference.flows import queries as flow_queries
 from services.inference.limits import ClaimLimits, Limit, under_way
 from services.inference.limits import queries as limit_queries
-from services.inference.replaying import PREFIX
 from services.inference.tables import RoutingTables
 from services.inference.turns import LEVEL, Flow, Purse, cost_of, flow_of
 from shared.events import WaitingOn

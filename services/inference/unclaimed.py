@@ -14,12 +14,12 @@ from typing import Any
 import aiosql
 import structlog
 
-from services.inference.domain import DOUBTFUL, LATE, Cancelled, Ending, Failed, Job, ended, outcome_of
+from services.inference.domain import DOUBTFUL, LATE, PREFIX, Cancelled, Ending, Failed, Job, ended, outcome_of
 from services.inference.fallback import elsewhere, nobody_claimed
 from services.inference.flows import columns_of, flows_of
 from services.inference.queue import Piece, earlier_attempts
 from services.inference.queue import queries as queue_queries
-from services.inference.replaying import PREFIX, Order
+from services.inference.replaying import Order
 from services.inference.replays import give_up
 from services.inference.rerouting import absent, accounts_away, reroute
 from services.inference.routing import Decision

@@ -16,7 +16,7 @@ from uuid import UUID
 
 import structlog
 
-from services.inference.accounts import Word, away_delay, away_of, has_waited_long, hear
+from services.inference.accounts import Word, away_delay, away_of, hear, was_tried_long
 from services.inference.backends import Backend, BackendFailure, Generated, GenerationCancelled, Resumable, Source
 from services.inference.backends.null import make_nothing
 from services.inference.domain import (
@@ -120,7 +120,7 @@ class Maker:
                 self.paces.note(lease.workspace, piece.job, seconds)
             said = Word(lease=lease, away=tried.away, busy=tried.busy, first=piece.number == 1)
             word = said if tried.asked else None
-            has_time = lease.failures + 1 < MAX_FAILURES if tried.away is None else not has_waited_long(lease)
+            has_time = lease.failures + 1 < MAX_FAILURES if tried.away is None else not was_tried_long(piece.tried_for)
             if tried.again and (has_time or tried.shared):
                 return self._again(lease, piece, tried, Settled(piece, attempt, None, word=word))
             return _over(Settled(piece, attempt, tried.ending, parent, word))

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any, cast
 from uuid import UUID
@@ -447,3 +447,27 @@ async def test_progress_is_sent_while_nothing_else_happens() -> None:
             await asyncio.sleep(0.01)
     await progress.stop()
     assert b'"step":1' in producer.records[0].body
+
+
+@pytest.mark.parametrize(("tried_for", "is_over"), [(0.0, False), (23 * 3600.0, False), (25 * 3600.0, True)])
+async def test_a_job_is_tried_for_a_day_from_its_first_attempt_however_long_it_waited_before(
+    store: Moody, tried_for: float, *, is_over: bool
+) -> None:
+    """Held for two days, by a cap perhaps."""
+    patience = BackendFailure(FailureReason.BACKEND_UNAVAILABLE, "429", retriable=True, billed=False, busy=True)
+    work = lease(routes("openai", model="m", call={"provider": "acme"}), created_at=NOW - timedelta(days=2))
+    desk = Desk()
+    desk.put({work.work_id: Piece(desk.job(work), number=4 if tried_for else 1, tried_for=tried_for)})
+    outcome = await maker(store, FakeBackend(patience), desk).run(work)
+    assert (ending_of(outcome) is not None) is is_over
+    assert (outcome.name == "again", outcome.failed) == (not is_over, False)
+
+
+async def test_what_may_go_nowhere_any_more_ends_without_an_attempt_and_nobody_is_called(store: Moody) -> None:
+    work, desk, backend = lease(), Desk(), FakeBackend()
+    barred = Failed(reason=FailureReason.UNROUTABLE, detail="it is not private")
+    desk.put({work.work_id: Piece(desk.job(work), barred=barred)})
+    outcome = await maker(store, backend, desk).run(work)
+    assert ending_of(outcome) == barred
+    assert isinstance(outcome.record, Settled) and outcome.record.attempt is None
+    assert backend.works == []

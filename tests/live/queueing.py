@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from deploy.local.servers import EmbeddedServers
+from services.inference import replays
 from services.inference.domain import Failed
 from services.inference.handler import Front
 from services.inference.limits import ClaimLimits, Limit
@@ -100,7 +101,7 @@ class Queue:
         )
         return claims
 
-    async def claim(self, claims: Claims, many: int = 8) -> list[Leased]:
+    async def claim(self, claims: Claims | replays.Claims, many: int = 8) -> list[Leased]:
         async with transaction(self.pool) as connection:
             await connection.execute(IN_ORDER)
             return await claims.claim(connection, many)

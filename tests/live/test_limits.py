@@ -13,16 +13,20 @@ import httpx
 import pytest
 
 from deploy.local.servers import EmbeddedServers
-from services.inference import http, telling
+from services.inference import http, replays, telling
 from services.inference.app import build
-from services.inference.domain import Job
-from services.inference.limits import Limit
+from services.inference.domain import PREFIX, Job
+from services.inference.limits import ClaimLimits, Limit
+from services.inference.permits import Permits
 from services.inference.presence import Presence
 from services.inference.queue import queries
+from services.inference.replaying import Order
 from services.inference.settings import InferenceSettings
 from services.inference.standing import queries as standing
+from services.inference.tables import RoutingTables
 from shared import identity
 from shared.events import Parameters, Priority, PromptAssembled, WaitingOn
+from shared.leases import NewWork, Worker, enqueue
 from shared.library.documents import Rate
 from shared.postgres import Connection, transaction
 from shared.service import open_service
@@ -324,3 +328,51 @@ def test_a_bucket_fills_at_its_rate_to_its_burst() -> None:
         4.0, 1.0, 3.0, 4.0,
     ]  # fmt: skip
     assert limit.tokens(2.0, -5.0) == 2.0, "a clock that is set back takes nothing away"
+
+
+async def replaying(queue: Queue, number: int, accounts: dict[str, Limit]) -> replays.Claims:
+    """A process's claims of replays, where one more waits."""
+    order = Order(
+        replay_id=UUID(int=number), asset_id=UUID(int=9), manifest_sha256="5a" * 32, kind="openai", backend="local",
+        price=Decimal(0), call=table().backends[0].call,
+    )  # fmt: skip
+    kinds = [PREFIX + KIND]
+    work = NewWork(
+        work_id=order.replay_id, kind=kinds[0], workspace=WORKSPACE, lane="bulk", subject="local",
+        payload=order.model_dump_json(),
+    )  # fmt: skip
+    async with transaction(queue.pool) as connection:
+        await enqueue(connection, [work])
+    tables = RoutingTables(kinds=["openai"], providers={"acme": "openai"})
+    claims = replays.Claims(kinds, limits=ClaimLimits(tables, accounts=accounts), permitted=Permits(tables).replays)
+    nothing: Any = None
+    claims.worker = Worker(stage="inference", outbox=nothing, pool=queue.pool, kinds=kinds, exhausted=nothing)
+    return claims
+
+
+@pytest.mark.parametrize("whose", ["account", "backend"])
+async def test_calls_at_once_are_jobs_and_replays_together(queue: Queue, whose: str) -> None:
+    accounts = {"acme": Limit(at_once=2)} if whose == "account" else {}
+    await queue.found(by=table(concurrency=2 if whose == "backend" else 256))
+    await queue.put(*(assembled() for _ in range(3)))
+    jobs = queue.worker(accounts=accounts)
+    (first,) = await queue.claim(jobs, 1)
+    again = [await replaying(queue, number, accounts) for number in (1, 2)]
+    assert len(await queue.claim(again[0], 1)) == 1
+    assert not await queue.claim(again[1], 1), "a job and a replay are two"
+    assert not await queue.claim(jobs), "nor may another job"
+    await queue.end(jobs, first, cost="0.04")
+    assert len(await queue.claim(queue.worker(accounts=accounts))) == 1
+
+
+async def test_an_account_that_was_away_is_asked_with_one_call_by_jobs_and_replays_of_every_pool(queue: Queue) -> None:
+    await queue.found()
+    await queue.put(assembled())
+    claims = await replaying(queue, 1, {})
+    (asking,) = await queue.claim(claims, 1)
+    away = "insert into outages (account, failures, since, cause, probe_at) values ('acme', 3, now(), '', now())"
+    await queue.pool.execute(away)
+    assert not await queue.claim(queue.worker()), "somebody asks already"
+    assert not await queue.claim(queue.worker(kinds=["openai/dedicated/acme", KIND]))
+    await queue.pool.execute("update work set holder = null, ready_at = null where work_id = $1", asking.work_id)
+    assert len(await queue.claim(queue.worker())) == 1
