@@ -4,8 +4,8 @@ What has no other backend waits where it is. A call that was cut off is first fo
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -15,10 +15,13 @@ import structlog
 
 from services.inference.domain import Job, account_of, job_of, work_kind
 from services.inference.fallback import fall_back
+from services.inference.flows import columns_of, flows_of
 from services.inference.routing import Decision, Unroutable
 from services.inference.standing import claimed
 from services.inference.tables import RoutingTables
+from services.inference.turns import Flow
 from shared import ids
+from shared.leases import IN_ORDER
 from shared.library.documents import Routes
 from shared.postgres import Connection, Pool, transaction
 from shared.rounds import Rounds
@@ -28,16 +31,15 @@ queries: Any = aiosql.from_path(Path(__file__).parent / "rerouting.sql", "asyncp
 
 AFTER_SECONDS = 15.0  # away; what is back sooner has kept nobody long
 LOOK_EVERY = 2.0  # seconds
-PART = 200  # jobs moved in one transaction
-BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)
+PART = 200  # jobs looked at in one transaction
 
 
 @dataclass(slots=True)
 class Look:
-    """How far the queue of an account was looked through since it is away."""
+    """How far the queue of an account was looked through since it is away, by flow."""
 
     since: datetime
-    after: datetime = BEGINNING
+    after: dict[Flow, datetime] = field(default_factory=dict)
 
 
 class Rerouting:
@@ -68,16 +70,12 @@ class Rerouting:
             look = known.get(account)
             self._looks[account] = look if look is not None and look.since == since else Look(since)
             async with transaction(self._pool) as connection:
-                await self._move(connection, account, away)
+                if await queries.i_look(connection, account=account):
+                    await connection.execute(IN_ORDER)
+                    await self._move(connection, account, away)
 
     async def _move(self, connection: Connection, account: str, away: Mapping[str, datetime]) -> None:
-        look = self._looks[account]
-        kinds = [kind for kind in self._kinds if account_of(kind) == account]
-        rows = [row async for row in queries.waiting(connection, kinds=kinds, after=look.after, many=PART)]
-        if not rows:
-            look.after = BEGINNING  # from the beginning: what was being called comes back to wait
-            return
-        look.after = rows[-1]["created_at"]
+        rows = await self._part(connection, account)
         await self._tables.refresh(connection, {row["workspace"] for row in rows})
         waiting = [(row, Job.model_validate_json(row["payload"])) for row in rows]
         attempts = [
@@ -100,6 +98,19 @@ class Rerouting:
         if moved:
             await reroute(connection, moved)
             log.warning("work.rerouted", account=account, jobs=len(moved))
+
+    async def _part(self, connection: Connection, account: str) -> list[Any]:
+        """The next of each flow; after its last from the beginning, for what was being called comes back to wait."""
+        after = self._looks[account].after
+        flows = await flows_of(connection, [kind for kind in self._kinds if account_of(kind) == account])
+        part = max(1, PART // max(1, len(flows)))
+        afters = [after.get(flow) for flow in flows]
+        found = queries.waiting(connection, **columns_of(flows), afters=afters, many=part)
+        rows: dict[Flow, list[Any]] = {flow: [] for flow in flows}
+        async for row in found:
+            rows[flows[row["number"] - 1]].append(row)
+        self._looks[account].after = {flow: of[-1]["created_at"] for flow, of in rows.items() if len(of) == part}
+        return [row for of in rows.values() for row in of]
 
     def _instead(self, job: Job, workspace: UUID, avoid: Mapping[str, str]) -> Decision | None:
         table = self._tables.table_of(workspace)

@@ -12,10 +12,13 @@ import pytest
 
 from deploy.local.servers import EmbeddedServers
 from services.inference import rerouting
+from services.inference.standing import queries as standing
 from shared.events import Confidentiality, ImageGenerated, JobFailed, Lane
 from shared.library.documents import Backend, Call, RouteRule, Routes
-from tests.inference.prompts import assembled
+from shared.postgres import transaction
+from tests.inference.prompts import WORKSPACE, assembled
 from tests.live.calling import Scene, open_scene
+from tests.live.queueing import KIND, OTHER, open_queue, table
 from tests.live.stage import eventually
 from tests.servers.provider import Provider
 
@@ -137,3 +140,46 @@ async def test_jobs_of_a_provider_that_stays_away_go_where_their_rule_lets_them_
             made = await all_made(scene, len(public) + 1)
         assert {each.route.backend for each in made if each.job_id == secret.job_id} == {"here"}
         assert len(zenith.charges()) == len(public), "confidential work never leaves"
+
+
+async def test_what_waits_for_an_account_that_is_away_is_looked_through_a_part_of_each_flow_at_a_time(
+    servers: EmbeddedServers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However much one workspace has queued, and also what came back to wait after it was looked at."""
+    monkeypatch.setattr(rerouting, "PART", 2)
+    waiting = "select count(*) filter (where workspace = $1), count(*) from work where kind = $2 and parked is null"
+    async with open_queue(servers) as queue:
+        rules = [RouteRule(id="any", lane=Lane.STANDARD, backends=["local", "second"])]
+        backends = [table().backends[0], Backend(name="second", kind="proof", visibility="private")]
+        by = Routes(name="routes", version=1, owner="platform", backends=backends, rules=rules)
+        for workspace in (WORKSPACE, OTHER):
+            await queue.found(by=by, workspace=workspace)
+        await queue.put(*(assembled() for _ in range(3)), *(assembled(workspace=OTHER) for _ in range(2)))
+        await queue.pool.execute(
+            "insert into outages values ('acme', 3, now() - interval '1 minute', '', false, now())"
+        )
+        async with transaction(queue.pool) as connection:
+            await standing.seen(connection, holder="h", kinds=["proof/standard"], slots=1)
+        (held,) = await queue.pool.fetch(
+            "update work set holder = 'h' where work_id = (select work_id from work where workspace = $1 limit 1)"
+            " returning work_id",
+            WORKSPACE,
+        )
+
+        async def told() -> tuple[int, int]:
+            (row,) = await queue.pool.fetch(waiting, WORKSPACE, KIND)
+            return row[0], row[1]
+
+        looking = rerouting.Rerouting(queue.pool, queue.tables, kinds=[KIND])
+        async with transaction(queue.pool) as another:
+            assert await rerouting.queries.i_look(another, account="acme")
+            await looking.look()
+            assert await told() == (3, 5), "one process at a time"
+        left = []
+        for _ in range(3):
+            await looking.look()
+            left.append(await told())
+        assert left == [(2, 3), (1, 1), (1, 1)]
+        await queue.pool.execute("update work set holder = null where work_id = $1", held["work_id"])
+        await looking.look()
+        assert await told() == (0, 0)
