@@ -34,6 +34,15 @@ class RouteQuestion(BaseModel):
     width: int = Field(default=1024, ge=1, le=65536)
     height: int = Field(default=1024, ge=1, le=65536)
     model: str | None = Field(default=None, max_length=200, description="The model the template locks")
+    capabilities: frozenset[Annotated[str, Field(max_length=100)]] = Field(
+        default=frozenset({"text-to-image"}),
+        min_length=1,
+        max_length=10,
+        description="What it takes: text-to-image, image-to-image (a reference), inpainting (a mask)",
+    )
+    loras: frozenset[Annotated[str, Field(max_length=200)]] = Field(
+        default=frozenset(), max_length=50, description="Those the template locks"
+    )
 
 
 class CanaryAnswer(BaseModel):

@@ -607,6 +607,9 @@ async def test_the_queue_and_the_route_are_told_to_their_own_workspace_only(
             answer = (await client.post("/v1/explain-route", headers=mine, json=asked)).json()
             assert (answer["routable"], answer["backend"], answer["rule"]) == (True, "local", "confidential")
             assert answer["price"] == "0.04"
+            for beyond in ({"capabilities": ["inpainting"]}, {"loras": ["film"]}):
+                answer = (await client.post("/v1/explain-route", headers=mine, json=asked | beyond)).json()
+                assert answer["routable"] is False and next(iter(beyond.values()))[0] in answer["refused"]["local"]
             refused = (await client.post("/v1/explain-route", headers=theirs, json=asked)).json()
             assert refused["routable"] is False
             assert refused["reason"] == "the workspace has no routing table"
