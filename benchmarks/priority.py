@@ -30,6 +30,7 @@ from services.inference.app import KEPT
 from services.inference.backends import Backend, Generated, Generation
 from services.inference.backends.diffusion import DiffusionBackend, DiffusionOptions
 from services.inference.handler import Front
+from services.inference.permits import Permits
 from services.inference.progress import State
 from services.inference.queue import Claims, Desk, Piece
 from services.inference.tables import RoutingTables
@@ -118,7 +119,7 @@ class Bench:
         desk = Desk()
         unsent: Any = steps
         maker = Maker(backends={"diffusion": backend}, blobs=self.blobs, desk=desk, progress=unsent)
-        claims = Claims(desk, kinds=["diffusion/standard"])
+        claims = Claims(desk, kinds=["diffusion/standard"], recheck=Permits(self.tables).jobs)
 
         async def noted(running: Transaction, settled: Sequence[tuple[Leased, Outcome]]) -> None:
             await record(running, settled)
@@ -159,9 +160,12 @@ class Running:
     worker: Worker
     front: Front
 
-    async def put(self, *events: PromptAssembled) -> None:
+    async def put(self, *events: PromptAssembled, queued: Callable[[], None] | None = None) -> None:
+        """`queued` is called as soon as they are."""
         async with self.bench.outbox.transaction() as running:
             await self.front.take(running, events)
+            if queued is not None:
+                running.after_commit(queued)
 
 
 def job(priority: Priority, workspace: UUID = ALPINE, *, steps: int = STEPS) -> PromptAssembled:
@@ -224,10 +228,11 @@ async def jobs_before(bench: Bench, *, trials: int) -> float:
         already = len(backend.begun)
         await bench.until(lambda already=already: len(backend.begun) > already + 2 * SLOTS)  # type: ignore[misc]
         single = job(Priority.NORMAL, BEACH)
-        await running.put(single)
-        before = len(backend.begun)
+        before: list[int] = []
+        # What begins before this task goes on counts.
+        await running.put(single, queued=lambda before=before: before.append(len(backend.begun)))  # type: ignore[misc]
         await bench.until(lambda single=single: single.job_id in bench.ended)  # type: ignore[misc]
-        most = max(most, backend.begun.index(single.job_id) - before)
+        most = max(most, backend.begun.index(single.job_id) - before[0])
     await running.worker.stop(within=0)
     return most / SLOTS
 
