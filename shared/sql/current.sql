@@ -36,12 +36,6 @@ where excluded.revision >= i.revision;
 select k.key_id, k.workspace, k.sha256, k.principal, k.roles, k.active, w.name as workspace_name, w.state
 from api_keys k join workspaces w using (workspace) where k.key_id = :key_id;
 
--- name: newest_item(workspace, kind, name)^
--- The newest published version of a document by name.
-select version, digest, state, document from library_items
-where workspace = :workspace and kind = :kind and name = :name and state = 'published'
-order by version desc limit 1;
-
 -- name: newest_items(workspaces, kind)
 -- Of each workspace, whichever it has.
 select n.* from unnest(:workspaces::uuid[]) as w(workspace) cross join lateral (
@@ -49,6 +43,3 @@ select n.* from unnest(:workspaces::uuid[]) as w(workspace) cross join lateral (
     where i.workspace = w.workspace and i.kind = :kind and i.state = 'published'
     order by name, version desc
 ) as n where n.document is not null;
-
--- name: undo_seconds(workspace)$
-select undo_seconds from workspaces where workspace = :workspace;

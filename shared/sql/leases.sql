@@ -92,11 +92,3 @@ from unnest(:requests::uuid[], :jobs::uuid[], :by::text[]) as c(request_id, job_
 where w.request_id = c.request_id and (c.job_id is null or w.job_id = c.job_id)
   and w.ready_at is not null and w.holder is null
 returning w.work_id, w.asked_at, w.run, w.job_id, w.epoch, w.payload, w.traceparent, c.cancelled_by;
-
--- name: depth()
--- What waits, what stands behind a brake and what runs, per lane; the age is of the oldest that could start.
-select kind, lane, count(*) filter (where holder is null and parked is null) as waiting,
-       count(*) filter (where parked is not null) as parked, count(*) filter (where holder is not null) as running,
-       extract(epoch from clock_timestamp() - min(created_at) filter (where holder is null and parked is null))::float8
-           as oldest_seconds
-from work where ready_at is not null group by kind, lane;
