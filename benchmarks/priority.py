@@ -67,6 +67,9 @@ class Steps:
             self.seconds.append(now - before)
         self._last[state.piece] = now
 
+    def show(self, piece: Piece, step: int, image: bytes) -> None:
+        """Thumbnails are drawn as in production, and nobody looks."""
+
     def forget(self, piece: Piece) -> None:
         self._last.pop(piece, None)
 
