@@ -36,6 +36,7 @@ from services.inference.domain import (
 from services.inference.presence import Paces
 from services.inference.progress import Progress, State
 from services.inference.queue import Desk, Piece, attempt_columns, queries
+from services.inference.routing import CALLING
 from services.inference.sources import load_sources
 from shared.blobs import EXTENSIONS, Blobs, blob_key
 from shared.crash import crash_point
@@ -50,6 +51,7 @@ from shared.retry import Backoff
 log = structlog.get_logger()
 
 ANOTHER_WORKER = "another worker"
+STILL_TRUE = 10.0  # seconds: for so long what the routing table said at the claim holds for who is called then
 
 T = TypeVar("T")
 KeepId = Callable[[UUID, str], Awaitable[None]]
@@ -180,24 +182,35 @@ class Maker:
     async def _sources(self, lease: Leased, piece: Piece) -> tuple[Source, ...] | Tried:
         """The pictures to start from, or the end of an attempt without them.
 
-        Waits for a store that is away as long as the lease is ours: that is no failure of the job.
+        Waits for a store that is away as long as the lease is ours: that is no failure of the job. After a long wait
+        whoever calls somebody is claimed anew, for the routing table may be another by now.
         """
         if not piece.job.event.sources or piece.resumes is not None:  # who is only asked for an image has them already
             return ()
+        tries: list[float] = []
+
+        def load() -> Awaitable[tuple[Source, ...]]:
+            tries.append(time.monotonic())
+            return load_sources(piece.job.event.workspace, piece.job.event.sources, self.blobs)
+
         try:
             sources = await self._once_the_store_is_there(
                 lease,
                 piece,
-                lambda: load_sources(piece.job.event.workspace, piece.job.event.sources, self.blobs),
+                load,
                 event="sources.wait_for_store",
                 detail="the object store is away; the pictures to start from are there",
             )
         except BackendFailure as failure:
             return replace(_tried(piece, failure), asked=False)
-        if sources is not None:
-            return sources
-        attempt = _attempt(piece, AttemptState.CANCELLED, cost=Decimal(0))
-        return Tried(attempt, Cancelled(by=piece.cancelled_by or ANOTHER_WORKER), asked=False)
+        if sources is None:
+            attempt = _attempt(piece, AttemptState.CANCELLED, cost=Decimal(0))
+            return Tried(attempt, Cancelled(by=piece.cancelled_by or ANOTHER_WORKER), asked=False)
+        if piece.job.kind in CALLING and tries[-1] - tries[0] > STILL_TRUE:
+            late = "the object store was away for long; nothing was sent, and its turn comes again"
+            anew = BackendFailure(FailureReason.BACKEND_UNAVAILABLE, late, retriable=True, billed=False, shared=True)
+            return replace(_tried(piece, anew), away=None, asked=False)
+        return sources
 
     async def _store(self, lease: Leased, piece: Piece, generated: Generated) -> Ending:
         """Waits for a store that is away as long as the lease is ours: the image has been paid for."""

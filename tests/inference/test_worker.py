@@ -12,6 +12,7 @@ from uuid import UUID
 import orjson
 import pytest
 
+from services.inference import worker
 from services.inference.backends import BackendFailure, Generated, Generation, GenerationCancelled
 from services.inference.domain import Cancelled, Ending, Failed, Made, ask_of, job_of, succeeded
 from services.inference.previews import LARGEST
@@ -26,7 +27,7 @@ from shared.events import Attempt, AttemptState, CancelRequested, FailureReason
 from shared.leases import Leased, Outcome
 from shared.library.documents import Routes
 from tests.inference.listening import Heard
-from tests.inference.prompts import NOW, WORKSPACE, assembled, routes
+from tests.inference.prompts import NOW, WORKSPACE, assembled, routes, source
 
 PICTURE = b"a picture"
 
@@ -471,3 +472,23 @@ async def test_what_may_go_nowhere_any_more_ends_without_an_attempt_and_nobody_i
     assert ending_of(outcome) == barred
     assert isinstance(outcome.record, Settled) and outcome.record.attempt is None
     assert backend.works == []
+
+
+@pytest.mark.parametrize(("still_true", "called"), [(3600.0, 1), (-1.0, 0)])
+async def test_a_provider_is_not_called_by_a_table_that_is_long_ago_for_the_store_was_away(
+    store: Moody, monkeypatch: pytest.MonkeyPatch, still_true: float, called: int
+) -> None:
+    monkeypatch.setattr(worker, "STILL_TRUE", still_true)
+    work = lease(routes("openai", model="m", price="0.04", call={"provider": "acme"}))
+    desk, backend, photo = Desk(), FakeBackend(), source("reference", PICTURE)
+    await store.put(photo.key, PICTURE, media_type="image/png")
+    job = desk.job(work)
+    job = job.model_copy(update={"event": job.event.model_copy(update={"sources": [photo]})})
+    desk.put({work.work_id: Piece(job)})
+    outcome = await maker(store, backend, desk).run(work)
+    assert len(backend.works) == called
+    if not called:
+        assert (outcome.name, outcome.failed) == ("again", False)
+        assert isinstance(outcome.record, Settled) and outcome.record.word is None
+        attempt = outcome.record.attempt
+        assert attempt is not None and (attempt.state, attempt.cost) == (AttemptState.FAILED, Decimal(0))
