@@ -127,6 +127,8 @@ async def test_the_manifest_names_all_that_made_the_picture(backend: DiffusionBa
     assert (manifest["seed"], manifest["steps"], manifest["guidance"]) == (7, 4, 5.0)
     assert (manifest["dtype"], manifest["threads"]) == ("float32", 1)
     assert manifest["device"]["type"] == "cpu"
+    cpu = dict(line.split("\t", 1) for line in Path("/proc/cpuinfo").read_text().splitlines() if "\t" in line)
+    assert cpu.get("model name", cpu.get("CPU part", "")).strip(": \t") in manifest["processor"] != ""
     assert manifest["attention"]["processors"] == ["AttnProcessor2_0"]
     assert set(manifest["versions"]) >= {"python", "torch", "diffusers", "transformers", "pillow", "tokenizers"}
     assert (manifest["engine"], manifest["loras"]) == ("calotype-diffusion/1", [])

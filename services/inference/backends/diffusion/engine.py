@@ -46,6 +46,7 @@ SCHEDULERS = {
 NEGATIVE = "negative_prompt"
 # Raised by whoever changes what this engine makes of the same manifest.
 ENGINE = "calotype-diffusion/1"
+CPU = Path("/proc/cpuinfo")
 NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
 OnStep = Callable[[int, int], None]
 
@@ -210,6 +211,7 @@ class Engine:
             "batch_shapes": list(shapes),
             "dtype": str(self._dtype).removeprefix("torch."),
             "device": self._device_facts(),
+            **({"processor": _processor()} if self._device.type == "cpu" else {}),
             "attention": _attention(pipe, self._device),
             "decode": _decoding(pipe),
             "loras": [],
@@ -309,6 +311,17 @@ def _decoding(pipe: Any) -> dict[str, Any]:
         return {}
     modes = {name: bool(getattr(vae, f"use_{name}", False)) for name in ("tiling", "slicing")}
     return {"class": type(vae).__name__, "dtype": str(vae.dtype).removeprefix("torch."), "alone": True, **modes}
+
+
+def _processor() -> str:
+    """Libraries choose kernels by the model too. A hypervisor may hide its name, but not its numbers."""
+    try:
+        first = CPU.read_text().partition("\n\n")[0]
+    except OSError:
+        return platform.processor()
+    said = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in first.splitlines())}
+    names = ("model name", "vendor_id", "cpu family", "model", "cache size", "CPU implementer", "CPU part")
+    return ", ".join(f"{name} {said[name]}" for name in names if name in said)
 
 
 def _driver() -> str:
