@@ -1,4 +1,4 @@
-"""Writes a small random-weight pipeline (1 M parameters, 5 MB): `python tiny_pipeline.py FOLDER [sdxl | sd3]`.
+"""Writes a small random-weight pipeline (1 M parameters, 5 MB): `python tiny_pipeline.py FOLDER [wide | sdxl | sd3]`.
 
 Real classes, real files, real code path; only the pictures mean nothing. A process of its own, so that the tests'
 process never imports torch.
@@ -42,9 +42,9 @@ def tokenizer() -> CLIPTokenizer:
     return CLIPTokenizer(vocab=VOCABULARY, merges=[], model_max_length=77)
 
 
-def decoder(**config: Any) -> AutoencoderKL:
+def decoder(channels: tuple[int, ...] = (16, 16, 32, 32), **config: Any) -> AutoencoderKL:
     return AutoencoderKL(
-        block_out_channels=(16, 16, 32, 32),
+        block_out_channels=channels,
         down_block_types=("DownEncoderBlock2D",) * 4,
         up_block_types=("UpDecoderBlock2D",) * 4,
         norm_num_groups=8,
@@ -78,6 +78,24 @@ def build(seed: int = 0) -> StableDiffusionPipeline:
         feature_extractor=None,
         requires_safety_checker=False,
     )
+
+
+def build_wide(seed: int = 0) -> StableDiffusionPipeline:
+    """Its steps need more memory than its pictures, which is so with large models."""
+    torch.manual_seed(seed)
+    pipe = build()
+    pipe.register_modules(
+        vae=decoder((8, 8, 8, 8)),
+        unet=UNet2DConditionModel(
+            sample_size=8,
+            block_out_channels=(64,),
+            down_block_types=("DownBlock2D",),
+            mid_block_type=None,
+            up_block_types=("UpBlock2D",),
+            cross_attention_dim=32,
+        ),
+    )
+    return pipe
 
 
 def build_sdxl(seed: int = 0) -> StableDiffusionXLPipeline:
@@ -128,7 +146,7 @@ def build_sd3(seed: int = 0) -> StableDiffusion3Pipeline:
     )
 
 
-BUILT = {"sd": build, "sdxl": build_sdxl, "sd3": build_sd3}
+BUILT = {"sd": build, "wide": build_wide, "sdxl": build_sdxl, "sd3": build_sd3}
 
 
 def main(folder: Path, kind: str = "sd") -> None:
