@@ -170,7 +170,7 @@ def outside(models: Path, device: str) -> None:
         if row.id in (0, 8):
             ended.set()
 
-    loop = loops.Loop(make, tell, size=8, shares={})
+    loop = loops.Loop(make, tell, engine.free, size=8, shares={})
     threading.Thread(target=loop.run, daemon=True).start()
     px = 64 if device == "cpu" else 512
     work = {"prompt": PROMPT, "negative_prompt": "", "width": px, "height": px, "guidance": GUIDANCE, "model": "bench"}

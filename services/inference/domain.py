@@ -56,8 +56,8 @@ ALGORITHMIC = frozenset({"proof", "null"})
 MOST_REFUSED = 50
 LONGEST_REASON = 300
 LONGEST_DETAIL = 2000
-# What an attempt ends with whose process died or hung.
-DEATHS = frozenset({FailureReason.BACKEND_UNAVAILABLE, FailureReason.MODEL_TIMEOUT})
+# What an attempt ends with whose process died or hung, or had no memory left: others in it may have been the cause.
+SUSPECT = frozenset({FailureReason.BACKEND_UNAVAILABLE, FailureReason.MODEL_TIMEOUT, FailureReason.OUT_OF_MEMORY})
 REMEDIES = {
     FailureReason.INVALID_REQUEST: "correct the template's parameters, publish a new version, and ask again",
     FailureReason.MISSING_SOURCE: "restore what is missing, then run the job again",
@@ -273,7 +273,7 @@ def generation_of(
     sources: tuple[Source, ...] = (),
     earlier: Sequence[Attempt] = (),
 ) -> Generation:
-    """An image around which a process died may have been the cause: from then on it is made alone."""
+    """An image around which a process died or lacked memory may have been the cause: from then on it is made alone."""
     event, asked = job.event, job.event.parameters
     return Generation(
         job_id=event.job_id,
@@ -298,7 +298,7 @@ def generation_of(
         lane=job.route.lane if job.route else Lane.STANDARD,
         # What a newer release may ask for beyond this is at least as much.
         shapes=None if event.reproducible is Reproducible.SHAPE else (1,),
-        alone=any(attempt.reason in DEATHS for attempt in earlier),
+        alone=any(attempt.reason in SUSPECT for attempt in earlier),
     )
 
 

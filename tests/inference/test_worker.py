@@ -168,10 +168,11 @@ async def test_a_failure_that_may_pass_is_tried_again_later_each_time(store: Moo
     assert outcome.record.attempt.reason is FailureReason.BACKEND_UNAVAILABLE
 
 
+@pytest.mark.parametrize("reason", [FailureReason.BACKEND_UNAVAILABLE, FailureReason.OUT_OF_MEMORY])
 async def test_a_death_of_a_process_that_others_shared_costs_none_of_the_tries_and_is_tried_again_alone(
-    store: Moody,
+    store: Moody, reason: FailureReason
 ) -> None:
-    died = BackendFailure(FailureReason.BACKEND_UNAVAILABLE, "SIGKILL", retriable=True, shared=True)
+    died = BackendFailure(reason, "SIGKILL, or no memory", retriable=True, shared=True)
     held, backend = lease(failures=2), FakeBackend(died)
     outcome = await maker(store, backend).run(held)
     assert not outcome.failed and outcome.delay is not None

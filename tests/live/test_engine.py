@@ -295,6 +295,40 @@ async def test_a_crowd_that_does_not_fit_into_memory_is_made_in_smaller_batches(
 
 
 @pytest.mark.asyncio(loop_scope="module")
+async def test_an_image_that_lacks_the_memory_another_model_has_is_not_to_blame_and_is_made_alone(models: Path) -> None:
+    shutil.copytree(models / "tiny", models / "heavy")
+    encoder = models / "heavy/text_encoder"
+    config, weights = json.loads((encoder / "config.json").read_bytes()), load_file(encoder / "model.safetensors")
+    (key,) = (key for key in weights if key.endswith("token_embedding.weight"))
+    (encoder / "config.json").write_text(json.dumps(config | {"vocab_size": WORDS}))
+    save_file(weights | {key: np.resize(weights[key], (WORDS, 32))}, encoder / "model.safetensors")
+    shutil.copytree(models / "heavy", models / "other", copy_function=os.link)
+    backend = DiffusionBackend(DiffusionOptions(models=models, memory=640 * 2**20))
+    under_way = asyncio.Event()
+
+    def on_step(step: int, _: int) -> None:
+        if step:
+            under_way.set()
+
+    unending = replace(WORK, model="heavy", steps=900)
+    beside = asyncio.create_task(backend.generate(unending, progress=on_step, cancelled=lambda: False))
+    await under_way.wait()
+    work = replace(WORK, model="other")
+    with pytest.raises(BackendFailure, match="than there is beside another model") as caught:
+        await make(backend, work)
+    assert (caught.value.reason, caught.value.shared) == (FailureReason.OUT_OF_MEMORY, True)
+    assert not beside.done()
+    beside.cancel()
+    await make(backend, replace(work, alone=True))
+    await backend.close()
+    shutil.rmtree(models / "heavy")
+    shutil.rmtree(models / "other")
+
+
+WORDS = 2_500_000  # of an encoder that has 305 MiB of them
+
+
+@pytest.mark.asyncio(loop_scope="module")
 async def test_a_pipeline_without_an_adapter_runs_whole_beside_the_others(
     backend: DiffusionBackend, models: Path
 ) -> None:

@@ -102,8 +102,8 @@ class BackendFailure(Exception):
 
     `billed`: whether the attempt costs its list price all the same, None where nobody knows. `after`: seconds that the
     provider asked us to wait before the next try. `busy`: it was asked too often, which is no failure of the job.
-    `shared`: its process ended with others in it, so this image may have had no part in it. `answered`: the provider
-    itself told that this image failed, so that it is not away.
+    `shared`: its process ended, or had no memory left, with others in it, so this image may have had no part in it.
+    `answered`: the provider itself told that this image failed, so that it is not away.
     """
 
     def __init__(

@@ -278,7 +278,9 @@ class ModelProcess:
             elif head["is"] == "cancelled":
                 raise GenerationCancelled(device_seconds=used)
             elif head["is"] == "failed":
-                failure = BackendFailure(FailureReason(head["reason"]), head["detail"], retriable=head["retriable"])
+                failure = BackendFailure(
+                    FailureReason(head["reason"]), head["detail"], retriable=head["retriable"], shared=head["shared"]
+                )
                 failure.device_seconds = used
                 raise failure
             else:

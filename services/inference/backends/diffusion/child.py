@@ -27,6 +27,7 @@ def main(settings: dict[str, Any]) -> None:
 
     def on_load(name: str, seconds: float) -> None:
         connection.send({"is": "loaded", "model": name, "seconds": seconds})
+        loop.hear(loop.uncap)
 
     def on_sketch(image: int, step: int, thumbnail: bytes) -> None:
         connection.send({"is": "sketch", "id": image, "step": step}, thumbnail)
@@ -53,7 +54,7 @@ def main(settings: dict[str, Any]) -> None:
         head, body = answer
         connection.send(head | {"id": row.id, "device_seconds": row.device_seconds}, body)
 
-    loop = Loop(make, tell, size=settings["images"], shares=settings["shares"])
+    loop = Loop(make, tell, engine.free, size=settings["images"], shares=settings["shares"])
     if settings["memory"] is not None:
         limit_memory(settings["memory"])
     threading.Thread(target=_listen, args=(connection, loop), daemon=True).start()
@@ -78,7 +79,6 @@ def _answer(engine: Engine, row: Row, on_step: Any) -> Answer:
         return answer
     # Once more, and nothing else runs meanwhile. Outside the handler: a traceback holds what filled the memory.
     row.leave()
-    engine.free()
     try:
         row.ask(Turn())
     except Cancelled:
@@ -86,12 +86,16 @@ def _answer(engine: Engine, row: Row, on_step: Any) -> Answer:
     row.is_alone = True
     row.enter(row.loop.decoding)
     row.shapes.clear()
+    engine.free()
+    shared = row.loop.is_beside_another_model(row)
     answer = _made(engine, row, on_step)
     if answer is not None:
         return answer
     engine.free()
-    size = f"{row.work['width']} × {row.work['height']} px"
-    return _failed("out_of_memory", f"{row.work['model']} at {size} needs more memory than there is", retriable=True)
+    shared = shared or row.loop.is_beside_another_model(row)
+    there = "there is beside another model" if shared else "there is"
+    said = f"{row.work['model']} at {row.work['width']} × {row.work['height']} px needs more memory than {there}"
+    return _failed("out_of_memory", said, retriable=True, shared=shared)
 
 
 def _made(engine: Engine, row: Row, on_step: Any) -> Answer | None:
@@ -111,8 +115,8 @@ def _made(engine: Engine, row: Row, on_step: Any) -> Answer | None:
     return {"is": "done", "manifest": manifest}, image
 
 
-def _failed(reason: str, detail: str, *, retriable: bool) -> Answer:
-    return {"is": "failed", "reason": reason, "detail": detail, "retriable": retriable}, b""
+def _failed(reason: str, detail: str, *, retriable: bool, shared: bool = False) -> Answer:
+    return {"is": "failed", "reason": reason, "detail": detail, "retriable": retriable, "shared": shared}, b""
 
 
 if __name__ == "__main__":

@@ -106,9 +106,9 @@ class Engine:
             finally:
                 self._sketcher.forget(row.id)
 
-    def free(self) -> None:
-        """Gives back whatever memory is not in use."""
-        self._models.free()
+    def free(self) -> bool:
+        """Gives back whatever memory is not in use; whether a model was dropped."""
+        return self._models.free()
 
     def _take(self, *args: Any, **kwargs: Any) -> Any:
         return self._rows.current.take(Call(self._rows.core, args, kwargs))

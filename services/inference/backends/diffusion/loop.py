@@ -117,16 +117,26 @@ class Row:
 
 
 class Loop:
-    """`make` runs one image in its row's thread and says what to tell; `size` is how many threads there are."""
+    """`make` runs one image in its row's thread and says what to tell; `size` is how many threads there are.
+
+    `free` gives back memory that is not in use, and says whether a model was dropped.
+    """
 
     def __init__(
-        self, make: Callable[[Row], Any], tell: Callable[[Row, Any], None], *, size: int, shares: Mapping[str, int]
+        self,
+        make: Callable[[Row], Any],
+        tell: Callable[[Row, Any], None],
+        free: Callable[[], bool],
+        *,
+        size: int,
+        shares: Mapping[str, int],
     ) -> None:
         # A tokenizer fails where two threads use it at once; two decoders at once would double the peak of memory.
         self.encoding = threading.Lock()
         self.decoding = threading.Lock()
         self._make = make
         self._tell = tell
+        self._free = free
         self._heard: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._new: SimpleQueue[Row] = SimpleQueue()
         self._rows: dict[int, Row] = {}
@@ -149,6 +159,10 @@ class Loop:
 
     def hear(self, news: Callable[[], None]) -> None:
         self._heard.put(news)
+
+    def is_beside_another_model(self, row: Row) -> bool:
+        """Whether an image of another model is under way: its weights are in memory, or soon will be."""
+        return any(other.work["model"] != row.work["model"] for other in tuple(self._rows.values()))
 
     # -- the loop's thread
 
@@ -178,6 +192,10 @@ class Loop:
         self._asked += 1
         group, pinned = (wanted.group, row.pinned) if isinstance(wanted, Call) else (("turn", row.id), 1)
         self._wants[row.id] = Want(row.id, group, row.lane, self._asked, pinned), wanted
+
+    def uncap(self) -> None:
+        """Other models are in memory than when it was short."""
+        self._paces.uncap()
 
     def steps_over(self, row: Row) -> None:
         self._stepping.discard(row.id)
@@ -224,12 +242,14 @@ class Loop:
         self._apart(taken, batch, failed)
 
     def _apart(self, taken: Sequence[tuple[Row, Want, Call | Turn]], batch: Batch, failed: Exception) -> None:
-        """Short of memory: half as many at once from now on. Anything else: each by itself, to find whose it is."""
+        """Short of memory: without idle models, or half as many at once. Anything else: each alone, to find whose."""
         if isinstance(failed, NoMemory):
+            if self._free():
+                self.uncap()
+                self._wants |= {row.id: (want, wanted) for row, want, wanted in taken}
+                return
             if taken[0][1].pinned is None:
                 self._paces.cap(taken[0][1].group, batch.shape)
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
         if len(taken) == 1:
             self._answer([taken[0][0]], [failed])
             return

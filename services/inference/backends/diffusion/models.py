@@ -134,9 +134,9 @@ class Models:
             with self._known:
                 warm.users -= 1
 
-    def free(self) -> None:
-        """Gives back whatever memory is not in use."""
-        self._make_room(self._budget)
+    def free(self) -> bool:
+        """Gives back whatever memory is not in use; whether a model was dropped."""
+        return self._make_room(self._budget)
 
     def _taken(self, folder: ModelFolder) -> Warm | None:
         with self._known:
@@ -161,19 +161,21 @@ class Models:
             self._on_load(folder.name, time.monotonic() - began)
             return warm
 
-    def _make_room(self, wanted: int) -> None:
+    def _make_room(self, wanted: int) -> bool:
         """Drops what was used longest ago until `wanted` bytes fit into the budget beside what is idle."""
         with self._known:
             idle = [folder for folder, warm in self._warm.items() if not warm.users]
-            kept = sum(self._warm[folder].bytes for folder in idle) + wanted
+            before, kept = len(self._warm), sum(self._warm[folder].bytes for folder in idle) + wanted
             for folder in idle:
                 if kept > self._budget:
                     kept -= self._warm.pop(folder).bytes
+            dropped = len(self._warm) < before
         gc.collect()
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
         elif sys.platform == "linux":
             _give_back()
+        return dropped
 
     def _load(self, folder: ModelFolder) -> Warm:
         try:
