@@ -59,6 +59,8 @@ def main() -> int:
         mutant=told.mutant,
         met_before=dict(sum((met_in(report) for report in told.after), Counter())),
     )
+    if too_long := set(told.only) - {CRASHED} - {kind.name for kind in asked.kinds()}:
+        parser.error(f"{', '.join(sorted(too_long))} lasts too long for this run: give it more --minutes")
     report = asyncio.run(until_told_to_end(run(asked, say=say)))
     for violation in report["violations"]:
         say(f"VIOLATION {violation}")
