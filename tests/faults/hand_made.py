@@ -37,7 +37,7 @@ class Made:
     """Says facts and keeps what must stand beside them."""
 
     def __init__(self) -> None:
-        self.evidence = Evidence(prefix="p.")
+        self.evidence = Evidence(prefix="p.", is_traced=True)
         self.at = 100.0
 
     def say(self, kind: str, subject: str, cause: str, *, job: str | None = None, **body: Any) -> Event:

@@ -119,6 +119,8 @@ class Evidence:
     leaks: list[Leak] = field(default_factory=list)
     reached: list[Reached] = field(default_factory=list)
     spans: list[Row] = field(default_factory=list)
+    is_traced: bool = False
+    """Whether somebody received this world's spans."""
     unfinished: dict[str, int] = field(default_factory=dict)
     accepted: list[Row] = field(default_factory=list)
     cancels: list[Row] = field(default_factory=list)

@@ -23,6 +23,7 @@ async def gather(world: World) -> Evidence:
     found = Evidence(prefix=world.prefix)
     for name in LEDGERS:
         setattr(found, name, files.lines(world.ledgers / f"{name}.jsonl"))
+    found.is_traced = (world.ledgers / "spans.jsonl").exists()
     for provider, visibility in world.providers.items():
         by = {"by": provider, "visibility": visibility}
         found.calls += [by | line for line in files.lines(world.ledgers / provider / "calls.jsonl")]

@@ -58,7 +58,7 @@ def _kinds(evidence: Evidence) -> Iterator[Violation]:
         "a decision": "asset decide" in named,
     }
     for kind, has_come in came.items():
-        if not has_come and evidence.table("catalog.decisions"):
+        if evidence.is_traced and not has_come and evidence.table("catalog.decisions"):
             yield Broken(subject=kind, what="not one span of it has come", kind="lost")
 
 
