@@ -18,7 +18,7 @@ def workspaces_not_taking_turns() -> None:
 @mutant(
     "The law holds for the first route only: what falls back goes wherever its rule says",
     stages=INFERENCE,
-    caught_by="I8",
+    caught_by="I1 I8",
     scenario=Scenario(others={"own": {"weights": {"503": 1}}}),
 )
 def fallback_outside_the_law() -> None:
