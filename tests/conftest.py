@@ -6,7 +6,7 @@ from functools import cache
 import httpx
 import pytest
 
-from tests.run import NOT_RUN
+from tests.run import note_not_run
 
 # For each client that it opens httpx reads all the world's authorities anew, 30 ms a time, and no test meets one.
 pytest.MonkeyPatch().setattr("httpx._transports.default.create_ssl_context", cache(httpx.create_ssl_context))
@@ -22,6 +22,4 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.hook.pytest_deselected(items=browser)
         items[:] = [item for item in items if item not in browser]
         if os.environ.get("PYTEST_XDIST_WORKER", "gw0") == "gw0":  # every worker collects the same
-            NOT_RUN.parent.mkdir(exist_ok=True)
-            with NOT_RUN.open("a") as file:
-                file.writelines(f"{item.nodeid}: there is no Chromium\n" for item in browser)
+            note_not_run(f"{item.nodeid}: there is no Chromium" for item in browser)

@@ -6,11 +6,9 @@ the tables anyway. What a provider was told before is not told again, so it is o
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-import aiosql
 import structlog
 
 from services.inference.domain import Job, unroutable
@@ -22,11 +20,11 @@ from services.inference.rerouting import absent, accounts_away, reroute
 from services.inference.routing import NOTHING, Decision
 from services.inference.standing import claimed
 from services.inference.tables import RoutingTables
+from services.inference.unclaimed import Over, end_work
 from shared.leases import Leased
 from shared.postgres import Connection
 
 log = structlog.get_logger()
-queries: Any = aiosql.from_path(Path(__file__).parent / "unclaimed.sql", "asyncpg")
 
 
 class Permits:
@@ -56,7 +54,7 @@ class Permits:
                 providers=self._tables.providers,
             )
             if isinstance(instead, Decision):
-                moved.append(({"work_id": lease.work_id, "asked_at": lease.asked_at}, piece.job, instead))
+                moved.append((_row(lease), piece.job, instead))
             else:
                 missing = f"it was sent to {piece.job.backend}, and {why}; {instead.missing}"
                 piece.barred = unroutable(replace(instead, missing=missing))
@@ -67,7 +65,8 @@ class Permits:
     async def replays(self, connection: Connection, leases: Sequence[Leased]) -> list[Leased]:
         """Those that may go where their image was made; the others end, for they are made there or not at all."""
         await self._tables.refresh(connection, {lease.workspace for lease in leases}, patient=False)
-        kept, over = [], []
+        kept: list[Leased] = []
+        over: list[Over] = []
         for lease in leases:
             order = Order.model_validate_json(lease.payload)
             why = self._tables.barred(lease.workspace, order.sent) if will_run(lease) else None
@@ -75,13 +74,12 @@ class Permits:
                 kept.append(lease)
                 continue
             failed = await give_up(connection, order, f"{order.backend!r} may not make it by today's table: {why}")
-            over.append((lease, failed))
+            over.append(Over(_row(lease), failed))
         if over:
-            await queries.end_work(
-                connection,
-                ids=[lease.work_id for lease, _ in over],
-                asked=[lease.asked_at for lease, _ in over],
-                outcomes=[failed.reason for _, failed in over],
-                details=[failed.detail for _, failed in over],
-            )
+            await end_work(connection, over)
         return kept
+
+
+def _row(lease: Leased) -> dict[str, Any]:
+    """What names its row of work."""
+    return {"work_id": lease.work_id, "asked_at": lease.asked_at}

@@ -130,13 +130,7 @@ class Unclaimed:
             over.append(Over(row, found))
             running.emit(ended(piece.job, found, attempts=piece.earlier, at=at, traceparent=row["traceparent"]))
         await reroute(connection, moved)
-        await queries.end_work(
-            connection,
-            ids=[each.row["work_id"] for each in over],
-            asked=[each.row["asked_at"] for each in over],
-            outcomes=[outcome_of(each.ending) for each in over],
-            details=[each.detail for each in over],
-        )
+        await end_work(connection, over)
         if moved or over:
             kinds = sorted({*(row["kind"] for row, _, _ in moved), *(each.row["kind"] for each in over)})
             log.warning("work.unclaimed", kinds=kinds, moved=len(moved), ended=len(over))
@@ -152,6 +146,17 @@ class Over:
     @property
     def detail(self) -> str | None:
         return self.ending.detail if isinstance(self.ending, Failed) else None
+
+
+async def end_work(connection: Connection, over: Sequence[Over]) -> None:
+    """Of what waited: its rows say how it ended, and nobody claims it again."""
+    await queries.end_work(
+        connection,
+        ids=[each.row["work_id"] for each in over],
+        asked=[each.row["asked_at"] for each in over],
+        outcomes=[outcome_of(each.ending) for each in over],
+        details=[each.detail for each in over],
+    )
 
 
 def _known_end(piece: Piece, *, is_late: bool) -> Ending | None:

@@ -1,6 +1,7 @@
 """How long recovery took: after a kill, after a server's restart; and what a distribution says."""
 
 import bisect
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -46,17 +47,21 @@ def recoveries(
     Nothing from a kill in the middle of a trouble. `until`: when watching ended.
     """
     kills = sorted(kills)
+    begun = sorted([at for at, _ in kills] + [span.began for span in troubles])
     found = []
     for at, stage in kills:
         if any(span.began <= at <= span.ended for span in troubles):
             continue
-        told = facts.get(stage, ())
-        place = bisect.bisect_right(told, at)
-        heard = told[place] if place < len(told) else until
-        others = [other for other, _ in kills if other > at] + [span.began for span in troubles if span.began > at]
-        ended = min([heard, *others])
-        found.append(Recovery(ended - at, is_whole=ended == heard and place < len(told)))
+        heard, interrupted = _next(facts.get(stage, ()), at), _next(begun, at)
+        ended = min(heard, interrupted, until)
+        found.append(Recovery(ended - at, is_whole=ended == heard))
     return found
+
+
+def _next(times: Sequence[float], at: float) -> float:
+    """The first after that; infinity where there is none."""
+    place = bisect.bisect_right(times, at)
+    return times[place] if place < len(times) else math.inf
 
 
 def recovered(watched: Sequence[Recovery]) -> dict[str, float | int]:

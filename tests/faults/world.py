@@ -370,13 +370,15 @@ class World:
             answer = await client.put(f"{self.scripted_urls[server]}/script", json=wanted)
             answer.raise_for_status()
 
-    def troubles(self, server: str) -> int:
-        """How many calls it has not answered as usual."""
+    def answers(self, server: str) -> bytes:
+        """Its ledger so far, a line for each call."""
         ledger = self.ledgers / ASKED[server]
-        if not ledger.exists():
-            return 0
+        return ledger.read_bytes() if ledger.exists() else b""
+
+    def has_struck(self, server: str, *, since: int) -> bool:
+        """Whether it answered a call otherwise than usual in what its ledger has from that byte on."""
         usual = {*self.usual_scripts[server].get("weights", {}), "ok"}
-        return sum(json.loads(line)["choice"] not in usual for line in ledger.read_bytes().splitlines())
+        return any(json.loads(line)["choice"] not in usual for line in self.answers(server)[since:].splitlines())
 
     # -- servers
 

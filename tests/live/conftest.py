@@ -3,13 +3,15 @@
 import asyncio
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from threading import Thread
 
 import pytest
 
 from deploy.local.servers import EmbeddedServers
+from tests.live.calling import Scene, open_scene
+from tests.live.queueing import Queue, open_queue
 from tests.live.stage import KAFKA_PROPERTIES, make_template
 
 # Their seconds are most of the tier's; whoever comes last to a long one lets the others wait for it.
@@ -53,3 +55,17 @@ def servers() -> Iterator[EmbeddedServers]:
         thread.join()
         loop.close()
         shutil.rmtree(folder)
+
+
+@pytest.fixture
+async def scene(servers: EmbeddedServers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Scene]:
+    """Inference on real servers, and a scripted provider that it may call."""
+    async with open_scene(servers, tmp_path, monkeypatch) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def queue(servers: EmbeddedServers) -> AsyncIterator[Queue]:
+    """Inference's queue on a database of its own, claimed by hand."""
+    async with open_queue(servers) as opened:
+        yield opened

@@ -3,7 +3,6 @@
 import asyncio
 import json
 from collections import Counter
-from collections.abc import AsyncIterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from shared.events import Confidentiality, ImageGenerated, JobFailed, Lane
 from shared.library.documents import Backend, Call, RouteRule, Routes
 from shared.postgres import transaction
 from tests.inference.prompts import WORKSPACE, assembled
-from tests.live.calling import Scene, open_scene
+from tests.live.calling import Scene
 from tests.live.queueing import KIND, OTHER, open_queue, table
 from tests.live.stage import eventually
 from tests.servers.provider import Provider
@@ -26,12 +25,6 @@ CALL = Call(provider="acme", timeout_seconds=60)
 OPEN = "select count(*) from outages where probe_at is not null"
 # Also what was claimed as the account went away has been answered.
 OPEN_AND_QUIET = f"{OPEN} having not exists (select 1 from work where holder is not null)"
-
-
-@pytest.fixture
-async def scene(servers: EmbeddedServers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Scene]:
-    async with open_scene(servers, tmp_path, monkeypatch) as opened:
-        yield opened
 
 
 async def all_made(scene: Scene, many: int) -> list[ImageGenerated]:

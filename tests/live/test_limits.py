@@ -3,7 +3,6 @@
 import asyncio
 import json
 from collections import Counter
-from collections.abc import AsyncIterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,6 @@ from uuid import UUID
 import httpx
 import pytest
 
-from deploy.local.servers import EmbeddedServers
 from services.inference import http, replays, telling
 from services.inference.app import build
 from services.inference.domain import PREFIX, Job
@@ -32,15 +30,9 @@ from shared.postgres import Connection, transaction
 from shared.service import open_service
 from tests.inference.listening import Heard
 from tests.inference.prompts import WORKSPACE, assembled, routes
-from tests.live.queueing import DATABASES, KIND, OTHER, Queue, open_queue, table
+from tests.live.queueing import DATABASES, KIND, OTHER, Queue, table
 from tests.live.stage import eventually
 from tests.servers.provider import Provider
-
-
-@pytest.fixture
-async def queue(servers: EmbeddedServers) -> AsyncIterator[Queue]:
-    async with open_queue(servers) as opened:
-        yield opened
 
 
 async def test_a_cap_holds_exactly_however_many_processes_claim_at_once(queue: Queue) -> None:

@@ -1,38 +1,23 @@
 """What was routed by a table that was corrected since, or to a backend whose last day passed while it waited."""
 
-from collections.abc import AsyncIterator
 from datetime import date
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from deploy.local.servers import EmbeddedServers
 from services.inference.domain import Failed
 from shared.events import Confidentiality, ImageGenerated, JobFailed, Lane, LibraryItemChanged
 from shared.library.documents import Backend, RouteRule, Routes
 from shared.service import Service
 from tests.inference.prompts import NOW, WORKSPACE, assembled, routes
-from tests.live.calling import TABLE, Scene, open_scene
-from tests.live.queueing import KIND, Queue, open_queue, table
+from tests.live.calling import TABLE, Scene
+from tests.live.queueing import KIND, Queue, table
 from tests.live.stage import eventually
 from tests.live.test_replay import SEEDED, SMALL, desk
 
 CONFIDENTIAL, INTERNAL = Confidentiality.CONFIDENTIAL, Confidentiality.INTERNAL
 LEVELS = [Confidentiality.PUBLIC, INTERNAL, CONFIDENTIAL]
 WAITING = "select job_id, kind from work where holder is null and ready_at is not null"
-
-
-@pytest.fixture
-async def queue(servers: EmbeddedServers) -> AsyncIterator[Queue]:
-    async with open_queue(servers) as opened:
-        yield opened
-
-
-@pytest.fixture
-async def scene(servers: EmbeddedServers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Scene]:
-    async with open_scene(servers, tmp_path, monkeypatch) as opened:
-        yield opened
 
 
 def two(**first: Any) -> Routes:

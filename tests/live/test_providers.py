@@ -9,20 +9,18 @@ import json
 import os
 import sys
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
 import pytest
 
-from deploy.local.servers import EmbeddedServers
 from services.inference import hooks
 from services.inference.backends import replicate
 from shared import ids
 from shared.events import ImageGenerated, Lane, Parameters
 from shared.library.documents import Backend, RouteRule
 from tests.inference.prompts import assembled, routes
-from tests.live.calling import Scene, open_scene
+from tests.live.calling import Scene
 from tests.live.stage import eventually
 from tests.servers import bedrock
 from tests.servers.provider import Provider
@@ -38,12 +36,6 @@ MODELS = {
     "replicate": "stability-ai/sdxl",
     "bedrock": "stability.stable-image-core-v1:1",
 }
-
-
-@pytest.fixture
-async def scene(servers: EmbeddedServers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Scene]:
-    async with open_scene(servers, tmp_path, monkeypatch) as opened:
-        yield opened
 
 
 async def test_a_prediction_is_taken_up_by_whoever_takes_its_job_over_and_is_paid_once(

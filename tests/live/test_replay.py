@@ -21,7 +21,6 @@ import pytest
 from PIL import Image
 from safetensors.numpy import save_file
 
-from deploy.local.servers import EmbeddedServers
 from services.inference import accounts, replays, unclaimed
 from shared import identity
 from shared.events import (
@@ -38,7 +37,7 @@ from shared.library.documents import Routes
 from shared.outages import Pace
 from shared.service import Service
 from tests.inference.prompts import NOW, WORKSPACE, assembled, routes, source
-from tests.live.calling import Scene, open_scene
+from tests.live.calling import Scene
 from tests.live.stage import eventually
 from tests.servers.replicate import Replicate
 
@@ -49,12 +48,12 @@ SMALL = Parameters(width=64, height=64, steps=4, guidance=5.0)
 
 
 @pytest.fixture
-async def scene(servers: EmbeddedServers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Scene]:
-    async with open_scene(servers, tmp_path, monkeypatch) as opened:
-        for name, value in {"CALOTYPE_PROOF_CHILDREN": "1", "CALOTYPE_LEASE_SECONDS": "1.5"}.items():
-            monkeypatch.setenv(name, value)
-            opened.environment[name] = value
-        yield opened
+def scene(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> Scene:
+    """Small, and soon to take over what a worker has lost."""
+    for name, value in {"CALOTYPE_PROOF_CHILDREN": "1", "CALOTYPE_LEASE_SECONDS": "1.5"}.items():
+        monkeypatch.setenv(name, value)
+        scene.environment[name] = value
+    return scene
 
 
 class Desk:

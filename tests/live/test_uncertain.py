@@ -5,14 +5,10 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
 from decimal import Decimal
 from functools import partial
-from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
-
-import pytest
 
 from deploy.local.servers import EmbeddedServers
 from services.intake.handler import Settled, settle
@@ -30,14 +26,8 @@ from shared.postgres import open_pool, transaction
 from shared.service import Service
 from shared.topics import ATTEMPTS_SETTLED, JOBS_ENDED
 from tests.inference.prompts import assembled
-from tests.live.calling import Scene, open_scene
+from tests.live.calling import Scene
 from tests.live.stage import eventually, new_database
-
-
-@pytest.fixture
-async def scene(servers: EmbeddedServers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Scene]:
-    async with open_scene(servers, tmp_path, monkeypatch) as opened:
-        yield opened
 
 
 async def die_after_the_call(scene: Scene) -> None:

@@ -1,14 +1,11 @@
 """Work that no live process claims: it waits its while, goes elsewhere or ends, and is never forgotten."""
 
-from collections.abc import AsyncIterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
 
-from deploy.local.servers import EmbeddedServers
 from services.inference import unclaimed
 from services.inference.standing import queries as standing
 from services.inference.unclaimed import Unclaimed
@@ -17,24 +14,12 @@ from shared.library.documents import Backend, RouteRule, Routes
 from shared.outbox import Outbox
 from shared.postgres import transaction
 from tests.inference.prompts import assembled, routes
-from tests.live.calling import Scene, open_scene
-from tests.live.queueing import KIND, Queue, open_queue, table
+from tests.live.calling import Scene
+from tests.live.queueing import KIND, Queue, table
 from tests.live.stage import eventually
 
 NOBODY: Any = None  # is sent anything: what leaves lies in the outbox
 BACKENDS = "select subject, kind, ready_at is not null as waits, outcome from work"
-
-
-@pytest.fixture
-async def queue(servers: EmbeddedServers) -> AsyncIterator[Queue]:
-    async with open_queue(servers) as opened:
-        yield opened
-
-
-@pytest.fixture
-async def scene(servers: EmbeddedServers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Scene]:
-    async with open_scene(servers, tmp_path, monkeypatch) as opened:
-        yield opened
 
 
 def watch(queue: Queue, patience: float = 600.0) -> Unclaimed:

@@ -94,10 +94,10 @@ class Target:
 
 async def struck(world: World, server: str, changed: Any, usual: Any, *, seconds: float) -> bool:
     """Whether anybody was answered as the changed script says and not as usual."""
-    before = world.troubles(server)
+    before = len(world.answers(server))
     await world.script(server, changed)
     try:
         await asyncio.sleep(seconds)
     finally:
         await world.script(server, usual)
-    return world.troubles(server) > before
+    return world.has_struck(server, since=before)

@@ -28,18 +28,16 @@ LISTS = (
 async def reach(world: World, evidence: Evidence, workspaces: Sequence[Row]) -> list[Reached]:
     """Each workspace of the load asks for what the others have."""
     found: list[Reached] = []
+    every = {row["workspace"]: ids_of(evidence, row["workspace"]) for row in workspaces}
     async with httpx.AsyncClient(timeout=30, trust_env=False) as client:
         for asking in workspaces:
             headers = {"Authorization": f"Bearer {asking['token']}"}
             others = [row["workspace"] for row in workspaces if row["workspace"] != asking["workspace"]]
             for workspace in others:
-                ids = ids_of(evidence, workspace)
-                for method, path, body in questions(ids):
+                for method, path, body in questions(some_of(every[workspace], seed=workspace)):
                     answer = await client.request(method, world.address(path), headers=headers, json=body)
                     found.append(Reached(path=f"{method} {path}", status=answer.status_code))
-            theirs = {
-                one for workspace in others for one in {workspace}.union(*all_ids_of(evidence, workspace).values())
-            }
+            theirs = {*others}.union(*(ids for workspace in others for ids in every[workspace].values()))
             for path in LISTS:
                 answer = await client.get(world.address(path), headers=headers)
                 shown = not theirs.isdisjoint(UUID.findall(answer.text))
@@ -47,14 +45,14 @@ async def reach(world: World, evidence: Evidence, workspaces: Sequence[Row]) -> 
     return found
 
 
-def ids_of(evidence: Evidence, workspace: str) -> dict[str, list[str]]:
-    """A few ids of every kind that belong to the workspace."""
-    rng = random.Random(workspace)
-    every = {kind: sorted(ids) for kind, ids in all_ids_of(evidence, workspace).items()}
-    return {kind: rng.sample(ids, min(SAMPLE, len(ids))) for kind, ids in every.items()}
+def some_of(every: Mapping[str, set[str]], *, seed: str) -> dict[str, list[str]]:
+    """A few of each kind."""
+    rng = random.Random(seed)
+    return {kind: rng.sample(sorted(ids), min(SAMPLE, len(ids))) for kind, ids in every.items()}
 
 
-def all_ids_of(evidence: Evidence, workspace: str) -> dict[str, set[str]]:
+def ids_of(evidence: Evidence, workspace: str) -> dict[str, set[str]]:
+    """Kind → ids that belong to the workspace."""
     columns = {
         "request": ("intake.requests", "request_id"),
         "job": ("catalog.jobs", "job_id"),
