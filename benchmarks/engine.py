@@ -4,8 +4,8 @@ The arms have the same kernels, arrivals and environment (malloc's too): `serial
 `dynamic` batches whole requests of as many steps (up to eight that wait, 50 ms patience), `engine` is the diffusion
 backend as it is, and `strict` is the engine with every image pinned to steps of its own. `images_per_min` under more
 than any of them can do, and `per_cpu_min` per minute of CPU time, which others on the machine cannot take; `p50` and
-`p95` (seconds) at 1.5 × what `serial` can do. A random UNet of 78 M parameters, with guidance; where there is a GPU,
-the same at 512 px with random weights of Stable Diffusion XL's size.
+`p95` (seconds) at 1.5 × what `serial` can do. A random UNet of 78 M parameters, with guidance; on a GPU, where there is
+one, random weights of Stable Diffusion XL's size at 512 px, as a result of its own.
 """
 
 import asyncio
@@ -23,13 +23,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.frame import Result, arguments, interleave, report
+from benchmarks.frame import Result, arguments, interleave, report, say
 from services.inference.backends.diffusion import DiffusionBackend, DiffusionOptions, environment
 from tests.inference.generations import WORK
 
 STEPS = (10, 20, 30)
 SIZES = {"cpu": (64, 128), "cuda": (512,)}  # px
-NO_GPU = "not measured: no GPU"
 SATURATED, BUSY = 6.0, 1.5  # arrivals, in what `serial` can do
 Job = tuple[float, int, int]
 
@@ -77,6 +76,7 @@ class Shared:
     def __init__(self, backend: DiffusionBackend) -> None:
         self._backend = backend
         self.shapes: dict[int, set[int]] = {}
+        self.ran_on: dict[str, str] = {}
 
     async def run(self, arm: str, jobs: Sequence[Job], px: int) -> dict[str, Any]:
         began, worked = time.monotonic(), self._cpu_seconds()
@@ -91,6 +91,9 @@ class Shared:
             )
             if arm != "strict":
                 self.shapes.setdefault(px, set()).update(made.manifest["batch_shapes"])
+            where = made.manifest["device"] | {"processor": made.manifest.get("processor", "")}
+            self.ran_on = {name: where[name] for name in ("name", "processor") if where[name]}
+            self.ran_on |= {name: made.manifest["versions"][name] for name in ("torch", "diffusers")}
             return time.monotonic() - began - at
 
         latencies = await asyncio.gather(*map(one, jobs))
@@ -118,13 +121,13 @@ async def measured(of: Pipes | Shared, arm: str, px: int, service: float, jobs: 
     }
 
 
-async def main(rounds: int, jobs: int, *, save: bool) -> None:
-    result, ratios, more = await compared("cpu", rounds, jobs)
-    gpu: Any = NO_GPU
-    if Path("/dev/nvidiactl").exists():
-        _, found, about = await compared("cuda", rounds, jobs)
-        gpu = found | about
-    report(result, ratios, save=save, **more, gpu=gpu)
+async def main(devices: Sequence[str], rounds: int, jobs: int, *, save: bool) -> None:
+    for device in devices:
+        if device == "cuda" and not Path("/dev/nvidiactl").exists():
+            say("engine_cuda: not measured: no GPU")
+        else:
+            result, ratios, more = await compared(device, rounds, jobs)
+            report(result, ratios, save=save, **more)
 
 
 async def compared(device: str, rounds: int, jobs: int) -> tuple[Result, dict[str, float], dict[str, Any]]:
@@ -136,7 +139,8 @@ async def compared(device: str, rounds: int, jobs: int) -> tuple[Result, dict[st
         pipes = Pipes(models / "bench", options)
         backend = DiffusionBackend(options)
         try:
-            result, ratios, more = await compare(pipes, Shared(backend), SIZES[device], rounds, jobs)
+            result = Result("engine" if device == "cpu" else f"engine_{device}", "images of 10, 20 and 30 steps")
+            ratios, more = await compare(result, pipes, Shared(backend), SIZES[device], rounds, jobs)
         finally:
             await backend.close()
             pipes.close()
@@ -149,9 +153,8 @@ def pipes_of(verb: str, folder: Path, options: DiffusionOptions) -> str:
 
 
 async def compare(
-    pipes: Pipes, shared: Shared, sizes: Sequence[int], rounds: int, jobs: int
-) -> tuple[Result, dict[str, float], dict[str, Any]]:
-    result = Result("engine", "images of 10, 20 and 30 steps")
+    result: Result, pipes: Pipes, shared: Shared, sizes: Sequence[int], rounds: int, jobs: int
+) -> tuple[dict[str, float], dict[str, Any]]:
     arms, step_ms = {}, {}
     for px in sizes:
         # Warms both up, measures what one image takes, and gives the engine steps to measure its shapes on.
@@ -176,10 +179,15 @@ async def compare(
     more = {
         "step_ms": {str(px): ms for px, ms in step_ms.items()},
         "shapes": {str(px): sorted(shapes) for px, shapes in shared.shapes.items()},
+        "ran_on": shared.ran_on,
     }
-    return result, ratios, more
+    return ratios, more
 
 
 if __name__ == "__main__":
-    given = arguments(__doc__, more=[("--jobs", {"type": int, "default": 24, "help": "images a trace"})])
-    asyncio.run(main(given.rounds, given.jobs, save=given.save))
+    more: list[tuple[str, dict[str, Any]]] = [
+        ("--jobs", {"type": int, "default": 24, "help": "images a trace"}),
+        ("--device", {"action": "append", "choices": tuple(SIZES), "help": "only there; cpu and cuda unless told"}),
+    ]
+    given = arguments(__doc__, more=more)
+    asyncio.run(main(given.device or tuple(SIZES), given.rounds, given.jobs, save=given.save))

@@ -21,8 +21,8 @@ import diffusers
 import torch
 
 from services.inference.backends.diffusion import loop as loops
-from services.inference.backends.diffusion.adapters import together
 from services.inference.backends.diffusion.engine import Engine
+from services.inference.backends.diffusion.graphs import Graphs
 from tests.inference.tiny_pipeline import build, build_sdxl
 
 Job = tuple[float, int, int]
@@ -75,6 +75,7 @@ def write(folder: Path, device: str) -> None:
 def serve(model: Path, device: str) -> None:
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(mode=True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # as the engine has it
     diffusers.utils.logging.disable_progress_bar()
     dtype = torch.float32 if device == "cpu" else torch.bfloat16
     pipe = diffusers.DiffusionPipeline.from_pretrained(model, local_files_only=True, dtype=dtype).to(device)
@@ -142,14 +143,14 @@ def outside(models: Path, device: str) -> None:
     The median over the steps, from one's beginning to the next one's: where another process had the core in between,
     that step says nothing of us.
     """
-    taken: list[tuple[float, float]] = []
+    taken: list[tuple[Any, Any]] = []
 
-    def timed(calls: Sequence[Any], shape: int) -> Any:
-        _wait(device)
-        began = time.monotonic()
-        made = together(calls, shape)
-        _wait(device)
-        taken.append((began, time.monotonic()))
+    step = Graphs.together
+
+    def timed(graphs: Graphs, calls: Sequence[Any], batch: Any) -> Any:
+        began = _now(device)
+        made = step(graphs, calls, batch)
+        taken.append((began, _now(device)))
         return made
 
     engine = Engine(
@@ -174,24 +175,35 @@ def outside(models: Path, device: str) -> None:
     threading.Thread(target=loop.run, daemon=True).start()
     px = 64 if device == "cpu" else 512
     work = {"prompt": PROMPT, "negative_prompt": "", "width": px, "height": px, "guidance": GUIDANCE, "model": "bench"}
-    work |= {"scheduler": "default", "lane": "standard", "shapes": None, "preview": True}
+    work |= {"scheduler": "default", "lane": "standard", "shapes": None, "preview": True, "places": None}
     work |= {"sources": [], "pictures": b"", "strength": None, "loras": []}
     loop.submit(0, work | {"steps": 4, "seed": 0})
     ended.wait()
     ended.clear()
-    loops.together = timed  # type: ignore[attr-defined]  # the loop's own name for it
+    Graphs.together = timed  # type: ignore[assignment, method-assign]
     for number in range(1, 9):
         loop.submit(number, work | {"steps": 30, "seed": number, "shapes": (8,)})
     ended.wait()
-    parts = [(follows - over) / (follows - began) for (began, over), (follows, _) in pairwise(taken)]
+    parts = [_between(over, follows) / _between(began, follows) for (began, over), (follows, _) in pairwise(taken)]
     sys.stdout.write(json.dumps({"outside_model": statistics.median(parts)}) + "\n")
     sys.stdout.flush()
     os._exit(0)  # its threads have no other end
 
 
-def _wait(device: str) -> None:
-    if device == "cuda":
-        torch.cuda.synchronize()
+def _now(device: str) -> Any:
+    """By the device's own clock: a GPU works behind the program that tells it what to do."""
+    if device == "cpu":
+        return time.monotonic()
+    event = torch.cuda.Event(enable_timing=True)
+    event.record()
+    return event
+
+
+def _between(first: Any, then: Any) -> float:
+    if isinstance(first, float):
+        return float(then - first)
+    then.synchronize()
+    return float(first.elapsed_time(then)) / 1000
 
 
 if __name__ == "__main__":

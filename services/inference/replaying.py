@@ -95,6 +95,11 @@ class Manifest(Body):
         return tuple(self.made_by.get("batch_shapes", ())) or (1,)
 
     @property
+    def places(self) -> tuple[int, ...] | None:
+        """Its rows in those batches, where that is known."""
+        return (tuple(self.made_by.get("batch_places", ())) or None) if self.shapes else None
+
+    @property
     def uses(self) -> list[SourceUse]:
         return [SourceUse(key="", **named.model_dump()) for named in self.sources]
 
@@ -215,6 +220,7 @@ def generation_of(
         lane=Lane.BULK,
         loras=tuple(Lora(name=each.name, weight=each.weight) for each in asked.loras),
         shapes=manifest.shapes,
+        places=manifest.places,
         alone=alone,
     )
 

@@ -33,7 +33,7 @@ from tests.inference.prompts import PHOTO, assembled, routes
 from tests.servers.provider import png
 
 ASSET, SHA256 = UUID(int=3), "5a" * 32
-SHAPES = {"backend": "diffusion", "batch_shapes": [2, 2, 4, 1]}
+SHAPES = {"backend": "diffusion", "batch_shapes": [2, 2, 4, 1], "batch_places": [1, 0, 3, 0]}
 # As the first release wrote it, field by field.
 OLD = {
     "format": "calotype.manifest/1", "job_id": str(UUID(int=1)), "run": 1, "asset_id": str(ASSET),
@@ -74,7 +74,8 @@ def test_a_replay_asks_for_what_the_job_asked_for_and_for_the_shapes_it_went_thr
         asked = generation_of(first, attempt_id=UUID(int=2))
         again = generation_again(read(data), order(data), sources=(), alone=False)
         shapes = (2, 2, 4, 1) if kind == "diffusion" else None
-        mine: dict[str, Any] = {"keep_id": asked.keep_id, "lane": Lane.BULK, "shapes": shapes}
+        places = (1, 0, 3, 0) if kind == "diffusion" else None
+        mine: dict[str, Any] = {"keep_id": asked.keep_id, "lane": Lane.BULK, "shapes": shapes, "places": places}
         mine |= {"job_id": order(data).replay_id, "attempt_id": order(data).replay_id}
         assert again == replace(asked, **mine), "nothing else differs"
         assert order(data).sent == first.sent
@@ -91,7 +92,7 @@ def test_a_manifest_of_the_first_release_is_read_and_made_again_alone() -> None:
     manifest = read(json.dumps(OLD).encode())
     asked = order_of(manifest, None, table="", asset=ASSET, sha256=SHA256, number=1)
     again: Generation = generation_again(manifest, asked, sources=(), alone=False)
-    assert (again.model, again.scheduler, again.shapes, again.call) == ("tiny", "ddim", (1,), None)
+    assert (again.model, again.scheduler, again.shapes, again.places, again.call) == ("tiny", "ddim", (1,), None, None)
     assert work_kind(asked, None) == "replay.diffusion/standard"
     assert asked.sent.confidentiality is Confidentiality.CONFIDENTIAL, "what does not say is taken for it"
     with pytest.raises(Rejected, match="format"):

@@ -1,6 +1,6 @@
 """Many images in one model process: what they share is time, never a bit of each other.
 
-The real path: a real (small, random) pipeline in a real model process. On a GPU: not measured: no GPU.
+The real path: a real (small, random) pipeline in a real model process. Where there is a GPU, there as well.
 """
 
 import asyncio
@@ -59,7 +59,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def backend(models: Path) -> AsyncIterator[DiffusionBackend]:
-    backend = DiffusionBackend(DiffusionOptions(models=models))
+    backend = DiffusionBackend(DiffusionOptions(models=models, device="cpu"))
     yield backend
     await backend.close()
 
@@ -77,6 +77,15 @@ async def on(
     await on_gpu.close()
 
 
+def write(models: Path, kind: str) -> None:
+    if not (models / kind).exists():
+        run(str(ROOT / "tests/inference/tiny_pipeline.py"), str(models / kind), kind)
+
+
+def device_of(backend: DiffusionBackend) -> str:
+    return backend._options.device
+
+
 def run(*command: str) -> str:
     done = subprocess.run([sys.executable, *command], check=True, capture_output=True, text=True, cwd=ROOT)
     return done.stdout
@@ -91,18 +100,19 @@ async def make_all(backend: DiffusionBackend, works: Sequence[Generation]) -> li
 
 
 def pinned(work: Generation, made: Generated) -> Generation:
-    return replace(work, shapes=tuple(made.manifest["batch_shapes"]))
+    places = made.manifest.get("batch_places")
+    return replace(work, shapes=tuple(made.manifest["batch_shapes"]), places=places and tuple(places))
 
 
 def pixels(made: Generated) -> str:
     return hashlib.sha256(Image.open(io.BytesIO(made.image), formats=["PNG"]).tobytes()).hexdigest()
 
 
-def plain(model: Path, works: Sequence[Generation]) -> list[str]:
+def plain(model: Path, works: Sequence[Generation], device: str) -> list[str]:
     """The pixels that `pipe()` by itself makes."""
     names = ("prompt", "negative_prompt", "width", "height", "steps", "guidance", "scheduler", "seed")
     asked = [json.dumps({name: getattr(work, name) for name in names}) for work in works]
-    return run("-m", "tests.inference.plain_pipe", str(model), *asked).split()
+    return run("-m", "tests.inference.plain_pipe", str(model), device, *asked).split()
 
 
 def process_of(backend: DiffusionBackend) -> int:
@@ -111,29 +121,27 @@ def process_of(backend: DiffusionBackend) -> int:
 
 
 @pytest.mark.asyncio(loop_scope="module")
-async def test_an_image_that_is_alone_is_what_pipe_makes_of_it(backend: DiffusionBackend, models: Path) -> None:
+async def test_an_image_that_is_alone_is_what_pipe_makes_of_it(on: DiffusionBackend, models: Path) -> None:
     works = [
         WORK,
         replace(WORK, guidance=1.0, negative_prompt=""),
         replace(WORK, width=96, steps=7, seed=8),
         *(replace(WORK, scheduler=name, steps=6) for name in ("dpm++_2m", "euler", "euler_a", "heun", "pndm", "unipc")),
     ]
-    assert [pixels(await make(backend, work)) for work in works] == plain(models / "tiny", works)
+    assert [pixels(await make(on, work)) for work in works] == plain(models / "tiny", works, device_of(on))
 
 
 @pytest.mark.parametrize("kind", ["sdxl", "sd3"])
 @pytest.mark.asyncio(loop_scope="module")
-async def test_other_families_share_steps_by_the_same_engine(
-    backend: DiffusionBackend, models: Path, kind: str
-) -> None:
-    run(str(ROOT / "tests/inference/tiny_pipeline.py"), str(models / kind), kind)
+async def test_other_families_share_steps_by_the_same_engine(on: DiffusionBackend, models: Path, kind: str) -> None:
+    write(models, kind)
     lone = replace(WORK, model=kind)
-    assert [pixels(await make(backend, lone))] == plain(models / kind, [lone])
+    assert [pixels(await make(on, lone))] == plain(models / kind, [lone], device_of(on))
     works = [replace(work, model=kind, steps=5 + work.seed) for work in MIXED[:5]]
-    crowd = await make_all(backend, works)
+    crowd = await make_all(on, works)
     assert max(max(made.manifest["batch_shapes"]) for made in crowd) > 1
     for work, made in zip(works, crowd, strict=True):
-        assert (await make(backend, pinned(work, made))).image == made.image
+        assert (await make(on, pinned(work, made))).image == made.image
 
 
 @pytest.mark.asyncio(loop_scope="module")
@@ -151,7 +159,7 @@ async def test_images_of_any_age_share_steps_and_each_is_made_again_from_its_rec
 
 @pytest.mark.asyncio(loop_scope="module")
 async def test_an_image_joins_between_the_steps_of_another_and_leaves_before_its_end(
-    backend: DiffusionBackend,
+    on: DiffusionBackend,
 ) -> None:
     old, young = replace(WORK, steps=400, shapes=(2,)), replace(WORK, seed=8, steps=5, shapes=(2,))
     told: list[int] = []
@@ -162,13 +170,13 @@ async def test_an_image_joins_between_the_steps_of_another_and_leaves_before_its
         if step >= 3:
             under_way.set()
 
-    task = asyncio.create_task(backend.generate(old, progress=on_step, cancelled=lambda: False))
+    task = asyncio.create_task(on.generate(old, progress=on_step, cancelled=lambda: False))
     await under_way.wait()
-    joined = await make(backend, young)
+    joined = await make(on, young)
     assert told[-1] < 400, "the young one left while the old one went on"
     lasted = await task
-    assert joined.image == (await make(backend, young)).image
-    assert lasted.image == (await make(backend, old)).image
+    assert joined.image == (await make(on, young)).image
+    assert lasted.image == (await make(on, old)).image
 
 
 @pytest.mark.asyncio(loop_scope="module")
@@ -193,47 +201,47 @@ async def test_strict_is_the_same_alone_and_crowded(on: DiffusionBackend) -> Non
 
 
 @pytest.mark.asyncio(loop_scope="module")
-async def test_a_cancel_of_one_ends_no_other(backend: DiffusionBackend) -> None:
-    await make(backend)
-    process, told = process_of(backend), list[int]()
-    unwanted = backend.generate(
+async def test_a_cancel_of_one_ends_no_other(on: DiffusionBackend) -> None:
+    await make(on)
+    process, told = process_of(on), list[int]()
+    unwanted = on.generate(
         replace(WORK, steps=900), progress=lambda step, _: told.append(step), cancelled=lambda: len(told) > 3
     )
-    ends = await asyncio.gather(unwanted, *(make(backend, work) for work in MIXED), return_exceptions=True)
+    ends = await asyncio.gather(unwanted, *(make(on, work) for work in MIXED), return_exceptions=True)
     assert isinstance(ends[0], GenerationCancelled)
     assert all(isinstance(made, Generated) for made in ends[1:])
-    assert process_of(backend) == process
+    assert process_of(on) == process
 
 
 @pytest.mark.asyncio(loop_scope="module")
-async def test_a_caller_that_goes_away_ends_no_other(backend: DiffusionBackend) -> None:
-    await make(backend)
-    process, under_way = process_of(backend), asyncio.Event()
+async def test_a_caller_that_goes_away_ends_no_other(on: DiffusionBackend) -> None:
+    await make(on)
+    process, under_way = process_of(on), asyncio.Event()
 
     def on_step(step: int, _: int) -> None:
         if step:
             under_way.set()
 
     unending = replace(WORK, steps=900)
-    gone = asyncio.create_task(backend.generate(unending, progress=on_step, cancelled=lambda: False))
-    others = asyncio.create_task(make_all(backend, MIXED))
+    gone = asyncio.create_task(on.generate(unending, progress=on_step, cancelled=lambda: False))
+    others = asyncio.create_task(make_all(on, MIXED))
     await under_way.wait()
     gone.cancel()
     assert len(await others) == len(MIXED)
-    assert process_of(backend) == process
+    assert process_of(on) == process
 
 
 @pytest.mark.asyncio(loop_scope="module")
 async def test_a_death_with_several_inside_is_shared_and_a_death_of_one_alone_is_its_own(
-    backend: DiffusionBackend,
+    on: DiffusionBackend,
 ) -> None:
     def kill(step: int, _: int) -> None:
         if step == 2:
-            os.kill(process_of(backend), signal.SIGKILL)
+            os.kill(process_of(on), signal.SIGKILL)
 
     async def ends(works: Sequence[Generation], spoil: Callable[[int, int], None]) -> list[BackendFailure]:
         ended = await asyncio.gather(
-            *(backend.generate(work, progress=spoil, cancelled=lambda: False) for work in works),
+            *(on.generate(work, progress=spoil, cancelled=lambda: False) for work in works),
             return_exceptions=True,
         )
         return [end for end in ended if isinstance(end, BackendFailure)]
@@ -244,11 +252,11 @@ async def test_a_death_with_several_inside_is_shared_and_a_death_of_one_alone_is
     assert {failure.reason for failure in crowd} == {FailureReason.BACKEND_UNAVAILABLE}
     lone = await ends(long[:1], kill)
     assert [failure.shared for failure in lone] == [False]
-    assert (await make(backend)).image, "and the next process makes the next image"
+    assert (await make(on)).image, "and the next process makes the next image"
 
 
 @pytest.mark.asyncio(loop_scope="module")
-async def test_nothing_is_made_beside_an_image_that_has_to_be_alone(backend: DiffusionBackend) -> None:
+async def test_nothing_is_made_beside_an_image_that_has_to_be_alone(on: DiffusionBackend) -> None:
     order: list[str] = []
 
     def note(name: str) -> Callable[[int, int], None]:
@@ -256,7 +264,7 @@ async def test_nothing_is_made_beside_an_image_that_has_to_be_alone(backend: Dif
 
     async def one(name: str, **how: bool) -> None:
         work = replace(WORK, steps=6, alone=how.get("alone", False))
-        await backend.generate(work, progress=note(name), cancelled=lambda: False)
+        await on.generate(work, progress=note(name), cancelled=lambda: False)
 
     await asyncio.gather(one("a"), one("b"), one("suspect", alone=True), one("c"))
     place = order.index("suspect")
@@ -282,9 +290,9 @@ async def test_dedicated_work_is_done_before_the_bulk_it_came_behind(backend: Di
 async def test_a_crowd_that_does_not_fit_into_memory_is_made_in_smaller_batches(
     backend: DiffusionBackend, models: Path
 ) -> None:
-    run(str(ROOT / "tests/inference/tiny_pipeline.py"), str(models / "wide"), "wide")
+    write(models, "wide")
     works = [replace(WORK, model="wide", width=512, height=512, steps=5, seed=seed) for seed in range(8)]
-    capped = DiffusionBackend(DiffusionOptions(models=models, memory=168 * 2**20))
+    capped = DiffusionBackend(DiffusionOptions(models=models, device="cpu", memory=168 * 2**20))
     crowd = await make_all(capped, works)
     await capped.close()
     assert [len(made.manifest["batch_shapes"]) for made in crowd] == [5] * 8
@@ -292,6 +300,119 @@ async def test_a_crowd_that_does_not_fit_into_memory_is_made_in_smaller_batches(
         max(max(made.manifest["batch_shapes"]) for made in each) for each in (crowd, await make_all(backend, works))
     ]
     assert largest[0] < 8 == largest[1]
+
+
+@GPU
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_gpu_that_others_fill_makes_smaller_batches_or_fails_the_image_by_name_and_goes_on(
+    models: Path,
+) -> None:
+    write(models, "wide")
+    backend = DiffusionBackend(DiffusionOptions(models=models, device="cuda", warm=2**30))
+    works = [replace(WORK, model="wide", width=2048, height=2048, steps=5, seed=seed) for seed in range(8)]
+    small = replace(works[0], width=64, height=64)
+    first, *_ = await make_all(backend, [small] * 10)  # so many threads there are, and each has what it keeps by then
+    with hogged(leaving=450 * 2**20):
+        crowd = await make_all(backend, works)
+    assert [len(made.manifest["batch_shapes"]) for made in crowd] == [5] * 8
+    assert max(max(made.manifest["batch_shapes"]) for made in crowd) < 8
+    assert (await make(backend, pinned(works[0], crowd[0]))).image == crowd[0].image
+    process = process_of(backend)
+    with hogged(leaving=20 * 2**20), pytest.raises(BackendFailure, match="needs more memory than there is") as caught:
+        await make(backend, replace(works[0], width=4096, height=4096))
+    assert caught.value.reason is FailureReason.OUT_OF_MEMORY
+    assert (await make(backend, small)).image == first.image
+    assert process_of(backend) == process
+    await backend.close()
+
+
+@contextmanager
+def hogged(*, leaving: int) -> Iterator[None]:
+    """The first GPU's memory is another program's, but for so many bytes."""
+    hog = subprocess.Popen(
+        [sys.executable, "-c", HOG, str(leaving)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert hog.stdout is not None
+    assert hog.stdout.readline() == "held\n"
+    try:
+        yield
+    finally:
+        hog.communicate()
+
+
+HOG = """
+import sys, torch
+torch.cuda.init()
+torch.ones(1, device="cuda")
+held = torch.empty(torch.cuda.mem_get_info()[0] - int(sys.argv[1]), dtype=torch.uint8, device="cuda")
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+@GPU
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_model_of_the_size_people_run_keeps_to_its_bits_on_a_gpu(models: Path) -> None:
+    """Stable Diffusion XL's own layers, in bfloat16 at 512 px: larger matrices have other kernels than small ones."""
+    run("-m", "benchmarks.engine_pipes", "write", str(models / "large"), "cuda")
+    backend = DiffusionBackend(DiffusionOptions(models=models, device="cuda"))
+    works = [replace(work, model="large", width=512, height=512, steps=work.steps // 2) for work in MIXED]
+    alone = await make(backend, replace(works[0], shapes=(1,)))
+    assert [pixels(alone)] == plain(models / "large", works[:1], "cuda")
+    crowd = await make_all(backend, [*works, replace(works[0], shapes=(1,))])
+    assert crowd.pop().image == alone.image
+    assert max(max(made.manifest["batch_shapes"]) for made in crowd) == 8
+    for work, made in zip(works, crowd, strict=True):
+        assert (await make(backend, pinned(work, made))).image == made.image
+    for shape in (2, 4, 8):
+        mine = replace(works[0], shapes=(shape,), places=(shape - 1,))
+        others = [replace(mine, seed=seed, prompt=f"a tin {seed}", places=None) for seed in range(20, 19 + shape)]
+        crowd = await make_all(backend, [mine, *others])
+        assert crowd[0].manifest["batch_places"] == [shape - 1] * mine.steps
+        assert crowd[0].image == (await make(backend, mine)).image
+    await backend.close()
+
+
+@GPU
+def test_a_step_that_is_recorded_has_the_same_bits_and_one_that_cannot_be_runs_as_it_is() -> None:
+    assert run("-c", RECORDED).split() == ["Recording", "UNFIT"] * 2 + ["True", "False"]
+
+
+RECORDED = """
+import os, torch
+os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
+from services.inference.backends.diffusion.adapters import ADAPTERS, Call, Core, together
+from services.inference.backends.diffusion.graphs import Graphs
+from services.inference.backends.diffusion.planner import Batch
+
+class Net(torch.nn.Module):
+    def __init__(self, asks):
+        super().__init__()
+        self.layer, self.asks = torch.nn.Linear(64, 64), asks
+
+    def forward(self, sample, timestep, encoder_hidden_states, return_dict=True):
+        if self.asks and sample.sum().item() > 1e9:
+            return (sample,)
+        return (self.layer(sample) * timestep[:, None] + encoder_hidden_states,)
+
+graphs, adapter = Graphs(), ADAPTERS["StableDiffusionPipeline"]
+cores = [Core(adapter, Net(asks).cuda().bfloat16()) for asks in (False, True) * 2]
+batch = Batch((0, 1, 2), 4, (3, 0, 1))
+with torch.no_grad():
+    for core in cores:
+        for _ in range(4):
+            rows = [torch.randn(2, 2, 64, device="cuda", dtype=torch.bfloat16) for _ in range(3)]
+            steps = torch.rand(3, device="cuda", dtype=torch.bfloat16)
+            calls = [
+                Call(core, (sample, step), {"encoder_hidden_states": text, "return_dict": False})
+                for (sample, text), step in zip(rows, steps)
+            ]
+            found, wanted = graphs.together(calls, batch), together(calls, batch)
+            assert all(torch.equal(one[0], other[0]) for one, other in zip(found, wanted))
+        known = next(reversed(graphs._known.values()))
+        print(getattr(known, "name", type(known).__name__))
+print(graphs.clear(), graphs.clear())
+"""
 
 
 @pytest.mark.asyncio(loop_scope="module")
@@ -303,7 +424,7 @@ async def test_an_image_that_lacks_the_memory_another_model_has_is_not_to_blame_
     (encoder / "config.json").write_text(json.dumps(config | {"vocab_size": WORDS}))
     save_file(weights | {key: np.resize(weights[key], (WORDS, 32))}, encoder / "model.safetensors")
     shutil.copytree(models / "heavy", models / "other", copy_function=os.link)
-    backend = DiffusionBackend(DiffusionOptions(models=models, memory=640 * 2**20))
+    backend = DiffusionBackend(DiffusionOptions(models=models, device="cpu", memory=640 * 2**20))
     under_way = asyncio.Event()
 
     def on_step(step: int, _: int) -> None:
@@ -329,16 +450,14 @@ WORDS = 2_500_000  # of an encoder that has 305 MiB of them
 
 
 @pytest.mark.asyncio(loop_scope="module")
-async def test_a_pipeline_without_an_adapter_runs_whole_beside_the_others(
-    backend: DiffusionBackend, models: Path
-) -> None:
+async def test_a_pipeline_without_an_adapter_runs_whole_beside_the_others(on: DiffusionBackend, models: Path) -> None:
     run(str(ROOT / "tests/inference/tiny_pipeline.py"), str(models / "whole"))
     index = json.loads((models / "whole/model_index.json").read_bytes())
     index |= {"_class_name": "StableDiffusionPAGPipeline"}
     (models / "whole/model_index.json").write_text(json.dumps(index))
     whole = replace(WORK, model="whole")
-    alone = await make(backend, whole)
-    crowded = await make_all(backend, [MIXED[0], whole, MIXED[1], replace(whole, seed=8)])
+    alone = await make(on, whole)
+    crowded = await make_all(on, [MIXED[0], whole, MIXED[1], replace(whole, seed=8)])
     assert crowded[1].image == alone.image
     assert crowded[1].manifest["batch_shapes"] == [1] * 4
     assert crowded[1].manifest["pipeline"] == "StableDiffusionPAGPipeline"
@@ -347,26 +466,24 @@ async def test_a_pipeline_without_an_adapter_runs_whole_beside_the_others(
 @pytest.mark.parametrize("kind", ["tiny", "sdxl", "sd3"])
 @pytest.mark.asyncio(loop_scope="module")
 async def test_images_that_start_from_a_picture_share_steps_with_those_that_do_not(
-    backend: DiffusionBackend, models: Path, kind: str
+    on: DiffusionBackend, models: Path, kind: str
 ) -> None:
-    """After the test of each family, which writes its model."""
-    if not (models / kind).exists():
-        run(str(ROOT / "tests/inference/tiny_pipeline.py"), str(models / kind), kind)
+    write(models, kind)
     words = replace(WORK, model=kind, steps=10)
     edited = replace(words, sources=(REFERENCE,), strength=0.6)
     masked = replace(words, sources=(REFERENCE, MASK))
     works = [edited, words, masked, replace(edited, seed=8, strength=0.9), replace(masked, seed=9, strength=0.5)]
-    crowd = await make_all(backend, works)
+    crowd = await make_all(on, works)
     assert [len(made.manifest["batch_shapes"]) for made in crowd] == [6, 10, 10, 9, 5]
     assert max(max(made.manifest["batch_shapes"]) for made in crowd) > 1
     for work, made in zip(works, crowd, strict=True):
-        assert (await make(backend, pinned(work, made))).image == made.image
+        assert (await make(on, pinned(work, made))).image == made.image
     assert len({pixels(made) for made in crowd}) == len(works)
 
 
 @pytest.mark.asyncio(loop_scope="module")
-async def test_what_a_mask_keeps_is_the_reference_s_bit_for_bit(backend: DiffusionBackend) -> None:
-    made = await make(backend, replace(WORK, width=96, sources=(REFERENCE, MASK), strength=0.7))
+async def test_what_a_mask_keeps_is_the_reference_s_bit_for_bit(on: DiffusionBackend) -> None:
+    made = await make(on, replace(WORK, width=96, sources=(REFERENCE, MASK), strength=0.7))
     image = Image.open(io.BytesIO(made.image), formats=["PNG"])
     whole, mask = (Image.open(io.BytesIO(source.data), formats=["PNG"]) for source in (REFERENCE, MASK))
     reference = whole.crop((0, 16, 96, 80))  # what is too tall loses as much above as below
@@ -482,14 +599,14 @@ async def test_a_lora_changes_the_weights_as_its_matrices_say(
 @pytest.mark.usefixtures("loras")
 @pytest.mark.asyncio(loop_scope="module")
 async def test_images_share_steps_with_those_of_the_same_loras_alone_and_keep_no_trace_of_others(
-    backend: DiffusionBackend,
+    on: DiffusionBackend,
 ) -> None:
     half, whole = (replace(WORK, steps=12, loras=(Lora(name="new", weight=weight),)) for weight in (0.5, 1.0))
     none = replace(half, loras=(Lora(name="new", weight=0.0),))
     plain = replace(WORK, steps=12)
-    alone = await make_all(backend, [replace(work, shapes=(2,)) for work in (half, plain, whole)])
+    alone = await make_all(on, [replace(work, shapes=(2,)) for work in (half, plain, whole)])
     works = [half, plain, whole, replace(half, seed=8), none, replace(whole, seed=9)]
-    crowd = await make_all(backend, [replace(work, shapes=(2,)) for work in works])
+    crowd = await make_all(on, [replace(work, shapes=(2,)) for work in works])
     assert [made.image for made in crowd[:3]] == [made.image for made in alone]
     assert crowd[4].image == crowd[1].image
     assert crowd[4].manifest == crowd[1].manifest
@@ -577,7 +694,7 @@ async def test_what_was_used_last_stays_loaded_within_the_budget_and_the_seconds
     for name in ("first", "second", "third"):
         shutil.copytree(models / "tiny", models / name)
     size = sum(file.stat().st_size for file in (models / "tiny").rglob("*.safetensors"))
-    backend = DiffusionBackend(DiffusionOptions(models=models, warm=2 * size))
+    backend = DiffusionBackend(DiffusionOptions(models=models, device="cpu", warm=2 * size))
 
     async def loads(name: str) -> bool:
         before, busy = device_seconds("loading", name), device_seconds("busy", name)
@@ -594,10 +711,8 @@ async def test_what_was_used_last_stays_loaded_within_the_budget_and_the_seconds
 
 
 def test_a_model_that_loads_in_another_type_changes_none_of_those_beside_it(models: Path) -> None:
-    """After the tests of the families, which write their models."""
     for kind in ("sdxl", "sd3"):
-        if not (models / kind).exists():
-            run(str(ROOT / "tests/inference/tiny_pipeline.py"), str(models / kind), kind)
+        write(models, kind)
     assert run("-c", LOADED, str(models), "tiny", "sdxl", "sd3").split() == ["torch.float32"]
 
 
@@ -641,7 +756,7 @@ def closed(file: Path) -> Iterator[asyncio.Event]:
 
 @pytest.mark.asyncio(loop_scope="module")
 async def test_while_a_model_is_loaded_images_of_others_are_begun_and_finished(models: Path) -> None:
-    backend = DiffusionBackend(DiffusionOptions(models=models, warm=2**30))
+    backend = DiffusionBackend(DiffusionOptions(models=models, device="cpu", warm=2**30))
     alone = await make(backend)
     for name in ("slow", "unwanted"):
         shutil.copytree(models / "tiny", models / name)

@@ -42,7 +42,8 @@ class Generation:
 
     `keep_id`: to be awaited as soon as the provider has named its id of the call, long before its outcome is known.
     `strength`: how far the image may leave its reference, from 0 (not at all) to 1 (as if there were none).
-    `shapes`: the batch shapes that its denoising steps must go through, the last one holding for all that remain;
+    `shapes`: the batch shapes that its denoising steps must go through, the last one holding for all that remain, and
+    `places`: which row of the batch it must be in each;
     `alone`: nothing else may be made in the same process meanwhile. `preview`: is given a step and a thumbnail (JPEG)
     now and then. Backends without these pass over them.
     """
@@ -68,6 +69,7 @@ class Generation:
     loras: tuple[Lora, ...] = ()
     lane: Lane = Lane.STANDARD
     shapes: tuple[int, ...] | None = None
+    places: tuple[int, ...] | None = None
     alone: bool = False
     preview: Callable[[int, bytes], None] | None = None
 

@@ -373,7 +373,7 @@ class ModelProcess:
 def _request(work: Generation) -> dict[str, Any]:
     names = ("prompt", "negative_prompt", "width", "height", "steps", "guidance", "scheduler", "seed", "model")
     sources = [{"role": source.role, "bytes": len(source.data)} for source in work.sources]
-    return {name: getattr(work, name) for name in (*names, "strength", "shapes")} | {
+    return {name: getattr(work, name) for name in (*names, "strength", "shapes", "places")} | {
         "lane": work.lane.value,
         "sources": sources,
         "preview": work.preview is not None,

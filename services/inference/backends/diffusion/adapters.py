@@ -7,12 +7,14 @@ encoding, its scheduler, its guidance, its decoder. A pipeline without an adapte
 import copy
 import inspect
 import itertools
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+
+from services.inference.backends.diffusion.planner import Batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,14 @@ class Call:
         self._given = args, kwargs
 
     @property
+    def is_recordable(self) -> bool:
+        """Whether its step can be a CUDA graph: it is on such a device, and every tensor in it has rows."""
+        rows = (*self.adapter.rows, self.adapter.step)
+        return self.device.type == "cuda" and all(
+            name in rows for name, value in self.said.items() if isinstance(value, torch.Tensor)
+        )
+
+    @property
     def device(self) -> torch.device:
         device: torch.device = self.said[self.adapter.rows[0]].device
         return device
@@ -119,24 +129,43 @@ class Call:
         return (id(value) if isinstance(value, torch.Tensor) else repr(value),)
 
 
-def together(calls: Sequence[Call], shape: int) -> list[Any]:
-    """What each of `calls`, which are of one group, would have got; rows beyond them repeat the last one."""
-    if shape == 1:
+def together(calls: Sequence[Call], batch: Batch) -> list[Any]:
+    """What each of `calls`, which are of one group, would have got."""
+    if batch.shape == 1 and calls[0].device.type != "cuda":
         return [calls[0].alone()]
-    first, padded = calls[0], [*calls, *[calls[-1]] * (shape - len(calls))]
-    said: dict[str, Any] = {}
-    for name, value in first.said.items():
+    return parted(calls[0].forward(**nested(joined(calls, batch))), calls, batch)
+
+
+def joined(calls: Sequence[Call], batch: Batch) -> dict[str, Any]:
+    """What is said in one call of them all, by its flat names; places that nobody has repeat the first of them."""
+    first, seated = calls[0], dict(zip(batch.places, calls, strict=True))
+    padded = [seated.get(place, first) for place in range(batch.shape)]
+    rows = (*first.adapter.rows, first.adapter.step)
+    # Rows may lie in memory in other orders, which a joined tensor would take over: another order is another sum.
+    return {
+        name: torch.cat([call.part(name).contiguous() for call in padded])
+        if value is not None and name in rows
+        else value
+        for name, value in first.said.items()
+    }
+
+
+def nested(said: Mapping[str, Any]) -> dict[str, Any]:
+    """As arguments, of names that `_flat` made."""
+    arguments: dict[str, Any] = {}
+    for name, value in said.items():
         outer, _, inner = name.partition(".")
-        has_rows = value is not None and name in (*first.adapter.rows, first.adapter.step)
-        # Rows may lie in memory in other orders, which a joined tensor would take over: another order is another sum.
-        joined = torch.cat([call.part(name).contiguous() for call in padded]) if has_rows else value
         if inner:
-            said.setdefault(outer, {})[inner] = joined
+            arguments.setdefault(outer, {})[inner] = value
         else:
-            said[outer] = joined
-    predicted, rows = first.forward(**said), first.rows
-    # Copies: a row does not keep its neighbours' memory alive, and lies as it would have lain alone.
-    return [tuple(part[place * rows : (place + 1) * rows].clone() for part in predicted) for place in range(len(calls))]
+            arguments[outer] = value
+    return arguments
+
+
+def parted(predicted: Sequence[Any], calls: Sequence[Call], batch: Batch) -> list[Any]:
+    """Copies: a row does not keep its neighbours' memory alive, and lies as it would have lain alone."""
+    rows = calls[0].rows
+    return [tuple(part[place * rows : (place + 1) * rows].clone() for part in predicted) for place in batch.places]
 
 
 def _flat(items: Any) -> Iterator[tuple[str, Any]]:

@@ -85,7 +85,7 @@ def _answer(engine: Engine, row: Row, on_step: Any) -> Answer:
         return {"is": "cancelled"}, b""
     row.is_alone = True
     row.enter(row.loop.decoding)
-    row.shapes.clear()
+    row.begin_anew()
     engine.free()
     shared = row.loop.is_beside_another_model(row)
     answer = _made(engine, row, on_step)

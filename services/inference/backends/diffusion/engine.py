@@ -79,6 +79,7 @@ class Engine:
         torch.set_num_interop_threads(1)
         # Same device, same versions: same bytes. Operations that have no deterministic form warn instead of failing.
         torch.use_deterministic_algorithms(mode=True, warn_only=True)
+        torch.utils.deterministic.fill_uninitialized_memory = False  # a third of a GPU's step, to find others' mistakes
         torch.backends.cudnn.benchmark = False
         diffusers.utils.logging.set_verbosity_error()
         diffusers.utils.logging.disable_progress_bar()
@@ -128,7 +129,7 @@ class Engine:
 
         def after_step(pipe: Any, step: int, _: Any, tensors: dict[str, Any]) -> dict[str, Any]:
             if warm.core is None:
-                row.shapes.append(1)
+                row.stepped(1, 0)
             on_step(step + 1, pipe.num_timesteps)
             row.stop_if_cancelled()
             if work["preview"] and not row.is_alone:
@@ -159,7 +160,7 @@ class Engine:
         row.leave()
         if any(getattr(output, "nsfw_content_detected", None) or ()):
             raise Refused("content_filtered", "the model's own safety checker withheld the picture")
-        manifest = self._manifest(warm, pipe, work, row.shapes) | {
+        manifest = self._manifest(warm, pipe, row) | {
             "ignored": [name for name, value in asked.items() if value and name not in taken],
             "prompt_truncated": truncated,
         }
@@ -194,8 +195,8 @@ class Engine:
         if work["width"] % unit or work["height"] % unit or min(work["width"], work["height"]) < unit:
             raise Refused("invalid_request", f"{work['width']} × {work['height']} px: both must be multiples of {unit}")
 
-    def _manifest(self, warm: Warm, pipe: Any, work: Mapping[str, Any], shapes: list[int]) -> dict[str, Any]:
-        scheduler = pipe.scheduler
+    def _manifest(self, warm: Warm, pipe: Any, row: Row) -> dict[str, Any]:
+        scheduler, work = pipe.scheduler, row.work
         return {
             "backend": "diffusion",
             "engine": ENGINE,
@@ -208,7 +209,9 @@ class Engine:
             "height": work["height"],
             "seed": work["seed"],
             "noise": "cpu",
-            "batch_shapes": list(shapes),
+            "batch_shapes": list(row.shapes),
+            # A CPU's kernels give every row the same bits wherever it lies; some of cuDNN's divide their sums by place.
+            **({} if self._device.type == "cpu" else {"batch_places": list(row.places)}),
             "dtype": str(self._dtype).removeprefix("torch."),
             "device": self._device_facts(),
             **({"processor": _processor()} if self._device.type == "cpu" else {}),

@@ -19,6 +19,7 @@ from typing import Any
 import torch
 
 from services.inference.backends.diffusion.adapters import Call, together
+from services.inference.backends.diffusion.graphs import Graphs
 from services.inference.backends.diffusion.models import is_out_of_memory
 from services.inference.backends.diffusion.planner import Batch, Paces, Usage, Want, plan
 from services.inference.backends.diffusion.timing import Took
@@ -38,12 +39,13 @@ class Turn:
 
 @dataclass(eq=False)
 class Row:
-    """One image under way, as its own thread sees it. `pins`: shapes its steps must have; the last one holds on."""
+    """One image under way, as its own thread sees it; `shapes` and `places` of the steps that it took."""
 
     id: int
     work: Mapping[str, Any]
     loop: "Loop"
     shapes: list[int] = field(default_factory=list)
+    places: list[int] = field(default_factory=list)
     is_cancelled: bool = False
     is_alone: bool = False
     answers: SimpleQueue[Any] = field(default_factory=SimpleQueue)
@@ -58,8 +60,25 @@ class Row:
 
     @property
     def pinned(self) -> int | None:
-        pins: Sequence[int] | None = self.work["shapes"]
+        """The shape its next step must have: of those it was told, the last one holds on."""
+        return self._told("shapes")
+
+    @property
+    def place(self) -> int | None:
+        """Where in its next step it must be."""
+        return self._told("places")
+
+    def _told(self, name: str) -> int | None:
+        pins: Sequence[int] | None = self.work[name]
         return pins[min(len(self.shapes), len(pins) - 1)] if pins else None
+
+    def stepped(self, shape: int, place: int) -> None:
+        self.shapes.append(shape)
+        self.places.append(place)
+
+    def begin_anew(self) -> None:
+        self.shapes.clear()
+        self.places.clear()
 
     @property
     def device_seconds(self) -> float:
@@ -72,9 +91,9 @@ class Row:
     def take(self, call: Call) -> Any:
         """The answer to a call of the model's core."""
         if self.is_alone:
-            shape = self.pinned or 1
-            answer = together([call], shape)[0]
-            self.shapes.append(shape)
+            shape, place = self.pinned or 1, self.place or 0
+            answer = together([call], Batch((self.id,), shape, (place,)))[0]
+            self.stepped(shape, place)
             return answer
         self.leave(self.loop.encoding)
         return self.ask(call)
@@ -143,6 +162,7 @@ class Loop:
         self._wants: dict[int, tuple[Want, Call | Turn]] = {}
         self._stepping: set[int] = set()  # rows that were answered and have not said yet what comes next
         self._paces = Paces()
+        self._graphs = Graphs()
         self._usage = Usage(shares)
         self._unnoted: deque[tuple[Took, list[str]]] = deque()
         self._asked = 0
@@ -190,8 +210,11 @@ class Loop:
             row.answers.put(Cancelled())
             return
         self._asked += 1
-        group, pinned = (wanted.group, row.pinned) if isinstance(wanted, Call) else (("turn", row.id), 1)
-        self._wants[row.id] = Want(row.id, group, row.lane, self._asked, pinned), wanted
+        if isinstance(wanted, Call):
+            want = Want(row.id, wanted.group, row.lane, self._asked, row.pinned, row.place)
+        else:
+            want = Want(row.id, ("turn", row.id), row.lane, self._asked, 1)
+        self._wants[row.id] = want, wanted
 
     def uncap(self) -> None:
         """Other models are in memory than when it was short."""
@@ -225,7 +248,7 @@ class Loop:
             return
         want, took = taken[0][1], Took(calls[0].device)
         try:
-            answers = together(calls, batch.shape)
+            answers = self._graphs.together(calls, batch)
             took.stop()
         except Exception as error:  # noqa: BLE001  # whatever a model raises is its images' end, not the loop's
             failed: Exception = NoMemory() if is_out_of_memory(error) else error
@@ -233,8 +256,8 @@ class Loop:
             if want.pinned is None and (pace := self._paces.of(want.group)).is_measuring(batch.shape):
                 pace.note(batch.shape, took.effort)
             self._note(took, [row.lane for row in rows])
-            for row in rows:
-                row.shapes.append(batch.shape)
+            for row, place in zip(rows, batch.places, strict=True):
+                row.stepped(batch.shape, place)
                 row.steps.append((took, len(rows)))
             self._answer(rows, answers)
             return
@@ -244,7 +267,8 @@ class Loop:
     def _apart(self, taken: Sequence[tuple[Row, Want, Call | Turn]], batch: Batch, failed: Exception) -> None:
         """Short of memory: without idle models, or half as many at once. Anything else: each alone, to find whose."""
         if isinstance(failed, NoMemory):
-            if self._free():
+            had = self._graphs.clear()  # before the models, whose weights they use
+            if self._free() or had:
                 self.uncap()
                 self._wants |= {row.id: (want, wanted) for row, want, wanted in taken}
                 return

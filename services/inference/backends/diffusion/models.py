@@ -32,6 +32,7 @@ NO_MEMORY = (
     "bad_alloc",
     "can't start new thread",
     "could not create a primitive",  # oneDNN
+    "STATUS_ALLOC_FAILED",  # cuBLAS and cuDNN
 )
 
 

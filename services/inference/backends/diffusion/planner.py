@@ -20,21 +20,26 @@ WINDOW = 60.0  # seconds over which a lane's share of the model is counted
 
 @dataclass(frozen=True, slots=True)
 class Want:
-    """A row that waits for a step since `since`, which counts up; `pinned`: this step has to have that shape."""
+    """A row that waits for a step since `since`, which counts up.
+
+    `pinned`: this step has to have that shape; `place`: and the row has to be there in the batch.
+    """
 
     row: int
     group: Hashable
     lane: str
     since: int
     pinned: int | None = None
+    place: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One step of `rows`; a `shape` beyond their number is filled up with padding, which only a pinned one may need."""
+    """One step of `rows`, each at its place; what is left of `shape` is padding, which only a pinned one may need."""
 
     rows: tuple[int, ...]
     shape: int
+    places: tuple[int, ...]
 
 
 def plan(wants: Sequence[Want], *, shapes: Callable[[Hashable], Sequence[int]], owed: str | None = None) -> Batch:
@@ -52,9 +57,21 @@ def plan(wants: Sequence[Want], *, shapes: Callable[[Hashable], Sequence[int]], 
         key=lambda want: (want.lane != first.lane, want.since),
     )
     if first.pinned is not None:
-        return Batch(tuple(want.row for want in mates[: first.pinned]), first.pinned)
+        return _seated(mates, first.pinned)
     shape = max(shape for shape in shapes(first.group) if shape <= len(mates))
-    return Batch(tuple(want.row for want in mates[:shape]), shape)
+    return _seated(mates[:shape], shape)
+
+
+def _seated(mates: Sequence[Want], shape: int) -> Batch:
+    """In the order they come; who finds its own place taken waits for the next batch."""
+    seats: dict[int, int] = {}
+    for want in mates:
+        place = want.place
+        if place is None or place >= shape:
+            place = next((place for place in range(shape) if place not in seats), shape)
+        if place < shape:
+            seats.setdefault(place, want.row)
+    return Batch(tuple(seats.values()), shape, tuple(seats))
 
 
 def _shares_a_step(want: Want, first: Want, owed: str | None) -> bool:
