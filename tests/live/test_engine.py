@@ -137,7 +137,7 @@ async def test_other_families_share_steps_by_the_same_engine(on: DiffusionBacken
     write(models, kind)
     lone = replace(WORK, model=kind)
     assert [pixels(await make(on, lone))] == plain(models / kind, [lone], device_of(on))
-    works = [replace(work, model=kind, steps=5 + work.seed) for work in MIXED[:5]]
+    works = [replace(work, model=kind, steps=40 + work.seed) for work in MIXED[:5]]
     crowd = await make_all(on, works)
     assert max(max(made.manifest["batch_shapes"]) for made in crowd) > 1
     for work, made in zip(works, crowd, strict=True):
@@ -304,24 +304,26 @@ async def test_a_crowd_that_does_not_fit_into_memory_is_made_in_smaller_batches(
 
 @GPU
 @pytest.mark.asyncio(loop_scope="module")
-async def test_a_gpu_that_others_fill_makes_smaller_batches_or_fails_the_image_by_name_and_goes_on(
-    models: Path,
-) -> None:
+async def test_a_gpu_that_others_fill_makes_smaller_batches_or_fails_images_by_name_and_goes_on(models: Path) -> None:
     write(models, "wide")
     backend = DiffusionBackend(DiffusionOptions(models=models, device="cuda", warm=2**30))
     works = [replace(WORK, model="wide", width=2048, height=2048, steps=5, seed=seed) for seed in range(8)]
     small = replace(works[0], width=64, height=64)
     first, *_ = await make_all(backend, [small] * 10)  # so many threads there are, and each has what it keeps by then
-    with hogged(leaving=450 * 2**20):
-        crowd = await make_all(backend, works)
-    assert [len(made.manifest["batch_shapes"]) for made in crowd] == [5] * 8
-    assert max(max(made.manifest["batch_shapes"]) for made in crowd) < 8
-    assert (await make(backend, pinned(works[0], crowd[0]))).image == crowd[0].image
+    whole = await make(backend, replace(works[0], shapes=(1,)))
     process = process_of(backend)
-    with hogged(leaving=20 * 2**20), pytest.raises(BackendFailure, match="needs more memory than there is") as caught:
-        await make(backend, replace(works[0], width=4096, height=4096))
-    assert caught.value.reason is FailureReason.OUT_OF_MEMORY
+    for leaving in (2**30, 2**28, 2**24):
+        with hogged(leaving=leaving):
+            works = [replace(work, shapes=(1,)) if work.seed == 0 else work for work in works]
+            ends = await asyncio.gather(*(make(backend, work) for work in works), return_exceptions=True)
+        failed = [end for end in ends if not isinstance(end, Generated)]
+        assert {end.reason if isinstance(end, BackendFailure) else end for end in failed} <= {
+            FailureReason.OUT_OF_MEMORY
+        }
+        assert not isinstance(ends[0], Generated) or ends[0].image == whole.image
+    assert failed, "16 MiB are not enough"
     assert (await make(backend, small)).image == first.image
+    assert (await make(backend, replace(works[0], shapes=(1,)))).image == whole.image
     assert process_of(backend) == process
     await backend.close()
 
@@ -609,7 +611,8 @@ async def test_images_share_steps_with_those_of_the_same_loras_alone_and_keep_no
     crowd = await make_all(on, [replace(work, shapes=(2,)) for work in works])
     assert [made.image for made in crowd[:3]] == [made.image for made in alone]
     assert crowd[4].image == crowd[1].image
-    assert crowd[4].manifest == crowd[1].manifest
+    manifests = [{**made.manifest, "batch_places": None} for made in crowd]
+    assert manifests[4] == manifests[1]
     assert len({pixels(made) for made in crowd}) == 5
 
 
@@ -630,7 +633,8 @@ async def test_a_lora_that_is_not_there_or_fits_another_model_fails_its_job_by_n
 async def test_thumbnails_are_small_show_what_comes_and_change_no_bit_of_it(on: DiffusionBackend, models: Path) -> None:
     """With the model of the repository, whose pictures show something."""
     shutil.copytree(MODELS / "small-products", models / "small-products", dirs_exist_ok=True)
-    asked = replace(WORK, model="small-products", negative_prompt="", width=128, height=128, steps=STEPS, shapes=(1,))
+    steps = STEPS[device_of(on)]
+    asked = replace(WORK, model="small-products", negative_prompt="", width=128, height=128, steps=steps, shapes=(1,))
     mug, bottle = (replace(asked, prompt=f"a matte {what} on grey, light from the left") for what in WHAT)
     drawn: list[tuple[int, bytes]] = []
     made = await make(on, replace(mug, preview=lambda step, image: drawn.append((step, image))))
@@ -644,7 +648,7 @@ async def test_thumbnails_are_small_show_what_comes_and_change_no_bit_of_it(on: 
 
 
 WHAT = ("red mug", "blue bottle")
-STEPS = 100  # the first thumbnail is drawn half a second after the third step
+STEPS = {"cpu": 100, "cuda": 900}  # the first thumbnail is drawn half a second after the third step
 
 
 def alike(one: bytes, two: bytes) -> float:
@@ -663,7 +667,7 @@ async def test_what_cannot_be_drawn_costs_an_image_its_thumbnails_and_nothing_el
     file = models / "blind/vae/diffusion_pytorch_model.safetensors"
     save_file({name: weights * np.float32(np.nan) for name, weights in load_file(file).items()}, file)
     drawn: list[int] = []
-    work = replace(WORK, model="blind", width=128, height=128, steps=STEPS, shapes=(1,))
+    work = replace(WORK, model="blind", width=128, height=128, steps=STEPS[device_of(on)], shapes=(1,))
     with pytest.raises(BackendFailure, match="no colour") as caught:
         await make(on, replace(work, preview=lambda step, _: drawn.append(step)))
     assert (caught.value.reason, drawn) == (FailureReason.CORRUPT_OUTPUT, [])

@@ -76,7 +76,9 @@ class Graphs:
 
     def _recorded(self, calls: Sequence[Call], batch: Batch) -> Recording | Seen:
         self._pool = self._pool or torch.cuda.graph_pool_handle()
+        stream = torch.cuda.current_stream()
         try:
             return Recording(calls, batch, self._pool)
         except Exception:  # noqa: BLE001  # whatever it is, the step by itself says it again or does not have it
+            torch.cuda.set_stream(stream)  # torch leaves a recording that failed without going back to it
             return Seen.UNFIT

@@ -24,6 +24,8 @@ from services.inference.backends.diffusion.models import is_out_of_memory
 from services.inference.backends.diffusion.planner import Batch, Paces, Usage, Want, plan
 from services.inference.backends.diffusion.timing import Took
 
+AHEAD = 1  # steps that a device still works on when the next one is planned
+
 
 class Cancelled(Exception):
     """Raised where a pipeline waits for its next step, so that it unwinds at once."""
@@ -165,6 +167,7 @@ class Loop:
         self._graphs = Graphs()
         self._usage = Usage(shares)
         self._unnoted: deque[tuple[Took, list[str]]] = deque()
+        self._ahead: deque[Took] = deque()  # steps that the device may not be through with
         self._asked = 0
         for _ in range(size):
             threading.Thread(target=self._work, daemon=True).start()
@@ -196,6 +199,10 @@ class Loop:
         """Hears what there is; then, as soon as every row of the last batch has said what it wants, the next batch."""
         while not self._wants or self._stepping:
             self._heard.get()()
+        # A GPU takes orders faster than it works. One step is under way while the next is planned: were all ordered at
+        # once, nobody could join them, stop them or see how far they are.
+        while len(self._ahead) > AHEAD:
+            self._ahead.popleft().wait()
         while not self._heard.empty():
             self._heard.get()()
         if not self._wants or self._stepping:
@@ -255,6 +262,7 @@ class Loop:
         else:
             if want.pinned is None and (pace := self._paces.of(want.group)).is_measuring(batch.shape):
                 pace.note(batch.shape, took.effort)
+            self._ahead.append(took)
             self._note(took, [row.lane for row in rows])
             for row, place in zip(rows, batch.places, strict=True):
                 row.stepped(batch.shape, place)

@@ -25,12 +25,17 @@ class Took:
         """A GPU works behind the program that tells it what to do."""
         return self._events is None or bool(self._events[1].query())
 
+    def wait(self) -> None:
+        """Until the device is through with it."""
+        if self._events is not None:
+            self._events[1].synchronize()
+
     @property
     def seconds(self) -> float:
         """Of the device, waiting for the end of the step."""
         if self._events is None:
             return self._clock
-        self._events[1].synchronize()
+        self.wait()
         return float(self._events[0].elapsed_time(self._events[1])) / 1000
 
     @property
