@@ -138,6 +138,7 @@ def open_backends(settings: InferenceSettings, wakes: hooks.Wakes) -> dict[str, 
             warm=settings.diffusion_warm_mb * 2**20,
             memory=settings.diffusion_memory_mb and settings.diffusion_memory_mb * 2**20,
             silence=settings.diffusion_silence_seconds,
+            graphs=settings.diffusion_graphs,
         )
         backends["diffusion"] = DiffusionBackend(options)
     for kind in sorted({provider.kind for provider in settings.providers.values()}):

@@ -28,6 +28,8 @@ class Scenario:
     """Stages that read everything again at the end; then nothing may be otherwise, and the catalog is built anew."""
     uncertain: bool = True
     """Whether anything here may make an outcome that nobody knows."""
+    aside: str = ""
+    """The stage that cannot but set whole facts aside here, until somebody has them sent again."""
     seed: int = 1
     test: str = ""
     """A live test to run instead of all this, for what no trial does."""

@@ -101,7 +101,7 @@ def progress_in_the_ledger() -> None:
     "A dead letter is dropped, and the job that waits for it is left",
     stages=CATALOG,
     caught_by="I1 I7",
-    scenario=Scenario(strikes=["a_template_is_missing"]),
+    scenario=Scenario(strikes=["a_template_is_missing"], aside="prompt"),
 )
 def dropped_without_end() -> None:
     function(

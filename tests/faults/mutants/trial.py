@@ -146,6 +146,8 @@ class Trial:
     async def _judged(self) -> list[Violation]:
         evidence = await gather(self.seen)
         found = judge(evidence)
+        if self.scenario.aside:
+            found = [one for one in found if not one.what.endswith(f"and {self.scenario.aside} set it aside")]
         settled = sum(1 for _ in evidence.all_of("AttemptSettled"))  # unknown once, until somebody said what it was
         if not self.scenario.uncertain and (many := uncertain(evidence) + settled):
             what = f"{many} outcomes are or were unknown, and nothing here made any so"

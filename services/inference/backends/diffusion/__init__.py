@@ -56,7 +56,7 @@ class DiffusionOptions:
     `images` are made at once, and share their steps as their lanes' `shares` let them. `warm` is how many
     bytes of weights stay loaded beside those in use. `memory` caps what models and their images may take beyond the
     libraries, in bytes (Linux, CPU memory). `silence` is the longest a model may take to load or to make one step
-    before it counts as hung, in seconds.
+    before it counts as hung, in seconds. `graphs`: steps on a GPU are recorded, and replayed as CUDA graphs.
     """
 
     models: Path
@@ -67,6 +67,7 @@ class DiffusionOptions:
     warm: int = 0
     memory: int | None = None
     silence: float = 600.0
+    graphs: bool = True
     shares: Mapping[str, int] = field(default_factory=lambda: dict(SHARES))
 
 

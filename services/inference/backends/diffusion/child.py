@@ -54,7 +54,8 @@ def main(settings: dict[str, Any]) -> None:
         head, body = answer
         connection.send(head | {"id": row.id, "device_seconds": row.device_seconds}, body)
 
-    loop = Loop(make, tell, engine.free, size=settings["images"], shares=settings["shares"])
+    size, shares, graphs = settings["images"], settings["shares"], settings["graphs"]
+    loop = Loop(make, tell, engine.free, size=size, shares=shares, graphs=graphs)
     if settings["memory"] is not None:
         limit_memory(settings["memory"])
     threading.Thread(target=_listen, args=(connection, loop), daemon=True).start()

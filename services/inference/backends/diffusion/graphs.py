@@ -6,7 +6,6 @@ one image. Recorded, the same kernels run in the same order on the same numbers:
 
 from collections import OrderedDict
 from collections.abc import Hashable, Sequence
-from enum import Enum
 from typing import Any
 
 import torch
@@ -38,19 +37,16 @@ class Recording:
         return parted(self._predicted, calls, batch)
 
 
-class Seen(Enum):
-    ONCE = "it ran as it is, so whatever is made ready at first is ready"
-    UNFIT = "it cannot be recorded: it waits for an answer of the GPU, or memory is short"
-
-
 class Graphs:
     """Steps of any group: run as they are the first time, recorded the second, replayed from then on.
 
-    One loop uses it, a step at a time, so all recordings work in the same memory.
+    One loop uses it, a step at a time, so all recordings work in the same memory. Where one fails (a model that waits
+    for an answer of its GPU, memory that is short) this process records no more: torch does not promise that it can.
     """
 
-    def __init__(self) -> None:
-        self._known: OrderedDict[Hashable, Recording | Seen] = OrderedDict()
+    def __init__(self, *, wanted: bool = True) -> None:
+        self._records = wanted
+        self._known: OrderedDict[Hashable, Recording | None] = OrderedDict()  # None: it ran once, as it is
         self._pool: Any = None
 
     def together(self, calls: Sequence[Call], batch: Batch) -> list[Any]:
@@ -58,27 +54,28 @@ class Graphs:
         if not calls[0].is_recordable:
             return together(calls, batch)
         key = calls[0].group, batch.shape
-        known = self._known.get(key)
-        if known is Seen.ONCE:
-            known = self._recorded(calls, batch)
-        self._known[key] = known or Seen.ONCE
+        recording = self._known.get(key)
+        if recording is None and key in self._known and self._records:
+            recording = self._recorded(calls, batch)
+        self._known[key] = recording
         self._known.move_to_end(key)
         if len(self._known) > REMEMBERED:
             self._known.popitem(last=False)
-        return known.replay(calls, batch) if isinstance(known, Recording) else together(calls, batch)
+        return together(calls, batch) if recording is None else recording.replay(calls, batch)
 
     def clear(self) -> bool:
         """Gives back their memory; whether there was any."""
-        had = any(isinstance(known, Recording) for known in self._known.values())
+        had = any(recording is not None for recording in self._known.values())
         self._known.clear()
         self._pool = None
         return had
 
-    def _recorded(self, calls: Sequence[Call], batch: Batch) -> Recording | Seen:
+    def _recorded(self, calls: Sequence[Call], batch: Batch) -> Recording | None:
         self._pool = self._pool or torch.cuda.graph_pool_handle()
         stream = torch.cuda.current_stream()
         try:
             return Recording(calls, batch, self._pool)
-        except Exception:  # noqa: BLE001  # whatever it is, the step by itself says it again or does not have it
+        except Exception:  # noqa: BLE001  # whatever it is, the step as it is says it again or does not have it
             torch.cuda.set_stream(stream)  # torch leaves a recording that failed without going back to it
-            return Seen.UNFIT
+            self._records = False
+            return None

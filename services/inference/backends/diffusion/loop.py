@@ -140,7 +140,8 @@ class Row:
 class Loop:
     """`make` runs one image in its row's thread and says what to tell; `size` is how many threads there are.
 
-    `free` gives back memory that is not in use, and says whether a model was dropped.
+    `free` gives back memory that is not in use, and says whether a model was dropped. `graphs`: a GPU's steps may be
+    recorded.
     """
 
     def __init__(
@@ -151,6 +152,7 @@ class Loop:
         *,
         size: int,
         shares: Mapping[str, int],
+        graphs: bool = True,
     ) -> None:
         # A tokenizer fails where two threads use it at once; two decoders at once would double the peak of memory.
         self.encoding = threading.Lock()
@@ -164,7 +166,7 @@ class Loop:
         self._wants: dict[int, tuple[Want, Call | Turn]] = {}
         self._stepping: set[int] = set()  # rows that were answered and have not said yet what comes next
         self._paces = Paces()
-        self._graphs = Graphs()
+        self._graphs = Graphs(wanted=graphs)
         self._usage = Usage(shares)
         self._unnoted: deque[tuple[Took, list[str]]] = deque()
         self._ahead: deque[Took] = deque()  # steps that the device may not be through with
