@@ -20,9 +20,10 @@ from typing import Any
 import diffusers
 import torch
 
-from services.inference.backends.diffusion import loop as loops
 from services.inference.backends.diffusion.engine import Engine
 from services.inference.backends.diffusion.graphs import Graphs
+from services.inference.backends.diffusion.loop import Loop
+from services.inference.backends.diffusion.rows import Row
 from tests.inference.tiny_pipeline import build, build_sdxl
 
 Job = tuple[float, int, int]
@@ -145,13 +146,18 @@ def outside(models: Path, device: str) -> None:
     """
     taken: list[tuple[Any, Any]] = []
 
-    step = Graphs.together
+    prepared = Graphs.prepared
 
     def timed(graphs: Graphs, calls: Sequence[Any], batch: Any) -> Any:
-        began = _now(device)
-        made = step(graphs, calls, batch)
-        taken.append((began, _now(device)))
-        return made
+        step = prepared(graphs, calls, batch)
+
+        def taking() -> Any:
+            began = _now(device)
+            made = step()
+            taken.append((began, _now(device)))
+            return made
+
+        return taking
 
     engine = Engine(
         models,
@@ -164,14 +170,14 @@ def outside(models: Path, device: str) -> None:
     )
     ended = threading.Event()
 
-    def make(row: loops.Row) -> None:
+    def make(row: Row) -> None:
         engine.make(row, on_step=lambda *_: None)
 
-    def tell(row: loops.Row, _: Any) -> None:
+    def tell(row: Row, _: Any) -> None:
         if row.id in (0, 8):
             ended.set()
 
-    loop = loops.Loop(make, tell, engine.free, size=8, shares={})
+    loop = Loop(make, tell, engine.free, size=8, shares={})
     threading.Thread(target=loop.run, daemon=True).start()
     px = 64 if device == "cpu" else 512
     work = {"prompt": PROMPT, "negative_prompt": "", "width": px, "height": px, "guidance": GUIDANCE, "model": "bench"}
@@ -180,7 +186,7 @@ def outside(models: Path, device: str) -> None:
     loop.submit(0, work | {"steps": 4, "seed": 0})
     ended.wait()
     ended.clear()
-    Graphs.together = timed  # type: ignore[assignment, method-assign]
+    Graphs.prepared = timed  # type: ignore[assignment, method-assign]
     for number in range(1, 9):
         loop.submit(number, work | {"steps": 30, "seed": number, "shapes": (8,)})
     ended.wait()

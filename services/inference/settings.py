@@ -86,7 +86,8 @@ class InferenceSettings(Settings):
         default=None, ge=64, description="Cap on what models and images take on the CPU; unset: none"
     )
     diffusion_graphs: bool = Field(
-        default=True, description="Steps on a GPU are recorded and replayed as CUDA graphs: the same bits, sooner"
+        default=True,
+        description="Steps on a GPU are recorded and replayed as CUDA graphs, where their bits are the same",
     )
     diffusion_silence_seconds: float = Field(default=600.0, gt=0, description="A model silent for longer is ended")
     providers: dict[str, ProviderSettings] = Field(

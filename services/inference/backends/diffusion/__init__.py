@@ -19,11 +19,15 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import structlog
+
 from services.inference.backends import BackendFailure, Generated, Generation, GenerationCancelled
 from services.inference.backends.diffusion import wire
 from services.inference.backends.diffusion.meter import Meter
 from services.inference.domain import SHARES
 from shared.events import FailureReason
+
+log = structlog.get_logger()
 
 # All the model process inherits: how to find programs, drivers and devices. No secret of the service is among them.
 INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "PYTHONDONTWRITEBYTECODE")
@@ -337,6 +341,8 @@ class ModelProcess:
                 self._heard = time.monotonic()
                 if head["is"] == "loaded":
                     self._meter.loaded(head["model"], head["seconds"])
+                elif head["is"] == "unrecorded":
+                    log.warning("steps_not_recorded", why=head["why"], effect="steps on this GPU take longer")
                 elif (said := self._inside.get(head["id"])) is not None:
                     said.put_nowait((head, body))
         except (asyncio.IncompleteReadError, ConnectionError):

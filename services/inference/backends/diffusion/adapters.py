@@ -118,7 +118,7 @@ class Call:
 
     def part(self, name: str) -> Any:
         value = self.said[name]
-        return torch.as_tensor(value).expand(self.rows) if name == self.adapter.step else value
+        return torch.as_tensor(value, device=self.device).expand(self.rows) if name == self.adapter.step else value
 
     def _kind(self, name: str, value: Any) -> tuple[Hashable, ...]:
         if name == self.adapter.step:
@@ -130,7 +130,7 @@ class Call:
 
 
 def together(calls: Sequence[Call], batch: Batch) -> list[Any]:
-    """What each of `calls`, which are of one group, would have got."""
+    """What each of `calls`, which are of one group, would have got. A recorded step begins from the joined rows too."""
     if batch.shape == 1 and calls[0].device.type != "cuda":
         return [calls[0].alone()]
     return parted(calls[0].forward(**nested(joined(calls, batch))), calls, batch)

@@ -13,8 +13,10 @@ from typing import Any
 from services.inference.backends.diffusion.confinement import limit_memory, withdraw
 from services.inference.backends.diffusion.engine import Engine, Refused
 from services.inference.backends.diffusion.folder import Unloadable
-from services.inference.backends.diffusion.loop import Cancelled, Loop, NoMemory, Row, Turn
+from services.inference.backends.diffusion.graphs import Graphs
+from services.inference.backends.diffusion.loop import Loop
 from services.inference.backends.diffusion.models import is_out_of_memory
+from services.inference.backends.diffusion.rows import Cancelled, NoMemory, Row, Turn
 from services.inference.backends.diffusion.wire import Connection
 
 Answer = tuple[dict[str, Any], bytes]
@@ -27,7 +29,7 @@ def main(settings: dict[str, Any]) -> None:
 
     def on_load(name: str, seconds: float) -> None:
         connection.send({"is": "loaded", "model": name, "seconds": seconds})
-        loop.hear(loop.uncap)
+        loop.hear(loop.loaded)
 
     def on_sketch(image: int, step: int, thumbnail: bytes) -> None:
         connection.send({"is": "sketch", "id": image, "step": step}, thumbnail)
@@ -54,8 +56,11 @@ def main(settings: dict[str, Any]) -> None:
         head, body = answer
         connection.send(head | {"id": row.id, "device_seconds": row.device_seconds}, body)
 
-    size, shares, graphs = settings["images"], settings["shares"], settings["graphs"]
-    loop = Loop(make, tell, engine.free, size=size, shares=shares, graphs=graphs)
+    def on_unrecorded(why: str) -> None:
+        connection.send({"is": "unrecorded", "why": why})
+
+    graphs = Graphs(wanted=settings["graphs"], on_unrecorded=on_unrecorded)
+    loop = Loop(make, tell, engine.free, size=settings["images"], shares=settings["shares"], graphs=graphs)
     if settings["memory"] is not None:
         limit_memory(settings["memory"])
     threading.Thread(target=_listen, args=(connection, loop), daemon=True).start()
@@ -87,12 +92,12 @@ def _answer(engine: Engine, row: Row, on_step: Any) -> Answer:
     row.is_alone = True
     row.enter(row.loop.decoding)
     row.begin_anew()
-    engine.free()
+    row.loop.free()
     shared = row.loop.is_beside_another_model(row)
     answer = _made(engine, row, on_step)
     if answer is not None:
         return answer
-    engine.free()
+    row.loop.free()
     shared = shared or row.loop.is_beside_another_model(row)
     there = "there is beside another model" if shared else "there is"
     said = f"{row.work['model']} at {row.work['width']} × {row.work['height']} px needs more memory than {there}"

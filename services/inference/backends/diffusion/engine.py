@@ -23,9 +23,9 @@ from diffusers.models.attention_dispatch import _AttentionBackendRegistry
 from PIL import Image
 
 from services.inference.backends.diffusion.adapters import Call
-from services.inference.backends.diffusion.loop import Row, Turn
 from services.inference.backends.diffusion.loras import find as find_loras
 from services.inference.backends.diffusion.models import Dressed, Models, Warm
+from services.inference.backends.diffusion.rows import Row, Turn
 from services.inference.backends.diffusion.starting import Start, said, start_of
 from services.inference.backends.diffusion.thumbnails import Sketcher
 from shared.ids import digest_of

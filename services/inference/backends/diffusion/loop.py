@@ -12,136 +12,26 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from queue import SimpleQueue
 from typing import Any
 
 import torch
 
-from services.inference.backends.diffusion.adapters import Call, together
+from services.inference.backends.diffusion.adapters import Call
 from services.inference.backends.diffusion.graphs import Graphs
 from services.inference.backends.diffusion.models import is_out_of_memory
 from services.inference.backends.diffusion.planner import Batch, Paces, Usage, Want, plan
+from services.inference.backends.diffusion.rows import Cancelled, NoMemory, Row, Turn
 from services.inference.backends.diffusion.timing import Took
 
 AHEAD = 1  # steps that a device still works on when the next one is planned
 
 
-class Cancelled(Exception):
-    """Raised where a pipeline waits for its next step, so that it unwinds at once."""
-
-
-class NoMemory(Exception):
-    """A step of this row alone found no memory."""
-
-
-class Turn:
-    """What a row asks for that takes its steps itself: nothing else runs until it asks again, or ends."""
-
-
-@dataclass(eq=False)
-class Row:
-    """One image under way, as its own thread sees it; `shapes` and `places` of the steps that it took."""
-
-    id: int
-    work: Mapping[str, Any]
-    loop: "Loop"
-    shapes: list[int] = field(default_factory=list)
-    places: list[int] = field(default_factory=list)
-    is_cancelled: bool = False
-    is_alone: bool = False
-    answers: SimpleQueue[Any] = field(default_factory=SimpleQueue)
-    steps: deque[tuple[Took, int]] = field(default_factory=deque)  # with how many images each was shared
-    _doors: set[threading.Lock] = field(default_factory=set)
-    _turn: float | None = None  # since when, by this host's clock, it takes its steps itself
-    _seconds: float = 0.0
-
-    @property
-    def lane(self) -> str:
-        return str(self.work["lane"])
-
-    @property
-    def pinned(self) -> int | None:
-        """The shape its next step must have: of those it was told, the last one holds on."""
-        return self._told("shapes")
-
-    @property
-    def place(self) -> int | None:
-        """Where in its next step it must be."""
-        return self._told("places")
-
-    def _told(self, name: str) -> int | None:
-        pins: Sequence[int] | None = self.work[name]
-        return pins[min(len(self.shapes), len(pins) - 1)] if pins else None
-
-    def stepped(self, shape: int, place: int) -> None:
-        self.shapes.append(shape)
-        self.places.append(place)
-
-    def begin_anew(self) -> None:
-        self.shapes.clear()
-        self.places.clear()
-
-    @property
-    def device_seconds(self) -> float:
-        """Its part of the device's time so far, as far as that is known: a step's time is shared by its images."""
-        while self.steps and self.steps[0][0].is_known:
-            took, many = self.steps.popleft()
-            self._seconds += took.seconds / many
-        return self._seconds + (0.0 if self._turn is None else time.monotonic() - self._turn)
-
-    def take(self, call: Call) -> Any:
-        """The answer to a call of the model's core."""
-        if self.is_alone:
-            shape, place = self.pinned or 1, self.place or 0
-            answer = together([call], Batch((self.id,), shape, (place,)))[0]
-            self.stepped(shape, place)
-            return answer
-        self.leave(self.loop.encoding)
-        return self.ask(call)
-
-    def ask(self, wanted: Call | Turn) -> Any:
-        self.stop_if_cancelled()
-        self._end_turn()
-        self.loop.hear(lambda: self.loop.asked(self, wanted))
-        answer = self.answers.get()
-        if isinstance(answer, Exception):
-            raise answer
-        if isinstance(wanted, Turn):
-            self._turn = time.monotonic()
-        return answer
-
-    def stop_if_cancelled(self) -> None:
-        if self.is_cancelled:
-            raise Cancelled
-
-    def last_step_taken(self) -> None:
-        """What remains is decoding, and nobody has to wait for it."""
-        if not self.is_alone:
-            self._end_turn()
-            self.loop.hear(lambda: self.loop.steps_over(self))
-            self.enter(self.loop.decoding)
-
-    def _end_turn(self) -> None:
-        self._seconds, self._turn = self.device_seconds, None
-
-    def enter(self, door: threading.Lock) -> None:
-        if door not in self._doors:
-            door.acquire()
-            self._doors.add(door)
-
-    def leave(self, *doors: threading.Lock) -> None:
-        for door in doors or tuple(self._doors):
-            if door in self._doors:
-                self._doors.remove(door)
-                door.release()
-
-
 class Loop:
     """`make` runs one image in its row's thread and says what to tell; `size` is how many threads there are.
 
-    `free` gives back memory that is not in use, and says whether a model was dropped. `graphs`: a GPU's steps may be
-    recorded.
+    `free` gives back memory that is not in use, and says whether a model was dropped.
     """
 
     def __init__(
@@ -152,7 +42,7 @@ class Loop:
         *,
         size: int,
         shares: Mapping[str, int],
-        graphs: bool = True,
+        graphs: Graphs | None = None,
     ) -> None:
         # A tokenizer fails where two threads use it at once; two decoders at once would double the peak of memory.
         self.encoding = threading.Lock()
@@ -166,7 +56,7 @@ class Loop:
         self._wants: dict[int, tuple[Want, Call | Turn]] = {}
         self._stepping: set[int] = set()  # rows that were answered and have not said yet what comes next
         self._paces = Paces()
-        self._graphs = Graphs(wanted=graphs)
+        self._graphs = graphs or Graphs()
         self._usage = Usage(shares)
         self._unnoted: deque[tuple[Took, list[str]]] = deque()
         self._ahead: deque[Took] = deque()  # steps that the device may not be through with
@@ -225,9 +115,15 @@ class Loop:
             want = Want(row.id, ("turn", row.id), row.lane, self._asked, 1)
         self._wants[row.id] = want, wanted
 
-    def uncap(self) -> None:
-        """Other models are in memory than when it was short."""
+    def loaded(self) -> None:
+        """Other models are in memory than before: there may be room again, and recordings that nobody needs."""
         self._paces.uncap()
+        self._graphs.clear()
+
+    def free(self) -> bool:
+        """Gives back what is not in use, recordings first; whether there was any. For the loop, or who has its turn."""
+        recorded = self._graphs.clear()
+        return self._free() or recorded
 
     def steps_over(self, row: Row) -> None:
         self._stepping.discard(row.id)
@@ -255,9 +151,11 @@ class Loop:
         if not calls:
             self._answer(rows, [None])
             return
-        want, took = taken[0][1], Took(calls[0].device)
+        want = taken[0][1]
         try:
-            answers = self._graphs.together(calls, batch)
+            step = self._graphs.prepared(calls, batch)
+            took = Took(calls[0].device)
+            answers = step()
             took.stop()
         except Exception as error:  # noqa: BLE001  # whatever a model raises is its images' end, not the loop's
             failed: Exception = NoMemory() if is_out_of_memory(error) else error
@@ -277,9 +175,8 @@ class Loop:
     def _apart(self, taken: Sequence[tuple[Row, Want, Call | Turn]], batch: Batch, failed: Exception) -> None:
         """Short of memory: without idle models, or half as many at once. Anything else: each alone, to find whose."""
         if isinstance(failed, NoMemory):
-            had = self._graphs.clear()  # before the models, whose weights they use
-            if self._free() or had:
-                self.uncap()
+            if self.free():
+                self._paces.uncap()
                 self._wants |= {row.id: (want, wanted) for row, want, wanted in taken}
                 return
             if taken[0][1].pinned is None:

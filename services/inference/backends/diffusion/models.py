@@ -33,6 +33,8 @@ NO_MEMORY = (
     "can't start new thread",
     "could not create a primitive",  # oneDNN
     "STATUS_ALLOC_FAILED",  # cuBLAS and cuDNN
+    "STATUS_NOT_INITIALIZED",  # cuBLAS, which found no memory for a handle
+    "unable to find an engine to execute this computation",  # cuDNN, none of whose plans found room to work in
 )
 
 

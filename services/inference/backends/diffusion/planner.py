@@ -67,7 +67,7 @@ def _seated(mates: Sequence[Want], shape: int) -> Batch:
     seats: dict[int, int] = {}
     for want in mates:
         place = want.place
-        if place is None or place >= shape:
+        if place is None or place not in range(shape):
             place = next((place for place in range(shape) if place not in seats), shape)
         if place < shape:
             seats.setdefault(place, want.row)

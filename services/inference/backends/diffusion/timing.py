@@ -11,7 +11,7 @@ class Took:
     def __init__(self, device: torch.device) -> None:
         self._events = None
         if device.type == "cuda":
-            self._events = tuple(torch.cuda.Event(enable_timing=True) for _ in range(2))
+            self._events = tuple(torch.cuda.Event(enable_timing=True, blocking=True) for _ in range(2))
             self._events[0].record()
         self._clock, self._work = time.monotonic(), time.thread_time()
 
