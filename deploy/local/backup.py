@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import os
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
@@ -32,6 +33,7 @@ from shared.topics import LIBRARY_ITEMS, REQUESTS_COMPLETED, TOPICS, WORKSPACES
 FORMAT = "calotype.backup/1"
 MANIFEST = "manifest.json"
 SETTINGS = ("secrets.json", "keys.json", "ports.json")
+BURIED_WITHIN = 2.0  # seconds, by whoever adopts a child
 ROOM = 64 * 2**20  # beyond what is to be copied: the database goes on writing its log while it is read
 
 # What a broker cannot compute again. Indexes, snapshots of producers and checkpoints it makes anew, as after a kill.
@@ -163,21 +165,35 @@ class Backup:
         environment = {"PATH": "/usr/bin:/bin", "PGPASSWORD": self.data.secret("postgres_password")}
         with log.open("ab") as output:
             running = subprocess.Popen(
-                [str(binaries() / program), *arguments], stdout=output, stderr=output, env=environment
+                [str(binaries() / program), *arguments],
+                stdout=output,
+                stderr=output,
+                env=environment,
+                start_new_session=True,
             )
             try:
                 while running.poll() is None:
                     self.progress.share(program, done=min(size_of(watch), total), total=total)
                     time.sleep(0.2)
             finally:
-                running.kill()
-                running.wait()
+                _end(running)
         if running.returncode != 0:
             raise Problem(
                 f"{program} failed with status {running.returncode}: {last_lines(log)}",
                 remedy=f"Its whole output is in {log}.",
             )
         self.progress.share(program, done=total, total=total)
+
+
+def _end(running: "subprocess.Popen[bytes]") -> None:
+    """With its children: pg_basebackup's would go on writing into a folder that is being removed."""
+    deadline = time.monotonic() + BURIED_WITHIN
+    with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS says the latter of the dead
+        os.killpg(running.pid, signal.SIGKILL)
+        running.wait()
+        while time.monotonic() < deadline:
+            os.killpg(running.pid, 0)
+            time.sleep(0.01)
 
 
 def cut(log: Path) -> dict[Path, dict[Path, int]]:

@@ -51,7 +51,8 @@ async def test_a_listener_hears_jobs_assets_and_decisions(servers: EmbeddedServe
         await until(stream, "heartbeat")
         request, foreign = Request(name="live"), Request(name="foreign", workspace=uuid4())
         (job,) = request.jobs
-        await running.send(*foreign.life(), *request.life())
+        facts = [*foreign.life(), *request.life()]
+        await running.send(*facts)
         heard: list[Told] = []
         async with asyncio.timeout(30):
             async for event in stream:
@@ -59,6 +60,7 @@ async def test_a_listener_hears_jobs_assets_and_decisions(servers: EmbeddedServe
                 if event[:2] == ("asset", {"asset_id": str(job.asset_id), "status": "completed"}):
                     break
         assert {e[1]["job_id"] for e in heard if e[0] == "job"} == {str(job.job_id)}
+        await running.heard(*facts)
         (asset,) = await running.assets()
         await running.ada.post(f"/v1/assets/{job.asset_id}/decisions", json=verdict(asset))
         _, decided, _ = await until(stream, "decision", asset_id=str(job.asset_id))
