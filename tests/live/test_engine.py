@@ -137,7 +137,8 @@ async def test_other_families_share_steps_by_the_same_engine(on: DiffusionBacken
     write(models, kind)
     lone = replace(WORK, model=kind)
     assert [pixels(await make(on, lone))] == plain(models / kind, [lone], device_of(on))
-    works = [replace(work, model=kind, steps=40 + work.seed) for work in MIXED[:5]]
+    least = 5 if device_of(on) == "cpu" else 40  # enough that one is not through when the next one comes
+    works = [replace(work, model=kind, steps=least + work.seed) for work in MIXED[:5]]
     crowd = await make_all(on, works)
     assert max(max(made.manifest["batch_shapes"]) for made in crowd) > 1
     for work, made in zip(works, crowd, strict=True):
