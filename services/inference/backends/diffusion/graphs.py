@@ -56,14 +56,14 @@ class Graphs:
 
     def prepared(self, calls: Sequence[Call], batch: Batch) -> Callable[[], list[Any]]:
         """The step, to be taken: as `adapters.together`."""
-        as_it_is = partial(self._ran, calls, batch)
+        as_it_is = partial(together, calls, batch)
         if not self._records or not calls[0].is_recordable:
             return as_it_is
         key = calls[0].group, batch.shape
-        if key not in self._known or key in self._unfit:
-            return as_it_is
+        if key not in self._known:
+            return partial(self._ran, key, calls, batch)
         self._known.move_to_end(key)
-        recording = self._known[key] or self._recorded(key, calls, batch)
+        recording = None if key in self._unfit else self._known[key] or self._recorded(key, calls, batch)
         return partial(recording.replay, calls, batch) if recording else as_it_is
 
     def clear(self) -> bool:
@@ -74,10 +74,9 @@ class Graphs:
         self._pool = None
         return had
 
-    def _ran(self, calls: Sequence[Call], batch: Batch) -> list[Any]:
+    def _ran(self, key: Hashable, calls: Sequence[Call], batch: Batch) -> list[Any]:
         answers = together(calls, batch)
-        if calls[0].is_recordable:
-            self._keep((calls[0].group, batch.shape), None)
+        self._keep(key, None)  # only now: a step that fails is no reason to record it
         return answers
 
     def _recorded(self, key: Hashable, calls: Sequence[Call], batch: Batch) -> Recording | None:

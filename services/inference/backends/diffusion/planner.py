@@ -57,12 +57,12 @@ def plan(wants: Sequence[Want], *, shapes: Callable[[Hashable], Sequence[int]], 
         key=lambda want: (want.lane != first.lane, want.since),
     )
     if first.pinned is not None:
-        return _seated(mates, first.pinned)
+        return seated(mates, first.pinned)
     shape = max(shape for shape in shapes(first.group) if shape <= len(mates))
-    return _seated(mates[:shape], shape)
+    return seated(mates[:shape], shape)
 
 
-def _seated(mates: Sequence[Want], shape: int) -> Batch:
+def seated(mates: Sequence[Want], shape: int) -> Batch:
     """In the order they come; who finds its own place taken waits for the next batch."""
     seats: dict[int, int] = {}
     for want in mates:

@@ -9,7 +9,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from services.inference.backends.diffusion.adapters import Call, together
-from services.inference.backends.diffusion.planner import Batch
+from services.inference.backends.diffusion.planner import Want, seated
 from services.inference.backends.diffusion.timing import Took
 
 if TYPE_CHECKING:
@@ -82,10 +82,9 @@ class Row:
     def take(self, call: Call) -> Any:
         """The answer to a call of the model's core."""
         if self.is_alone:
-            shape, place = self.pinned or 1, self.place or 0
-            place = place if 0 <= place < shape else 0
-            answer = together([call], Batch((self.id,), shape, (place,)))[0]
-            self.stepped(shape, place)
+            batch = seated([Want(self.id, call.group, self.lane, 0, place=self.place)], self.pinned or 1)
+            answer = together([call], batch)[0]
+            self.stepped(batch.shape, batch.places[0])
             return answer
         self.leave(self.loop.encoding)
         return self.ask(call)
