@@ -83,6 +83,8 @@ class Warm:
             self._others[of].encode_prompt = self.pipe.encode_prompt
         pipe = copy.copy(self.pipe if of is None else self._others[of])
         pipe.scheduler = scheduler
+        if self.core is None:
+            _set_apart(pipe)
         if dressed is not None:
             pipe.encode_prompt = dressed.encode
         return pipe
@@ -224,6 +226,18 @@ class Prompts:
         self._bytes += _size(made)
         while self._bytes > REMEMBERED_BYTES and len(self._known) > 1:
             self._bytes -= _size(self._known.popitem(last=False)[1])
+
+
+def _set_apart(pipe: Any) -> None:
+    """Gives it modules of its own around the shared weights.
+
+    A pipeline that runs whole may change its model while it runs, other attention for one, and where it is cancelled
+    it changes nothing back: that must be nobody else's.
+    """
+    modules = {name: part for name, part in pipe.components.items() if isinstance(part, torch.nn.Module)}
+    shared = {id(tensor): tensor for part in modules.values() for tensor in (*part.parameters(), *part.buffers())}
+    for name, part in modules.items():
+        setattr(pipe, name, copy.deepcopy(part, shared))
 
 
 def is_out_of_memory(error: BaseException | None) -> bool:
