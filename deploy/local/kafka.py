@@ -77,7 +77,16 @@ logger.signal.name=org.apache.kafka.common.utils.LoggingSignalHandler
 logger.signal.level=info
 """
 
-MEMORY = ["-Xms64m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:ReservedCodeCacheSize=64m", "-XX:MaxDirectMemorySize=128m"]
+MEMORY = [
+    "-Xms64m",
+    "-Xmx512m",
+    "-XX:+UseSerialGC",
+    "-XX:ReservedCodeCacheSize=64m",
+    "-XX:MaxDirectMemorySize=128m",
+    # Without the optimizing compiler: it took more CPU than it saved, 14 s against 6 in a half minute of work and still
+    # 30 against 23 in two minutes of steady load.
+    "-XX:TieredStopAtLevel=1",
+]
 ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "TZ": "UTC"}
 
 

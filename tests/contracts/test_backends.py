@@ -4,8 +4,6 @@ import asyncio
 import hashlib
 import io
 import json
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -31,6 +29,7 @@ from shared.events import FailureReason
 from shared.library.documents import Call
 from tests.inference.generations import WORK
 from tests.inference.scenes import scene
+from tests.inference.tiny import tiny_model
 from tests.servers.bedrock import KEY_ID, REGION, SECRET, Bedrock
 from tests.servers.provider import Provider as Server
 from tests.servers.provider import png
@@ -39,7 +38,6 @@ from tests.servers.stability import Stability
 
 # One model process serves the module: torch loads slowly.
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
-TINY = Path(__file__).parents[1] / "inference/tiny_pipeline.py"
 PROVIDER = "acme"
 KEY = "sk-very-secret"
 PROOF = replace(WORK, width=96, height=64, scene=scene(form="candle"))
@@ -117,7 +115,7 @@ async def model(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Calla
 
     def diffusion() -> Rig:
         if not (folder / WORK.model).exists():
-            subprocess.run([sys.executable, str(TINY), str(folder / WORK.model)], check=True, capture_output=True)
+            tiny_model(folder / WORK.model)
         return Rig(backend, replace(WORK, width=96, height=64), lambda *_: kill("diffusion"))
 
     yield diffusion

@@ -1,4 +1,4 @@
-"""Writes a small random-weight pipeline (1 M parameters, 5 MB): `python tiny_pipeline.py FOLDER [wide | sdxl | sd3]`.
+"""Writes small pipelines of random weights (1 M parameters, 5 MB each): `python tiny_pipeline.py FOLDER`; see tiny.py.
 
 Real classes, real files, real code path; only the pictures mean nothing. A process of its own, so that the tests'
 process never imports torch.
@@ -149,13 +149,14 @@ def build_sd3(seed: int = 0) -> StableDiffusion3Pipeline:
 BUILT = {"sd": build, "wide": build_wide, "sdxl": build_sdxl, "sd3": build_sd3}
 
 
-def main(folder: Path, kind: str = "sd") -> None:
-    BUILT[kind]().save_pretrained(folder, safe_serialization=True)
-    if kind == "sd3":  # what is left out is not written, and reading wants to be told that it was
-        index = json.loads((folder / "model_index.json").read_bytes())
-        left_out = {"text_encoder_3": [None, None], "tokenizer_3": [None, None]}
-        (folder / "model_index.json").write_text(json.dumps(index | left_out))
+def main(folder: Path) -> None:
+    for kind, built in BUILT.items():
+        built().save_pretrained(folder / kind, safe_serialization=True)
+    # What is left out is not written, and reading wants to be told that it was.
+    index = folder / "sd3" / "model_index.json"
+    left_out = {"text_encoder_3": [None, None], "tokenizer_3": [None, None]}
+    index.write_text(json.dumps(json.loads(index.read_bytes()) | left_out))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), *sys.argv[2:])
+    main(Path(sys.argv[1]))

@@ -24,6 +24,7 @@ from services.inference.backends.diffusion import DiffusionBackend, DiffusionOpt
 from services.inference.backends.diffusion.folder import Unloadable, find
 from shared.events import FailureReason
 from tests.inference.generations import WORK
+from tests.inference.tiny import tiny_model
 
 ROOT = Path(__file__).parents[2]
 UNET = "unet/diffusion_pytorch_model.safetensors"
@@ -33,11 +34,7 @@ SECRET = "postgresql://calotype:a-secret@127.0.0.1/calotype"
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models")
-    subprocess.run(
-        [sys.executable, str(ROOT / "tests/inference/tiny_pipeline.py"), str(folder / "tiny")],
-        check=True,
-        capture_output=True,
-    )
+    tiny_model(folder / "tiny")
     return folder
 
 

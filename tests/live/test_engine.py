@@ -32,6 +32,7 @@ from services.inference.backends import BackendFailure, Generated, Generation, G
 from services.inference.backends.diffusion import DiffusionBackend, DiffusionOptions
 from shared.events import FailureReason, Lane
 from tests.inference.generations import WORK
+from tests.inference.tiny import tiny_model
 
 ROOT = Path(__file__).parents[2]
 GPU = pytest.mark.skipif(not Path("/dev/nvidiactl").exists(), reason="not measured: no GPU")
@@ -53,7 +54,7 @@ MIXED = [replace(WORK, seed=seed, steps=(10, 20, 30)[seed % 3], prompt=f"mug {se
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models")
-    run(str(ROOT / "tests/inference/tiny_pipeline.py"), str(folder / "tiny"))
+    tiny_model(folder / "tiny")
     return folder
 
 
@@ -79,7 +80,7 @@ async def on(
 
 def write(models: Path, kind: str) -> None:
     if not (models / kind).exists():
-        run(str(ROOT / "tests/inference/tiny_pipeline.py"), str(models / kind), kind)
+        tiny_model(models / kind, kind)
 
 
 def device_of(backend: DiffusionBackend) -> str:
@@ -548,7 +549,7 @@ WORDS = 2_500_000  # of an encoder that has 305 MiB of them
 
 @pytest.mark.asyncio(loop_scope="module")
 async def test_a_pipeline_without_an_adapter_runs_whole_beside_the_others(on: DiffusionBackend, models: Path) -> None:
-    run(str(ROOT / "tests/inference/tiny_pipeline.py"), str(models / "whole"))
+    tiny_model(models / "whole")
     index = json.loads((models / "whole/model_index.json").read_bytes())
     index |= {"_class_name": "StableDiffusionPAGPipeline"}
     (models / "whole/model_index.json").write_text(json.dumps(index))

@@ -4,8 +4,6 @@ import asyncio
 import hashlib
 import io
 import json
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -49,6 +47,7 @@ from shared.library.documents import Routes
 from shared.service import Service, open_service
 from shared.topics import IMAGES_GENERATED, JOBS_ENDED, JOBS_PROGRESSED
 from tests.inference.prompts import NOW, WORKSPACE, assembled, routes
+from tests.inference.tiny import tiny_model
 from tests.live.stage import new_database
 from tests.servers.provider import Provider, png
 
@@ -537,8 +536,7 @@ async def test_what_one_workspace_has_queued_keeps_another_for_one_job_a_slot_at
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models")
-    builder = Path(__file__).parents[1] / "inference/tiny_pipeline.py"
-    subprocess.run([sys.executable, str(builder), str(folder / "tiny")], check=True, capture_output=True)
+    tiny_model(folder / "tiny")
     return folder
 
 

@@ -1,4 +1,4 @@
-"""A campaign's facts in ten thousand orders, repeated and cut into batches anyhow, leave one and the same catalog."""
+"""A campaign's facts in any order, repeated and cut into batches anyhow, leave one catalog; CALOTYPE_ORDERS: how many."""
 
 import asyncio
 import os
@@ -15,7 +15,7 @@ from tests.catalog.facts import BEGIN, Job, Request
 from tests.live.clones import Books, Copy, Original, Rows, open_books
 from tests.live.stage import new_database
 
-ORDERS = int(os.environ.get("CALOTYPE_ORDERS", "10000"))
+ORDERS = int(os.environ.get("CALOTYPE_ORDERS", "2500"))
 SEED = int(os.environ.get("CALOTYPE_SEED", "4"))
 TOGETHER = 500  # copies whose facts share transactions
 ALONE = 100  # copies whose facts share none: in large batches some other fact may hide what one alone would show
@@ -88,7 +88,7 @@ def settled(job: Job) -> AttemptSettled:
 
 
 @pytest.mark.timeout(600)
-async def test_ten_thousand_orders_of_a_campaign_leave_one_catalog(servers: EmbeddedServers) -> None:
+async def test_a_campaign_in_any_order_leaves_one_catalog(servers: EmbeddedServers) -> None:
     original = Original.of([OVER, OPEN], [*over(), *still_open()])
     starts = [*range(1, ALONE + 1), *range(ALONE + 1, ORDERS + 1, TOGETHER), ORDERS + 1]
     groups = [range(first, last) for first, last in pairwise(starts)]

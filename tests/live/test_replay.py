@@ -6,7 +6,6 @@ import io
 import json
 import os
 import signal
-import subprocess
 import sys
 from asyncio.subprocess import DEVNULL
 from collections.abc import AsyncIterator
@@ -37,6 +36,7 @@ from shared.library.documents import Routes
 from shared.outages import Pace
 from shared.service import Service
 from tests.inference.prompts import NOW, WORKSPACE, assembled, routes, source
+from tests.inference.tiny import tiny_model
 from tests.live.calling import Scene
 from tests.live.stage import eventually
 from tests.servers.replicate import Replicate
@@ -174,8 +174,7 @@ async def test_a_proof_is_made_again_to_the_byte_and_no_stage_hears_of_it(scene:
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models")
-    builder = [sys.executable, str(ROOT / "tests/inference/tiny_pipeline.py"), str(folder / "tiny")]
-    subprocess.run(builder, check=True, capture_output=True)
+    tiny_model(folder / "tiny")
     return folder
 
 
