@@ -1,4 +1,4 @@
-"""A campaign's facts in any order, repeated and cut into batches anyhow, leave one catalog; CALOTYPE_ORDERS: how many."""
+"""A campaign's facts in any order, repeated and cut into batches anyhow, leave one catalog; CALOTYPE_ORDERS of them."""
 
 import asyncio
 import os
