@@ -164,7 +164,7 @@ async def compare(
         await shared.run("engine", [(0.0, 10, seed) for seed in range(12)], px)
         by_arm: dict[str, Pipes | Shared] = {"serial": pipes, "dynamic": pipes, "engine": shared, "strict": shared}
         for arm, of in by_arm.items():
-            arms[f"{arm}_{px}"] = partial(measured, of, arm, px, service, jobs)
+            arms[f"{arm}_{px}"] = partial(measured, of, arm, px, service, jobs * sizes[0] // px)
     await interleave(result, arms, rounds=rounds, warm=0)
     ratios: dict[str, float] = {}
     for px in sizes:
@@ -186,7 +186,7 @@ async def compare(
 
 if __name__ == "__main__":
     more: list[tuple[str, dict[str, Any]]] = [
-        ("--jobs", {"type": int, "default": 24, "help": "images a trace"}),
+        ("--jobs", {"type": int, "default": 48, "help": "images a trace; at twice the side half as many"}),
         ("--device", {"action": "append", "choices": tuple(SIZES), "help": "only there; cpu and cuda unless told"}),
     ]
     given = arguments(__doc__, more=more)
