@@ -94,11 +94,12 @@ def replay(
     every: Every = False,  # noqa: FBT002 a flag
     data: DataOption = DATA,
     workspace: WorkspaceOption = None,
+    as_json: AsJson = False,  # noqa: FBT002 a flag
 ) -> None:
     """Send refused records again, each to the group that refused it."""
     with connected(data, workspace=workspace) as client:
         done = client.post("/v1/dead-letters/replay", _which(ids, topic, group, every=every))
-    typer.echo(f"{done['replayed']} replayed.")
+    typer.echo(json.dumps(done) if as_json else f"{done['replayed']} replayed.")
 
 
 @app.command()
@@ -110,10 +111,14 @@ def drop(
     note: Annotated[str | None, typer.Option(help="Why, for whoever looks later.")] = None,
     data: DataOption = DATA,
     workspace: WorkspaceOption = None,
+    as_json: AsJson = False,  # noqa: FBT002 a flag
 ) -> None:
     """Give refused records up; a job that waited for one of them fails."""
     with connected(data, workspace=workspace) as client:
         done = client.post("/v1/dead-letters/drop", _which(ids, topic, group, every=every) | {"note": note})
+    if as_json:
+        typer.echo(json.dumps(done))
+        return
     typer.echo(f"{done['dropped']} dropped.")
     for job in done["failed_jobs"]:
         typer.echo(f"job {job} failed with it")
@@ -124,11 +129,15 @@ def resume(
     group: Annotated[str, typer.Argument(help="The consumer group that stopped; `calotype status` names it.")],
     data: DataOption = DATA,
     workspace: WorkspaceOption = None,
+    as_json: AsJson = False,  # noqa: FBT002 a flag
 ) -> None:
     """Take up a consumer that stopped because too many records were bad."""
     with connected(data, workspace=workspace) as client:
         granted = client.post("/v1/dead-letters/resume", {"group": group})
         done = client.post(granted["resume_at"], headers={"Authorization": f"Grant {granted['grant']}"})
+    if as_json:
+        typer.echo(json.dumps(done))
+        return
     typer.echo(f"{group} goes on." if done["resumed"] else f"{group} had not stopped.")
 
 

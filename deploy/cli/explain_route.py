@@ -19,6 +19,7 @@ def explain_route(
     file: Annotated[
         Path, typer.Argument(help="A request as .json, as `submit` takes it.", exists=True, dir_okay=False)
     ],
+    bulk: Annotated[bool, typer.Option("--bulk", help="As a row of a file, and not by itself.")] = False,  # noqa: FBT002 a flag
     data: DataOption = DATA,
     workspace: WorkspaceOption = None,
     as_json: AsJson = False,  # noqa: FBT002 a flag
@@ -30,11 +31,11 @@ def explain_route(
     if file.suffix.lower() != ".json":
         raise Problem(
             f"{file.name} is no single request.",
-            remedy="Give one as .json; `calotype batch preview` looks through files.",
+            remedy="Give one row of it as .json, with --bulk.",
         )
     headers = {"Content-Type": "application/json"}
     with connected(data, workspace=workspace) as client:
-        answer = client.post("/v1/explain-route", content=file.read_bytes(), headers=headers)
+        answer = client.post("/v1/explain-route", content=file.read_bytes(), headers=headers, params={"bulk": bulk})
     if as_json:
         typer.echo(json.dumps(answer))
     else:

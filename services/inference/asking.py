@@ -74,16 +74,18 @@ def resolved(request: bytes | Mapping[str, Any], offers: Offers, *, now: datetim
     return found
 
 
-def ask_of(request: Resolved) -> Ask:
-    """One of its jobs, as far as routing looks at it; every one of them asks the same."""
+def ask_of(request: Resolved, *, bulk: bool = False) -> Ask:
+    """One of its jobs, as far as routing looks at it; every one of them asks the same. `bulk`: as a row of a file."""
     parameters = request.offer.template.parameters
     return Ask(
         confidentiality=request.confidentiality,
         priority=request.asked.priority,
+        bulk=bulk,
         width=parameters.width,
         height=parameters.height,
         model=parameters.model,
         capabilities=capabilities_of(SourceRole(named.role) for named in request.asked.sources),
         loras=frozenset(lora.name for lora in parameters.loras if lora.weight),
         sources=tuple(Given(role=named.role) for named in request.asked.sources),
+        strict=request.asked.reproducible == "strict",
     )

@@ -183,7 +183,13 @@ def ask_of(event: PromptAssembled) -> Ask:
         capabilities=capabilities_of(use.role for use in event.sources),
         loras=event.parameters.weighted,
         sources=tuple(Given(role=use.role.value, size=(use.width, use.height)) for use in event.sources),
+        strict=_is_strict(event),
     )
+
+
+def _is_strict(event: PromptAssembled) -> bool:
+    """What a newer release may ask for beyond this is at least as much."""
+    return event.reproducible is not Reproducible.SHAPE
 
 
 def capabilities_of(sources: Iterable[SourceRole]) -> frozenset[str]:
@@ -296,8 +302,7 @@ def generation_of(
         strength=event.strength,
         loras=tuple(Lora(name=each.name, weight=each.weight) for each in asked.loras),
         lane=job.route.lane if job.route else Lane.STANDARD,
-        # What a newer release may ask for beyond this is at least as much.
-        shapes=None if event.reproducible is Reproducible.SHAPE else (1,),
+        shapes=(1,) if _is_strict(event) else None,
         alone=any(attempt.reason in SUSPECT for attempt in earlier),
     )
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from uuid import UUID
 
 import orjson
-from fastapi import Depends, FastAPI, Request
+from fastapi import Depends, FastAPI, Query, Request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from services.inference.asking import Shelves, ask_of, resolved
@@ -43,6 +43,7 @@ class RouteQuestion(BaseModel):
     loras: frozenset[Annotated[str, Field(max_length=200)]] = Field(
         default=frozenset(), max_length=50, description="Those the template locks"
     )
+    strict: bool = Field(default=False, description="The job asks for reproducible: strict")
 
 
 class CanaryAnswer(BaseModel):
@@ -170,15 +171,20 @@ def wire(
         return _state(table, tables, keyless, live)
 
     @app.post("/v1/explain-route", openapi_extra=ASK_SCHEMA)
-    async def explain_route(request: Request, caller: Annotated[Caller, reader]) -> RouteAnswer:
-        """Where a job would go: one that is described here, or those of a whole request, which is not sent."""
+    async def explain_route(
+        request: Request, caller: Annotated[Caller, reader], *, bulk: Annotated[bool, Query()] = False
+    ) -> RouteAnswer:
+        """Where a job would go: one that is described here, or those of a whole request, which is not sent.
+
+        With `bulk` the request is looked at as a row of a file.
+        """
         raw = await request.body()
         body = _object(raw)
         if not OF_A_REQUEST & body.keys():
             return await explain(_question(body), workspace=caller.workspace, pool=pool, tables=tables)
         offers, now = await shelves.of(pool, caller.workspace)
         asked = resolved(raw, offers, now=now)
-        answer = await explain(ask_of(asked), workspace=caller.workspace, pool=pool, tables=tables)
+        answer = await explain(ask_of(asked, bulk=bulk), workspace=caller.workspace, pool=pool, tables=tables)
         answer.asked = Asked(
             template=asked.offer.template.label,
             campaign=asked.offer.campaign.label,

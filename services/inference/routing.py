@@ -33,7 +33,10 @@ NOTHING: Mapping[str, str] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ask:
-    """What routing looks at; `bulk`: the job came with a batch. Width and height in pixels."""
+    """What routing looks at. Width and height in pixels.
+
+    `bulk`: the job came with a batch; `strict`: its bytes must be the same alone and in a crowd.
+    """
 
     confidentiality: Confidentiality
     priority: Priority = Priority.NORMAL
@@ -44,6 +47,7 @@ class Ask:
     capabilities: frozenset[str] = frozenset({"text-to-image"})
     loras: frozenset[str] = frozenset()
     sources: tuple[Given, ...] = ()
+    strict: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -294,6 +298,8 @@ def uncallable(backend: Backend, providers: Mapping[str, str]) -> str | None:
 def _incapable(backend: Backend, ask: Ask) -> str | None:
     if backend.kind in FROM_WORDS and (beyond := ask.capabilities - {"text-to-image"}):
         return f"backends of kind {backend.kind!r} cannot do {', '.join(sorted(beyond))}"
+    if ask.strict and backend.kind in CALLING:
+        return "what its provider makes is not the same bytes each time, and the job is to be reproducible: strict"
     if lacking := ask.capabilities - set(backend.capabilities):
         return f"it cannot do {', '.join(sorted(lacking))}"
     if ask.width > backend.max_width or ask.height > backend.max_height:

@@ -104,7 +104,8 @@ def nova(ledgers: Path) -> Rig:
 
 
 PROVIDERS = {each.__name__: each for each in (openai, stability, replicate, bedrock, nova)}
-RIGS = ("proof", pytest.param("diffusion", marks=pytest.mark.live), *PROVIDERS)
+DIFFUSION = pytest.param("diffusion", marks=pytest.mark.live)
+RIGS = ("proof", DIFFUSION, *PROVIDERS)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -140,7 +141,7 @@ async def rig(request: pytest.FixtureRequest, tmp_path: Path, model: Callable[[]
 
 every_backend = pytest.mark.parametrize("rig", RIGS, indirect=True)
 every_provider = pytest.mark.parametrize("rig", PROVIDERS, indirect=True)
-every_editor = pytest.mark.parametrize("rig", ["diffusion", *PROVIDERS], indirect=True)
+every_editor = pytest.mark.parametrize("rig", [DIFFUSION, *PROVIDERS], indirect=True)
 
 
 @every_backend

@@ -336,6 +336,7 @@ class World:
             },
             "published": str(self.servers.data.published),
             "logs": str(self.logs),
+            "server_logs": str(self.servers.data.logs),
             "ledgers": str(self.ledgers),
             "secrets": [
                 *(SECRETS_CANARY, self.bootstrap_token, NEW_SECRET, OLD_SECRET, bedrock.SECRET),

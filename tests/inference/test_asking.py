@@ -1,6 +1,7 @@
 """A request that is only asked about gets the route that it would get if it were sent."""
 
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -29,9 +30,13 @@ def test_every_row_of_the_demo_is_asked_as_it_is_routed() -> None:
         if row.resolved is None:
             continue
         (prompt, *_) = [prompt for request, prompt in sent.items() if request.int == number]
-        alone = prompt.model_copy(update={"brief": prompt.brief.model_copy(update={"batch_id": None})})
+        alone, among = (
+            prompt.model_copy(update={"brief": prompt.brief.model_copy(update={"batch_id": batch})})
+            for batch in (None, UUID(int=9))
+        )
         body = row.resolved.asked.model_dump(mode="json", exclude_defaults=True)
         assert ask_of(resolved(body, OFFERS, now=NOW)) == domain.ask_of(alone)
+        assert ask_of(resolved(body, OFFERS, now=NOW), bulk=True) == domain.ask_of(among)
         looked += 1
     assert looked > 5
 
@@ -48,6 +53,11 @@ def test_a_request_that_starts_from_a_picture_asks_for_backends_that_take_one() 
     sources = [{"source": str(PHOTO.source_id), "role": role} for role in ("reference", "mask")]
     asked = resolved(TILE | {"sources": sources}, OFFERS, now=NOW)
     assert ask_of(asked).capabilities == {"image-to-image", "inpainting"}
+
+
+def test_a_request_for_the_same_bytes_asks_for_backends_that_can_promise_them() -> None:
+    assert ask_of(resolved(TILE | {"reproducible": "strict"}, OFFERS, now=NOW)).strict
+    assert not ask_of(resolved(TILE, OFFERS, now=NOW)).strict
 
 
 @pytest.mark.parametrize(

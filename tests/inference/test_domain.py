@@ -63,6 +63,7 @@ def job(event: PromptAssembled | None = None, *, kind: str = "diffusion", **back
 def test_a_strict_request_shares_no_step_and_every_other_one_goes_by_what_is_faster() -> None:
     strict = generation_of(job(assembled(reproducible=Reproducible.STRICT)), attempt_id=UUID(int=1))
     assert strict.shapes == (1,)
+    assert ask_of(assembled(reproducible=Reproducible.STRICT)).strict
     assert generation_of(job(), attempt_id=UUID(int=1)).shapes is None
 
 

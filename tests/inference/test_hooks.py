@@ -100,8 +100,8 @@ async def test_word_ends_the_wait_between_two_looks(tmp_path: Path, monkeypatch:
         work = replace(WORK, model="a/b", call=Call(provider="cog"))
         making = asyncio.create_task(backend.generate(work, progress=lambda *_: None, cancelled=lambda: False))
         await waiting.wait()
-        assert server.looks == 0
+        assert not server.looked
         wakes.wake(str(WORK.attempt_id))
         assert (await making).image
-        assert server.looks == 1
+        assert len(server.looked) == 1
         await backend.close()

@@ -30,7 +30,7 @@ from shared.library.documents import Call
 from tests.inference.generations import WORK
 from tests.servers.provider import Provider as Server
 from tests.servers.provider import png
-from tests.servers.replicate import Replicate
+from tests.servers.replicate import LATER_SECONDS, Replicate
 
 CALL = Call(provider="acme", timeout_seconds=10)
 ASKED = replace(WORK, width=1216, height=832, call=CALL)
@@ -128,6 +128,12 @@ def test_a_quality_is_asked_for_or_said_not_to_be() -> None:
         ReplicateBackend({}).request_of(replace(ASKED, model="a/b", call=call)),
     ]
     assert all("quality" in request.not_sent for request in requests)
+
+
+def test_a_scheduler_that_a_template_locks_is_said_not_to_be_sent() -> None:
+    for scheduler, not_sent in (("default", False), ("euler", True)):
+        work = replace(ASKED, model="ultra", scheduler=scheduler)
+        assert ("scheduler" in StabilityBackend({}).request_of(work).not_sent) == not_sent
 
 
 PICTURE_AND_MASK = (source("reference", drawing()), source("mask", drawing()))
@@ -356,6 +362,8 @@ async def test_a_prediction_is_looked_at_until_it_is_over(
     server.script.change({"next": [choice]})
     assert (await generate(replicate, PREDICTION)).image == png(64, 64, seed="0/charge-000001")
     assert len(server.charges()) == 1
+    first, *later = server.looked
+    assert choice != "busy_looks" or later[0] - first >= LATER_SECONDS, "not before it says"
 
 
 async def test_what_replicate_says_of_its_limit_is_waited_for(server: Replicate, replicate: ReplicateBackend) -> None:

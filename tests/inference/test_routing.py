@@ -140,6 +140,19 @@ def test_what_a_backend_may_not_or_cannot_do_is_said(fields: dict[str, Any], ask
     assert why in unroutable.missing
 
 
+def test_no_provider_is_asked_to_promise_the_same_bytes() -> None:
+    cloud = backend("cloud", kind="openai", visibility="cloud", model="m", call={"provider": "acme"})
+    rules = [RouteRule(id="any", lane=Lane.STANDARD, backends=["cloud", "private"])]
+    routes = table(cloud, PRIVATE, rules=rules)
+    usual, strict = (
+        decide(Ask(confidentiality=PUBLIC, strict=strict), table=routes, today=TODAY, providers=PROVIDERS)
+        for strict in (False, True)
+    )
+    assert isinstance(usual, Decision) and usual.route.backend == "cloud"
+    assert isinstance(strict, Decision) and strict.route.backend == "private"
+    assert "reproducible: strict" in strict.route.refused["cloud"]
+
+
 def test_a_backend_serves_on_its_last_day() -> None:
     routes = table(
         backend("last", end_of_life=TODAY), rules=[RouteRule(id="any", lane=Lane.STANDARD, backends=["last"])]

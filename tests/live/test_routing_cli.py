@@ -73,7 +73,7 @@ def test_a_request_is_explained_as_it_would_be_routed_and_is_not_sent(terminal: 
     assert "no worker runs backends of kind 'openai'" in said
     wrong = terminal.write("wrong.json", json.dumps(ask() | {"campaign": "wintr"}))
     assert "did you mean winter?" in terminal.says("explain-route", wrong, code=1)
-    assert "batch preview" in terminal.says("explain-route", terminal.write("many.csv", "sku\n"), code=1)
+    assert "--bulk" in terminal.says("explain-route", terminal.write("many.csv", "sku\n"), code=1)
     assert told(terminal, "jobs")["jobs"] == [], "it only asked"
 
 

@@ -29,6 +29,8 @@ REFUSALS: Mapping[str, tuple[int, str]] = {
 LATER = ("no_images", "wrong_image", "not_an_image", "cut_image", "gone", "two_images")
 ENDS = {"failed": "failed", "nsfw": "failed", "canceled": "canceled", "failed_before": "failed", "aborted": "aborted"}
 
+LATER_SECONDS = 0.5  # what a look is told that is answered 429
+
 
 class Replicate(Provider):
     charged = (
@@ -42,7 +44,7 @@ class Replicate(Provider):
         super().__init__(*arguments, **named)
         self.predictions: dict[str, Call] = {}
         self.ordered: dict[str, float] = {}
-        self.looks = 0
+        self.looked: list[float] = []
 
     @classmethod
     def choices(cls) -> tuple[str, ...]:
@@ -105,9 +107,10 @@ class ReplicateHandler(Handler):
         if not self.has_key() or call is None:
             self.say(404, "not found")
             return
-        self.provider.looks += 1
-        if call.choice == "busy_looks" and self.provider.looks < 3:
-            self.say(429 if self.provider.looks % 2 else 500, "later")
+        self.provider.looked.append(time.monotonic())
+        if call.choice == "busy_looks" and (looks := len(self.provider.looked)) < 3:
+            later = {"retry-after": str(LATER_SECONDS)}
+            self.say(*((429, "later") if looks == 1 else (500, "broken")), headers=later if looks == 1 else None)
             return
         script = self.provider.script
         runs = call.choice == "runs" and time.monotonic() < self.provider.ordered[found[1]] + script.slow_seconds

@@ -43,7 +43,8 @@ def routes(reading: Reading, feed: Feed, *, database_url: str) -> APIRouter:
                 connection, feed, workspace=workspace, after=asked.after, pages=asked.pages, mend=not asked.check
             )
         mended = {table: count for table, count in found.differing.items() if count}
-        if mended and not asked.check:
+        is_over = found.next is None  # told once at least, also where there was nothing to mend
+        if not asked.check and (mended or is_over):
             async with transaction(reading.pool) as connection:
                 await acted(
                     connection,

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from services.inference.backends import BackendFailure, Generated, Generation
-from services.inference.backends.answers import Answer, nothing_sent, uncertain
+from services.inference.backends.answers import Answer, nothing_sent, retry_after, uncertain
 from shared.errors import Unavailable
 from shared.events import FailureReason
 from shared.library.documents import Call
@@ -131,11 +131,13 @@ class Exchange:
         """A look that costs nothing, repeated until it is answered or the call's time is over."""
         backoff = Backoff(ceiling=5.0)
         while True:
+            told = None
             with suppress(httpx.RequestError):
                 async with self.http.stream("GET", self.address(path), headers=bearer(self.provider)) as response:
                     if not _waits(response.status_code):
                         return await _answer(response, MAX_ANSWER)
-            await backoff.wait()
+                    told = response
+            await _pause(backoff, told)
 
     async def fetch(self, address: str) -> bytes:
         """The picture is paid for and a GET is free: it is asked for until the call's time is over; without the key."""
@@ -143,13 +145,15 @@ class Exchange:
             raise self.spoiled("the picture lies at an address that is not https")
         backoff = Backoff(ceiling=5.0)
         while True:
+            told = None
             with suppress(httpx.RequestError):
                 async with self.http.stream("GET", address) as response:
                     if response.is_success:
                         return (await _answer(response, MAX_PICTURE)).body
                     if not _waits(response.status_code):
                         raise self.spoiled(f"its picture's address answers {response.status_code}")
-            await backoff.wait()
+                    told = response
+            await _pause(backoff, told)
 
     def read(self, answer: Answer) -> dict[str, Any]:
         """The JSON object of a success. Raises BackendFailure."""
@@ -225,6 +229,7 @@ def unasked(work: Generation, asked: Container[str]) -> frozenset[str]:
         "negative_prompt": bool(work.negative_prompt),
         "strength": work.strength is not None,
         "quality": bool(work.call and work.call.quality),
+        "scheduler": work.scheduler not in ("", "default"),
     }
     return frozenset(name for name, is_said in said.items() if is_said and name not in asked)
 
@@ -257,6 +262,12 @@ async def _answer(response: httpx.Response, limit: int) -> Answer:
 
 def _waits(status: int) -> bool:
     return status in WAITS or status >= 500
+
+
+async def _pause(backoff: Backoff, told: httpx.Response | None) -> None:
+    """Until the next look, and not before an answer says."""
+    asked = None if told is None else retry_after(Answer(told.status_code, told.headers, b""))
+    await asyncio.sleep(max(backoff.next(), asked or 0.0))
 
 
 def _origin(address: str) -> tuple[str, str]:

@@ -73,6 +73,8 @@ async def _hear(world: World, found: Evidence, *, secrets: dict[str, str]) -> No
     for search in (secret, canary):
         search.look_through(world.logs)
         search.look_through(world.published)
+        if world.server_logs is not None:
+            search.look_through(world.server_logs)
     for span in found.spans:
         secret.look("a span", repr(span).encode())
         canary.look("a span", repr(span).encode())

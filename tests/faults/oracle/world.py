@@ -25,7 +25,10 @@ PATHS = {
 
 @dataclass(frozen=True, kw_only=True)
 class World:
-    """`providers`: the scripted ones by name, each `cloud` or `private`; `receiver`: the webhook receiver's address."""
+    """`providers`: the scripted ones by name, each `cloud` or `private`; `receiver`: the webhook receiver's address.
+
+    `logs` are those of the services and the scripted servers, `server_logs` Kafka's and Postgres's.
+    """
 
     database_url: str
     kafka: str
@@ -37,6 +40,7 @@ class World:
     ledgers: Path
     services: dict[str, str]
     bootstrap_token: str
+    server_logs: Path | None = None
     secrets: tuple[str, ...] = ()
     prompts_canary: str = ""
     providers: dict[str, str] = field(default_factory=dict)
@@ -47,8 +51,8 @@ class World:
     def read(cls, path: Path) -> Self:
         told = json.loads(path.read_text())
         known = {name: told.pop(name) for name in cls.__dataclass_fields__ if name in told and name != "more"}
-        for name in ("published", "logs", "ledgers"):
-            known[name] = Path(known[name])
+        for name in ("published", "logs", "ledgers", "server_logs"):
+            known[name] = Path(known[name]) if known.get(name) else None
         known["secrets"] = tuple(known.get("secrets", ()))
         return cls(**known, more=told)
 

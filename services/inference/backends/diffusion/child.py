@@ -101,7 +101,7 @@ def _answer(engine: Engine, row: Row, on_step: Any) -> Answer:
     shared = shared or row.loop.is_beside_another_model(row)
     there = "there is beside another model" if shared else "there is"
     said = f"{row.work['model']} at {row.work['width']} × {row.work['height']} px needs more memory than {there}"
-    return _failed("out_of_memory", said, retriable=True, shared=shared)
+    return _failed("out_of_memory", said, retriable=shared, shared=shared)
 
 
 def _made(engine: Engine, row: Row, on_step: Any) -> Answer | None:
