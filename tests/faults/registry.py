@@ -6,6 +6,7 @@ from tests.faults.kind import Kind, NotHere
 from tests.faults.kinds.clocks import LIBRARY, ClockWrong
 from tests.faults.kinds.disks import STORES, DiskFull
 from tests.faults.kinds.groups import Resized, RolledOver
+from tests.faults.kinds.handlers import FailsOnSomeJobs
 from tests.faults.kinds.links import Delayed, HalfOpen, Reset
 from tests.faults.kinds.processes import Killed, StandsStill, Terminated
 from tests.faults.kinds.records import Reordered, Repeated, Replayed
@@ -34,6 +35,7 @@ KINDS: tuple[Kind, ...] = (
     ClockWrong(),
     Resized(),
     RolledOver(),
+    FailsOnSomeJobs(),
 )
 
 

@@ -64,6 +64,7 @@ class World:
         self.out = out
         self.seed = seed
         self.scale = scale
+        self.bugs = root / "bugs"
         self.logs = out / "logs"
         self.ledgers = out / "ledgers"
         self.prefix = f"f{secrets.token_hex(3)}."
@@ -156,7 +157,7 @@ class World:
 
     async def open_services(self) -> None:
         """The six services and whom they call, on a prepared database; they are started and may not be ready yet."""
-        for folder in (self.logs, self.ledgers):
+        for folder in (self.logs, self.ledgers, self.bugs):
             folder.mkdir(parents=True, exist_ok=True)
         self._services.enter_context(self._spans_received())
         await asyncio.gather(*(self._start_scripted(name) for name in ASKED))
@@ -280,6 +281,7 @@ class World:
             "CALOTYPE_PROOF_CHILDREN": "1",
             "CALOTYPE_CHILDREN": "1",
             "CALOTYPE_CRASH_LOG": str(self.crash_log),
+            "CALOTYPE_BUGS": str(self.bugs),
             "MALLOC_ARENA_MAX": "2",
         }
         if self.arming:

@@ -67,6 +67,7 @@ class Letter:
     origin: str
     group: str
     reason: str
+    detail: str = ""
     event: str | None = None
     """The id that the record calls itself by."""
 

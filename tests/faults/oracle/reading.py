@@ -92,6 +92,7 @@ def read_letter(headers: Headers, place: str) -> Letter:
         origin=said.get("calotype-origin", place),
         group=said.get("calotype-group", "unknown"),
         reason=said.get("calotype-reason", "unknown"),
+        detail=said.get("calotype-detail", ""),
         event=said.get("ce_id"),
     )
 

@@ -9,12 +9,13 @@ from tests.faults.oracle.evidence import ENDED, STATUSES, Evidence, Violation
 
 Broken = partial(Violation, invariant="I7")
 OVER = frozenset({"replayed", "dropped"})
+RELEASE_FAILS = "this release fails on this job"  # as the harness lets one do
 
 
 def check(evidence: Evidence) -> Iterator[Violation]:
     listed = evidence.by("catalog.dead_letters", "dead_letter_id")
     for letter in evidence.letters:
-        if letter.event in evidence.events:
+        if letter.event in evidence.events and RELEASE_FAILS not in letter.detail:
             kind = evidence.events[letter.event].type
             yield Broken(subject=letter.origin, what=f"is a whole {kind}, and {letter.group} set it aside", kind="lost")
         if ids.dead_letter(letter.origin, letter.group) not in listed:
