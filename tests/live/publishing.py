@@ -93,7 +93,7 @@ def workspace_changed(workspace: UUID, keys: list[tuple[UUID, NewKey, tuple[str,
     )
 
 
-async def until(condition: Callable[[], Awaitable[bool]], *, seconds: float = 30) -> None:
+async def until(condition: Callable[[], Awaitable[bool]], *, seconds: float = 60) -> None:
     """Asks again until it holds: what another process does can only be asked for."""
     async with asyncio.timeout(seconds):
         while not await condition():

@@ -138,7 +138,7 @@ async def open_stage(servers: EmbeddedServers, *, stage: str = STAGE) -> AsyncIt
         await pool.close()
 
 
-async def eventually(condition: Callable[[], Awaitable[Any]], *, within: float = 30.0) -> Any:
+async def eventually(condition: Callable[[], Awaitable[Any]], *, within: float = 60.0) -> Any:
     """The first truthy answer; fails with the last one."""
     deadline = time.monotonic() + within
     while True:

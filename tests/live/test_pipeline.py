@@ -269,7 +269,7 @@ async def test_postgres_away_is_said_and_nothing_accepted_is_lost(running: Pipel
                 assert_says_when_to_come_again(await studio.admin.request(method, path, **content))
             await studio.order("meanwhile", requests=5)  # Kafka holds it
             await running.signal("publisher", signal.SIGKILL)
-            await eventually(lambda: all_wait_for(running, "postgres", stages=STAGES_WITH_DATABASE))
+            await until_all_wait_for(running, "postgres", stages=STAGES_WITH_DATABASE)
         await all_of_it_arrives(studio, requests=20, dead=dead)
 
 
@@ -281,7 +281,7 @@ async def test_a_postgres_that_answers_nothing_delays_and_loses_nothing(running:
         await running.until(LEASES.format("inference"))
         with running.frozen("postgres"):
             asking = asyncio.create_task(studio.admin.request(*ASKED[0][:2], **ASKED[0][2]))
-            await eventually(lambda: all_wait_for(running, "postgres", stages=STAGES_WITH_DATABASE))
+            await until_all_wait_for(running, "postgres", stages=STAGES_WITH_DATABASE)
             assert not asking.done()
         assert (await asking).status_code == 202
         with running.frozen("postgres"):
@@ -314,7 +314,7 @@ async def test_kafka_away_is_said_and_nothing_accepted_is_lost(running: Pipeline
             await studio.submit_all([f"meanwhile {number}" for number in range(5)])
             assert studio.refused == 0
             await running.signal("publisher", signal.SIGKILL)
-            await eventually(lambda: all_wait_for(running, "kafka", stages=STAGES))
+            await until_all_wait_for(running, "kafka", stages=STAGES)
         await all_of_it_arrives(studio, requests=20, dead=dead)
 
 
@@ -333,16 +333,23 @@ async def test_the_object_store_away_is_said_and_nothing_accepted_is_lost(runnin
             assert_says_when_to_come_again(await studio.admin.request(*ASKED[1][:2], **ASKED[1][2]))
             await studio.submit_all([f"meanwhile {number}" for number in range(4)])
             assert studio.refused == 0
-            await eventually(lambda: all_wait_for(running, "object store", stages=STAGES))
+            await until_all_wait_for(running, "object store", stages=STAGES)
         await all_of_it_arrives(studio, requests=20, dead=dead)
 
 
-async def all_wait_for(running: Pipeline, dependency: str, *, stages: tuple[str, ...]) -> bool:
-    """Whether every stage that needs it says that it is not ready, and why."""
-    async with running.client() as client:
-        answers = await asyncio.gather(*(client.get(f"/v1/stages/{stage}/readyz") for stage in stages))
-    told = [answer.json().get("dependencies", {}) for answer in answers if answer.status_code == 503]
-    return [stage_told.get(dependency, "ok") != "ok" for stage_told in told] == [True] * len(stages)
+async def until_all_wait_for(running: Pipeline, dependency: str, *, stages: tuple[str, ...]) -> None:
+    """Every stage that needs it says that it is not ready, and why.
+
+    One that was killed says so when it has started, after its keeper's pause: that has grown if it was killed before.
+    """
+
+    async def told() -> bool:
+        async with running.client() as client:
+            answers = await asyncio.gather(*(client.get(f"/v1/stages/{stage}/readyz") for stage in stages))
+        told = [answer.json().get("dependencies", {}) for answer in answers if answer.status_code == 503]
+        return [stage_told.get(dependency, "ok") != "ok" for stage_told in told] == [True] * len(stages)
+
+    await eventually(told, within=90)
 
 
 async def all_of_it_arrives(studio: Studio, *, requests: int, dead: int) -> None:

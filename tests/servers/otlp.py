@@ -64,7 +64,7 @@ class Receiver:
             line.append(parent)
         return line
 
-    def wait(self, condition: Callable[[], bool], *, seconds: float = 30) -> None:
+    def wait(self, condition: Callable[[], bool], *, seconds: float = 60) -> None:
         """Until `condition` holds; looked at again whenever spans arrive."""
         deadline = time.monotonic() + seconds
         while not condition():
