@@ -13,8 +13,6 @@ Aims: p99_vs_idle ≤ 1.25, other_workspace_jobs_before ≤ 1.
 
 import asyncio
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections import defaultdict
@@ -24,6 +22,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
+from benchmarks.engine import pipes_of
 from benchmarks.frame import Result, arguments, interleave, report, run, say
 from deploy.local.servers import EmbeddedServers
 from services.inference.app import KEPT
@@ -248,12 +247,12 @@ async def main(servers: EmbeddedServers) -> None:
     await migrate_all(servers.admin_database_url, stages=["inference"])
     pool = await open_pool(servers.admin_database_url, stage="inference")
     with tempfile.TemporaryDirectory(prefix="calotype-bench-") as folder:
-        command = [sys.executable, "-m", "benchmarks.engine_pipes", "write", str(Path(folder) / "bench")]
-        subprocess.run(command, check=True, capture_output=True)  # noqa: ASYNC221  # before anything runs
+        options = DiffusionOptions(models=Path(folder), device="cpu")
+        pipes_of("write", options.models / "bench", options)  # before anything runs
         outbox = Outbox(pool, Producer(KafkaSettings(kafka_bootstrap="127.0.0.1:9")))  # never started: nothing is sent
         blobs = open_blobs((Path(folder) / "blobs").as_uri(), public_url="", secret="")
         bench = Bench(pool, outbox, blobs)
-        backend = DiffusionBackend(DiffusionOptions(models=Path(folder)))
+        backend = DiffusionBackend(options)
         try:
             await compare(bench, backend, given.rounds, given.jobs, given.fifo_jobs, save=given.save)
         finally:
