@@ -77,7 +77,7 @@ logger.signal.name=org.apache.kafka.common.utils.LoggingSignalHandler
 logger.signal.level=info
 """
 
-MEMORY = [
+JVM = [
     "-Xms64m",
     "-Xmx512m",
     "-XX:+UseSerialGC",
@@ -203,7 +203,7 @@ class Kafka:
             name=name,
             argv=[
                 str(self._java),
-                *MEMORY,
+                *JVM,
                 *(options or []),
                 "-XX:+ExitOnOutOfMemoryError",
                 "-XX:-UsePerfData",

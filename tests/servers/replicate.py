@@ -109,8 +109,10 @@ class ReplicateHandler(Handler):
             return
         self.provider.looked.append(time.monotonic())
         if call.choice == "busy_looks" and (looks := len(self.provider.looked)) < 3:
-            later = {"retry-after": str(LATER_SECONDS)}
-            self.say(*((429, "later") if looks == 1 else (500, "broken")), headers=later if looks == 1 else None)
+            if looks == 1:
+                self.say(429, "later", headers={"retry-after": str(LATER_SECONDS)})
+            else:
+                self.say(500, "broken")
             return
         script = self.provider.script
         runs = call.choice == "runs" and time.monotonic() < self.provider.ordered[found[1]] + script.slow_seconds

@@ -47,7 +47,7 @@ class Janitor:
         for person in self._people:
             letters = await self._open(person)
             mended = [letter for letter in letters if RELEASE_FAILS in letter["detail"]]
-            others = [letter for letter in letters if letter not in mended]
+            others = [letter for letter in letters if RELEASE_FAILS not in letter["detail"]]
             for some in _pieces([letter["dead_letter_id"] for letter in mended + others[::2]]):
                 await self._replay(person, some)
         await self._settled(within)

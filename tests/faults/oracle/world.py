@@ -51,8 +51,10 @@ class World:
     def read(cls, path: Path) -> Self:
         told = json.loads(path.read_text())
         known = {name: told.pop(name) for name in cls.__dataclass_fields__ if name in told and name != "more"}
-        for name in ("published", "logs", "ledgers", "server_logs"):
-            known[name] = Path(known[name]) if known.get(name) else None
+        for name in ("published", "logs", "ledgers"):
+            known[name] = Path(known[name])
+        if known.get("server_logs"):
+            known["server_logs"] = Path(known["server_logs"])
         known["secrets"] = tuple(known.get("secrets", ()))
         return cls(**known, more=told)
 
