@@ -566,6 +566,7 @@ class Worker:
     async def _renew(self) -> None:
         leases, began = list(self.held.values()), time.monotonic()
         if leases:
+            crash_point("renew.before")
             async with transaction(self.pool) as connection:
                 rows = queries.renew(
                     connection,
@@ -576,6 +577,7 @@ class Worker:
                     lease=self.lease_seconds,
                 )
                 kept = {row["work_id"] async for row in rows}
+            crash_point("renew.after")
             for lease in leases:
                 if lease.work_id in kept:
                     lease.good_until = began + self.lease_seconds

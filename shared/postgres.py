@@ -6,13 +6,14 @@ for every such table, so that no migration can forget them.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import asyncpg
 
+from shared.crash import crash_point
 from shared.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -95,6 +96,15 @@ async def transaction(pool: Pool) -> AsyncIterator[Connection]:
     """A transaction of the pipeline: it sees every workspace."""
     async with unavailable_when_away(), pool.acquire() as connection, connection.transaction():
         yield connection  # type: ignore[misc]  # a pool lends a proxy that is a connection in all but type
+
+
+@asynccontextmanager
+async def noted(running: AbstractAsyncContextManager[Connection]) -> AsyncIterator[Connection]:
+    """`running`, for what is written down and no fact tells of: a fault test may end the process on either side."""
+    async with running as connection:
+        yield connection
+        crash_point("note.before")
+    crash_point("note.after")
 
 
 @asynccontextmanager

@@ -22,12 +22,11 @@ from services.inference.tables import RoutingTables
 from services.inference.telling import Telling
 from services.inference.unclaimed import Unclaimed
 from services.inference.worker import Maker, record
-from shared.crash import crash_point
 from shared.current import wire_current
 from shared.gauges import Count
 from shared.leases import Worker
 from shared.library.pinned import Library
-from shared.postgres import Connection, transaction
+from shared.postgres import Connection, noted, transaction
 from shared.service import Service
 
 STAGE = "inference"
@@ -48,10 +47,8 @@ async def build(service: Service, *, backends: Mapping[str, Backend] | None = No
     progress = Progress(service.producer, prefix=settings.topic_prefix, previews=previews.Previews(service.database))
 
     async def keep_id(attempt: UUID, provider_request_id: str) -> None:
-        async with transaction(service.database) as connection:
+        async with noted(transaction(service.database)) as connection:
             await queries.keep_provider_id(connection, attempt=attempt, provider_id=provider_request_id)
-            crash_point("commit.before")
-        crash_point("commit.after")
 
     paces = Paces()
     maker = Maker(backends=backends, blobs=service.blobs, desk=desk, progress=progress, keep_id=keep_id, paces=paces)

@@ -26,7 +26,7 @@ from shared.http import HttpProblem
 from shared.identity import Caller
 from shared.leases import NewWork, Worker, enqueue
 from shared.library.documents import Backend, Routes
-from shared.postgres import Connection, Pool, transaction, workspace_transaction
+from shared.postgres import Connection, Pool, noted, transaction, workspace_transaction
 
 SHOWN = 50
 SHA256 = r"^[0-9a-f]{64}$"
@@ -116,7 +116,8 @@ class ReplayDesk:
         """The replay that was under way, else a new one. Raises HttpProblem where it is refused."""
         manifest = await _manifest(self.blobs, caller.workspace, asked)
         kind = None
-        async with workspace_transaction(self.pool, stage="inference", workspace=caller.workspace) as connection:
+        running = workspace_transaction(self.pool, stage="inference", workspace=caller.workspace)
+        async with noted(running) as connection:
             await self.tables.refresh(connection, [caller.workspace])
             await queries.one_at_a_time(connection, asset=asked.asset_id)
             last = await queries.last(connection, asset=asked.asset_id)
@@ -135,7 +136,8 @@ class ReplayDesk:
 
     async def cancel(self, replay: UUID, caller: Caller) -> Replay:
         """What waits ends at once, what is being made at its next step. Raises HttpProblem where it is over."""
-        async with workspace_transaction(self.pool, stage="inference", workspace=caller.workspace) as connection:
+        running = workspace_transaction(self.pool, stage="inference", workspace=caller.workspace)
+        async with noted(running) as connection:
             payload = await queries.drop(connection, replay=replay)
             asset = await queries.cancel(connection, replay=replay, by=caller.principal)
             if asset is not None:

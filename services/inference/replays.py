@@ -43,7 +43,7 @@ from shared.errors import BlobMissing, Rejected, Unavailable
 from shared.events import FailureReason
 from shared.leases import MAX_FAILURES, Leased, Outcome, Worker
 from shared.outbox import Transaction
-from shared.postgres import Connection, Pool, transaction
+from shared.postgres import Connection, Pool, noted, transaction
 
 log = structlog.get_logger()
 queries: Any = aiosql.from_path(Path(__file__).parent / "replays.sql", "asyncpg")
@@ -156,7 +156,7 @@ class Replayer:
 
         Where who bills was called before: the provider's id of that call if it can be asked about, else how this ends.
         """
-        async with transaction(self.pool) as connection:
+        async with noted(transaction(self.pool)) as connection:
             if await queries.begin_call(connection, replay=order.replay_id, once=order.bills):
                 return None
             before = await queries.before(connection, replay=order.replay_id)
@@ -167,7 +167,7 @@ class Replayer:
         return cut_off(order)
 
     async def _keep_id(self, replay: UUID, provider_request_id: str) -> None:
-        async with transaction(self.pool) as connection:
+        async with noted(transaction(self.pool)) as connection:
             await queries.keep_provider_id(connection, replay=replay, provider_id=provider_request_id)
 
     async def _make(

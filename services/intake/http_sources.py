@@ -18,7 +18,7 @@ from shared.blobs import blob_key
 from shared.events import Limits
 from shared.http import HttpProblem
 from shared.identity import Caller, May
-from shared.postgres import Connection, workspace_transaction
+from shared.postgres import Connection, noted, workspace_transaction
 
 MAX_BYTES = 20 * 1024 * 1024
 AT_ONCE = 8  # pictures held in memory, most of them waiting for a decoder
@@ -83,7 +83,8 @@ def wire(app: FastAPI, intake: Intake, pictures: Pictures) -> None:
             async with workspace_transaction(intake.pool, stage="intake", workspace=caller.workspace) as connection:
                 await _has_room(connection, caller.workspace, source_id, size)
             await intake.blobs.put(key, picture.data, media_type=MEDIA_TYPE)
-            async with workspace_transaction(intake.pool, stage="intake", workspace=caller.workspace) as connection:
+            running = workspace_transaction(intake.pool, stage="intake", workspace=caller.workspace)
+            async with noted(running) as connection:
                 await _has_room(connection, caller.workspace, source_id, size)  # others may have added meanwhile
                 is_back = await queries.add_source(
                     connection,

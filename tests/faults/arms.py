@@ -12,7 +12,10 @@ from shared.crash import POINTS
 SELDOM = {"outbox.after_delete", "sweep.before_send", "sweep.after_send", "dead_letter.before", "dead_letter.after",
           "replay.before", "replay.after"}  # fmt: skip
 SELDOM_IN = {
-    "intake": {"claim.after", "settle.before", "settle.after", "blob.before", "blob.after"},
+    "intake": {"claim.after", "settle.before", "settle.after", "blob.before", "blob.after", "note.before",
+               "note.after"},
+    "postprocess": {"renew.before", "renew.after"},
+    "publisher": {"renew.before", "renew.after"},
     "catalog": {"claim.after", "settle.before", "settle.after"},
 }
 HITS, HITS_OFTEN = 10, 3  # of a frequent point until the service ends there, on average

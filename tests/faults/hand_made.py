@@ -16,6 +16,7 @@ TRACEPARENT = f"00-{TRACE}-00f067aa0ba902b7-01"
 REQUEST = ids.request_over_http(WORKSPACE, "load", "key")
 ASKED_ON_KAFKA = ids.request_over_kafka(WORKSPACE, "/shop", "wrong")
 APPROVED, UNCERTAIN, CANCELLED = (ids.job(REQUEST, variant) for variant in (1, 2, 3))
+REPLAY = ids.derive("a replay")
 FOLDER, HOOK = "shelf", "hook"
 LETTER = "p.jobs-ended.v1/0/7"
 
@@ -183,8 +184,8 @@ def _money(made: Made) -> None:
         for table in ("inference.attempts", "intake.attempts", "catalog.attempts"):
             made.rows(table, dict(row))
         line = {"attempt_id": row["attempt_id"], "by": "acme", "visibility": "cloud"}
-        made.evidence.calls.append(line | {"prompt": "calm level-public"})
-        made.evidence.charges.append(line | {"charge_id": job})
+        made.evidence.calls.append(line | {"prompt": "calm level-public", "pictures": 1})
+        made.evidence.charges.append(line | {"charge_id": job, "amount": "0.04"})
     spent = {
         "workspace": WORKSPACE,
         "day": DAY,
@@ -201,7 +202,12 @@ def _money(made: Made) -> None:
         "cost": Decimal("0.04"),
         "reserved": Decimal("0.04"),
     }
-    made.rows("inference.replays", replay | {"replay_id": "a replay"})
+    replay |= {"replay_id": REPLAY, "asset_id": ids.asset(APPROVED, 1), "backend": "stability", "state": "judged"}
+    made.rows("inference.replays", replay | {"verdict": "drifted"})
+    made.evidence.replays.append({"replay_id": REPLAY})
+    line = {"attempt_id": REPLAY, "by": "stability", "visibility": "cloud"}
+    made.evidence.calls.append(line | {"prompt": "calm level-public", "pictures": 0})
+    made.evidence.charges.append(line | {"charge_id": REPLAY, "amount": "0.04"})
     sums = {"settled": Decimal("0.12"), "reserved": Decimal("0.04")}
     made.rows("inference.spend", {"workspace": WORKSPACE, "day": DAY, "currency": "USD", **sums})
 
@@ -211,6 +217,7 @@ def _rest(evidence: Evidence) -> None:
     evidence.accepted += [
         told
         | {"via": "http", "principal": "load", "key": "key", "request_id": REQUEST, "variants": 3}
+        | {"pictures": 1}
         | {"jobs": [APPROVED, UNCERTAIN, CANCELLED], "expects": "accepted"},
         told | {"via": "kafka", "source": "/shop", "ce_id": "wrong", "variants": 1, "expects": "rejected"},
     ]

@@ -18,6 +18,7 @@ from aiokafka.errors import KafkaError
 from deploy.local.processes import last_lines
 from deploy.local.supervisor import STAGES
 from shared.crash import POINTS
+from tests.faults.aims import missed, not_judged
 from tests.faults.arms import CRASHED, Arms
 from tests.faults.drained import under_way
 from tests.faults.figures import quantiles
@@ -35,7 +36,6 @@ from tests.faults.world import World, open_world
 
 DRAINED_WITHIN = 120.0  # seconds of calm without any progress; what is left then is stuck
 PROGRESS_EVERY = 10.0
-ENOUGH = 100  # kills of which a p99 says something
 SHOWN_WITHIN = 2.0  # seconds until a service has written what its tasks wait for
 
 
@@ -96,20 +96,11 @@ class Run:
             figures |= await measured(self.world, injector)
         except Exception as error:  # noqa: BLE001  # a figure that cannot be had must not take the verdict with it
             verdict["violations"].append(f"the harness could not measure: {error!r}")
-        verdict["violations"] += self._too_slow(figures.get("recovery", {}))
+        for unknown in not_judged(figures):
+            self.say(f"NOT JUDGED: {unknown}")
+        recovery, load = self.asked.scale.recovery, calm - began
+        verdict["violations"] += missed(figures, recovery=recovery, load=load, only=self.asked.only)
         return verdict | figures
-
-    def _too_slow(self, recovery: dict[str, Any]) -> list[str]:
-        """Of a hundred kills and more the slowest but one in a hundred says something."""
-        limit = self.asked.scale.recovery
-        if recovery.get("kills", 0) < ENOUGH:
-            return []
-        if "p99" not in recovery:
-            self.say("NOT JUDGED: recovery after kill -9, for the longest one was cut short by another fault")
-            return []
-        if recovery["p99"] <= limit:
-            return []
-        return [f"after kill -9 the p99 until a service is heard is {recovery['p99']} s, and may be {limit:g} s"]
 
     # -- load and faults
 

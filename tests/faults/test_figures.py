@@ -1,5 +1,6 @@
 """What a run reports about recovery."""
 
+from tests.faults.aims import missed, not_judged
 from tests.faults.figures import Recovery, Span, drained, quantiles, recovered, recoveries
 from tests.faults.memory import drifts
 
@@ -41,3 +42,20 @@ def test_drift_compares_an_early_part_of_the_run_with_its_end() -> None:
     samples[9] = (9.0, {})  # it was being started again
     assert drifts(samples) == {"prompt": {"early_mb": 166.7, "late_mb": 110.0, "drift": -0.34}}
     assert drifts(samples[:1]) == {}
+
+
+def test_what_a_run_measured_is_held_to_the_aims_it_says_something_of() -> None:
+    figures = {
+        "recovery": {"kills": 120, "heard": 100, "p50": 3.0, "p99": 9.6},
+        "memory": {"catalog": {"drift": 0.06}, "prompt": {"drift": 0.05}, "kafka": {"drift": 0.3}},
+        "drained_after_restart": {"kafka": {"count": 2, "max": 31.0}, "postgres": {"count": 0}},
+    }
+    restarts = ["kafka.restarted", "postgres.restarted"]
+    found = list(missed(figures, recovery=9.5, load=3600, only=restarts))
+    assert [words.split()[0] for words in found] == ["after", "catalog's", "31.0"]
+    assert len(list(missed(figures, recovery=9.5, load=600, only=[*restarts, "process.killed"]))) == 1
+    assert list(missed(figures, recovery=10, load=600, only=[])) == []
+    assert list(not_judged(figures)) == []
+    assert len(list(not_judged({"recovery": {"kills": 120, "heard": 100, "p50": 3.0}}))) == 1
+    few = {"recovery": {"kills": 9, "heard": 9, "p50": 3.0, "p99": 99.0}}
+    assert list(missed(few, recovery=9.5, load=600, only=[])) == list(not_judged(few)) == []

@@ -21,6 +21,7 @@ from tests.faults.hand_made import (
     FOLDER,
     HOOK,
     LETTER,
+    REPLAY,
     REQUEST,
     TRACE,
     UNCERTAIN,
@@ -216,6 +217,16 @@ def a_cancel_is_not_obeyed(e: Evidence) -> None:
 @breaks("I1")
 def a_sender_was_answered_wrongly(e: Evidence) -> None:
     e.complaints.append({"what": "an answer over HTTP", "key": "k", "wanted": 202, "got": "500"})
+
+
+@breaks("I1")
+def a_replay_that_was_promised_is_gone(e: Evidence) -> None:
+    e.replays.append({"replay_id": ids.derive("another replay")})
+
+
+@breaks("I1")
+def an_image_is_being_made_again_for_ever(e: Evidence) -> None:
+    row(e, "inference.replays", replay_id=REPLAY)["state"] = "running"
 
 
 # -- I2
@@ -541,6 +552,17 @@ def a_fact_is_kept_with_another_meaning(e: Evidence) -> None:
     e.kept[0].digest = "other"
 
 
+@breaks("I4")
+def a_manifest_names_another_image(e: Evidence) -> None:
+    row(e, "inference.replays", replay_id=REPLAY).update(backend="proof", verdict="drifted", cost=Decimal("0.04"))
+    e.calls[:] = [line for line in e.calls if line["attempt_id"] != REPLAY]
+
+
+@breaks("I4")
+def it_was_made_without_the_picture_that_it_was_to_begin_from(e: Evidence) -> None:
+    e.calls[0] = dict(e.calls[0], pictures=0)
+
+
 # -- I5
 
 
@@ -551,7 +573,7 @@ def a_call_was_billed_twice(e: Evidence) -> None:
 
 @breaks("I5")
 def a_billed_call_is_nobodys(e: Evidence) -> None:
-    e.charges.append({"attempt_id": ids.derive("nobody's")})
+    e.charges.append({"attempt_id": ids.derive("nobody's"), "amount": "0.04"})
 
 
 @breaks("I5")
@@ -627,6 +649,16 @@ def what_an_uncertain_call_may_cost_is_set_aside_no_longer(e: Evidence) -> None:
 @breaks("I5")
 def a_replay_passed_the_cap_uncounted(e: Evidence) -> None:
     row(e, "inference.spend", day=DAY)["settled"] = Decimal("0.08")
+
+
+@breaks("I5")
+def a_replay_was_billed_twice(e: Evidence) -> None:
+    e.charges.append(dict(next(line for line in e.charges if line["attempt_id"] == REPLAY)))
+
+
+@breaks("I5")
+def another_price_was_booked_than_was_billed(e: Evidence) -> None:
+    e.charges[0] = dict(e.charges[0], amount="0.05")
 
 
 # -- I6
@@ -803,7 +835,7 @@ def test_a_broken_promise_is_named(name: str) -> None:
 def test_every_invariant_is_broken_in_several_ways() -> None:
     ways = Counter(invariant for invariant, _ in BREAKS.values())
     assert set(ways) == {"I1", "I2", "I3", "I4", "I5", "I6", "I7", "I8", "I10", "rest"}
-    assert len(ALL) == 11 and min(many for name, many in ways.items() if name != "rest") >= 4
+    assert len(ALL) == 12 and min(many for name, many in ways.items() if name != "rest") >= 4
 
 
 def test_a_row_of_a_file_that_was_called_off_may_never_be_read() -> None:

@@ -48,6 +48,7 @@ from random import Random
 from threading import Lock, Thread
 from typing import Any, Self
 
+PRICE = "0.04"  # of a picture
 CHARGED = (
     "ok",
     "url",
@@ -210,7 +211,7 @@ class Provider:
             for again in range(call.charges):
                 charge_id = f"{call.charge_id}{'/2' * again}"
                 charge = {"charge_id": charge_id, "at": now, "attempt_id": attempt_id, "model": asked.model}
-                _append(self._charges, {**charge, "outcome": choice})
+                _append(self._charges, {**charge, "outcome": choice, "amount": PRICE})
             line = {"call": call.number, "at": now, "attempt_id": attempt_id, "model": asked.model, "choice": choice}
             said = {"size": f"{asked.width}x{asked.height}", "charge_id": call.charge_id, "pictures": asked.pictures}
             _append(self._calls, {**line, **said, "prompt": asked.prompt})

@@ -3,6 +3,8 @@
 from collections.abc import Collection
 from typing import Any
 
+from tests.servers.provider import PRICE
+
 CAMPAIGN = "tide"
 ASSET_TYPES = ("tile", "card")
 CHANNEL = "web"
@@ -13,10 +15,11 @@ CALL_SECONDS = 6  # a provider that hangs must not hold a run up
 REFUSED, BEGUN, ENDED = "contraband", "contra", "band"
 
 
+EDITS = ["text-to-image", "image-to-image"]
 # Named after the account that each calls, or that and what it asks for there.
 BACKENDS: tuple[dict[str, Any], ...] = (
-    {"name": "acme", "kind": "openai", "model": "gpt-image-1"},
-    {"name": "own", "kind": "openai", "visibility": "private", "model": "house"},
+    {"name": "acme", "kind": "openai", "model": "gpt-image-1", "capabilities": EDITS},
+    {"name": "own", "kind": "openai", "visibility": "private", "model": "house", "capabilities": EDITS},
     {"name": "stability", "kind": "stability", "model": "core"},
     {"name": "replicate", "kind": "replicate", "model": "stability-ai/sdxl"},
     {"name": "bedrock", "kind": "bedrock", "model": "stability.stable-image-core-v1:1"},
@@ -109,7 +112,7 @@ def _routes(providers: Collection[str]) -> dict[str, Any]:
 
 def _called(backend: dict[str, Any]) -> dict[str, Any]:
     call = {"provider": _account(backend), "timeout_seconds": CALL_SECONDS, "sizes": ["64x64"]}
-    return {"visibility": "cloud", "price": "0.04", "concurrency": 8, **backend, "call": call}
+    return {"visibility": "cloud", "price": PRICE, "concurrency": 8, **backend, "call": call}
 
 
 def _account(backend: dict[str, Any]) -> str:

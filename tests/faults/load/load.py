@@ -5,6 +5,7 @@ import contextlib
 import time
 from collections import Counter
 from collections.abc import Coroutine
+from dataclasses import replace
 from typing import Any, Self
 from uuid import uuid4
 
@@ -15,8 +16,9 @@ from tests.faults.load.library import documents
 from tests.faults.load.on_call import OnCall
 from tests.faults.load.operating import Operator
 from tests.faults.load.people import Person
-from tests.faults.load.plan import Ask, Sheet, Step, Whose, plan
+from tests.faults.load.plan import Ask, Sheet, Step, Whose, picture, plan
 from tests.faults.load.poison import Poisoner
+from tests.faults.load.replaying import Replayer
 from tests.faults.load.reviewing import Reviewer
 from tests.faults.load.sending import Files, Http, Kafka
 from tests.faults.oracle import ids
@@ -43,7 +45,7 @@ class Load:
     ) -> None:
         """`rate` in requests a second, else as fast as they are answered; `poison`: how many records of it.
 
-        With `replays` somebody has dead letters heard again now and then, while the rest goes on.
+        With `replays` somebody has dead letters heard again now and then, and images made again, while the rest goes on.
         """
         self.world = world
         self.requests = requests
@@ -60,7 +62,7 @@ class Load:
         self._http = Http(self.ledgers)
         self._files = Files(self.ledgers)
         self._watching: list[asyncio.Task[None]] = []
-        self._trying: asyncio.Task[None] | None = None
+        self._trying: list[asyncio.Task[None]] = []
         self._sending: set[asyncio.Task[None]] = set()
         self._cancelling: set[asyncio.Task[None]] = set()
 
@@ -82,7 +84,11 @@ class Load:
         self._watching.append(asyncio.create_task(on_call.run(), name="on call"))
         if self._replays:
             janitor = Janitor(self.world, list(self._people.values()), self.ledgers)
-            self._trying = asyncio.create_task(janitor.try_some(self._poison, seed=self.seed), name="janitor")
+            replayer = Replayer(self._people["load"], self.ledgers, seed=self.seed)
+            self._trying = [
+                asyncio.create_task(janitor.try_some(self._poison, seed=self.seed), name="janitor"),
+                asyncio.create_task(replayer.run(), name="replayer"),
+            ]
 
     async def run(self) -> None:
         """Returns when every request was answered and every cancel was asked for. Raises what a sender raised."""
@@ -115,14 +121,14 @@ class Load:
 
     async def _try_no_more(self) -> None:
         """Raises what a replay raised: nobody else would ever hear of it."""
-        if self._trying is None:
-            return
-        self._trying.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._trying
+        for task in self._trying:
+            task.cancel()
+        for task in self._trying:
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
 
     async def stop(self) -> None:
-        tasks = [*self._watching, *self._sending, *self._cancelling, *([self._trying] if self._trying else [])]
+        tasks = [*self._watching, *self._sending, *self._cancelling, *self._trying]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -149,11 +155,18 @@ class Load:
                     self._start(self._cancelling, work)
                 self.sent["batch"] += max(map(len, step.files))
                 return
+            if step.picture is not None:
+                step = await self._begun_from_picture(step, step.picture, person)
             await (self._http if step.via == "http" else self._kafka).send(step, person)
             self._cancel(step, person)
             self.sent[step.via] += 1
         finally:
             self._places.release()
+
+    async def _begun_from_picture(self, ask: Ask, number: int, person: Person) -> Ask:
+        """The ask as it names the picture, which is added first, whether it is there already or not."""
+        told = await person.json("POST", "/v1/sources", content=picture(number))
+        return replace(ask, body=ask.body | {"sources": [{"source": told["source_id"]}]})
 
     def _cancel(self, ask: Ask, person: Person) -> None:
         if ask.cancel is None:

@@ -3,7 +3,9 @@
 Half of it: what nobody looked into has to stay listed as uncertain, or failed with its reason.
 """
 
+from collections import defaultdict
 from collections.abc import Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +35,17 @@ class Operator:
         billed = self._billed()
         for place, attempt in enumerate(page["attempts"]):
             if place % 2 == 0:
-                charged = "0.04" if attempt["attempt_id"] in billed else "none"
+                charged = str(billed.get(attempt["attempt_id"], "none"))
                 asked = {"attempts": [attempt["attempt_id"]], "charged": charged, "note": "the provider's account"}
                 answer = await self._person.json("POST", "/v1/uncertain/settle", json=asked)
                 self._write("settle", asked, answer)
 
-    def _billed(self) -> set[str]:
-        return {line["attempt_id"] for path in self._charges for line in lines(path)}
+    def _billed(self) -> dict[str, Decimal]:
+        billed: defaultdict[str, Decimal] = defaultdict(Decimal)
+        for path in self._charges:
+            for line in lines(path):
+                billed[line["attempt_id"]] += Decimal(line["amount"])
+        return billed
 
     async def _retry_jobs(self) -> None:
         after: int | None = 0

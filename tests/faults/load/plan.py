@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from tests.faults.load.library import ASSET_TYPES, BEGUN, CAMPAIGN, CHANNEL
+from tests.postprocess.pictures import plain, written
 
 Whose = Literal["load", "canary"]
 COLUMNS = ("key", "campaign", "asset_type", "headline", "mood", "channels", "variants", "priority", "confidentiality")
 DEFAULTS = {"variants": 1, "priority": "normal", "confidentiality": "public"}
 SOURCES = ("/shop", "/pim")
 WORDS = ("calm", "bright", "salted", "northern", "late", "wide")
+PICTURES = 8
 NOWHERE = "telex"  # a channel that nobody has
 
 
@@ -41,6 +43,8 @@ class Ask:
     structured: bool = False
     traceparent: str | None = None
     cancel: Cancel | None = None
+    picture: int | None = None
+    """The number of the picture that the image begins from."""
 
     @property
     def is_wrong(self) -> bool:
@@ -85,7 +89,7 @@ def plan(*, seed: int, requests: int, canary: str) -> Iterator[Step]:
     rng = random.Random(seed)
     number = 0
     while number < requests:
-        if number == 4 or rng.random() < 0.02:
+        if number == 4 or (number > 4 and rng.random() < 0.02):
             rows = min(rng.randint(5, 25), requests - number)
             yield _sheet(rng, seed, number, rows=rows, canary=canary)
             number += rows
@@ -107,6 +111,8 @@ def _ask(rng: random.Random, seed: int, number: int, *, canary: str) -> Ask:
             after=rng.choice((0.0, rng.uniform(0, 2), rng.uniform(2, 20))),
             variant=rng.randint(1, body["variants"]) if rng.random() < 0.5 else None,
         )
+    # Whoever takes these can begin from a picture too.
+    is_edited = body["priority"] == "high" or body["confidentiality"] == "confidential"
     # Two workspaces, and two sources, use the same ids: each is a request of its own.
     named = number - 2 if whose == "canary" else number
     key, source = (f"{seed}-{named // 2}", SOURCES[number % 2]) if is_kafka else (f"{seed}-{named}", "")
@@ -122,6 +128,7 @@ def _ask(rng: random.Random, seed: int, number: int, *, canary: str) -> Ask:
         structured=is_kafka and rng.random() < 0.25,
         traceparent=_traceparent(rng),
         cancel=cancel,
+        picture=rng.randrange(PICTURES) if is_edited and rng.random() < 0.2 else None,
     )
 
 
@@ -173,6 +180,11 @@ def _traceparent(rng: random.Random) -> str | None:
     if kind > 0.7:
         return None
     return f"00-{trace:032x}-{span:016x}-{'01' if kind < 0.5 else '00'}"
+
+
+def picture(number: int) -> bytes:
+    """A PNG of one colour: there are as many as numbers below `PICTURES`."""
+    return written(plain(colour=(number * 256 // PICTURES, 90, 160)))
 
 
 def table(rows: Sequence[Row]) -> bytes:

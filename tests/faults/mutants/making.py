@@ -89,6 +89,16 @@ def cap_not_reserved() -> None:
 
 
 @mutant(
+    "An image is made again once more when the worker that did so was lost",
+    stages={"inference"},
+    caught_by="I5",
+    scenario=Scenario(strikes=["inference_dies_in_a_replay"], provider={"weights": {"503": 1}}, requests=60),
+)
+def replay_repeated() -> None:
+    function("services.inference.replays:Replayer._begin", "once=order.bills", "once=False")
+
+
+@mutant(
     "What a workspace or a lane has had counts for nothing",
     stages={"inference"},
     caught_by="test",

@@ -12,6 +12,8 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from shared.topics import TOPICS
 from tests.faults.link import Passage
+from tests.faults.load.ledgers import Ledgers
+from tests.faults.load.replaying import Replayer
 from tests.faults.store_link import Trouble
 from tests.faults.topics import admin
 from tests.faults.world import BUCKET
@@ -25,6 +27,8 @@ SLOW_FOR = 15.0  # seconds
 HELD = "select count(*) from inference.work where holder is not null"
 ORDERED = """select count(*) from inference.attempts
     where state = 'started' and backend = 'replicate' and provider_request_id is not null"""
+MADE_BY_STABILITY = """select asset_id, workspace from catalog.assets
+    join inference.attempts using (job_id, workspace) where backend = 'stability' and attempts.state = 'succeeded'"""
 ACCEPTED = "select count(*) from intake.requests where state = 'accepted'"
 
 
@@ -128,6 +132,21 @@ async def inference_dies_in_a_call(trial: "Trial") -> None:
         await member.kill()
 
 
+async def inference_dies_in_a_replay(trial: "Trial") -> None:
+    """An image is being made again, for which the provider has billed and not answered yet."""
+    await until(trial, f"select count(*) from ({MADE_BY_STABILITY}) made")
+    (row,) = await trial.rows(f"{MADE_BY_STABILITY} limit 1")
+    await trial.world.script("stability", {"weights": {"slow": 1}, "slow_seconds": 3.0})
+    ledgers = Ledgers(trial.seen.ledgers)
+    replay = await Replayer(trial.person(row["workspace"]), ledgers, seed=1).again(str(row["asset_id"]))
+    ledgers.close()
+    charges = trial.world.ledgers / "stability" / "charges.jsonl"
+    async with asyncio.timeout(SOON):
+        while replay is None or replay.encode() not in charges.read_bytes():
+            await asyncio.sleep(0.02)
+    await trial.world.members["inference"].kill()
+
+
 async def inference_dies_beside_predictions(trial: "Trial") -> None:
     """They are ordered and named, and not over: whoever comes next asks for them."""
     await until(trial, ORDERED, least=2)
@@ -205,6 +224,7 @@ STRIKES: dict[str, Strike] = {
         dead_letters_are_refused,
         inference_stands_still,
         inference_dies_in_a_call,
+        inference_dies_in_a_replay,
         inference_dies_beside_predictions,
         cancelled_while_prompts_stand_still,
         decided_is_cancelled,

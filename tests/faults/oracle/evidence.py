@@ -124,6 +124,8 @@ class Evidence:
     """Whether somebody received this world's spans."""
     unfinished: dict[str, int] = field(default_factory=dict)
     accepted: list[Row] = field(default_factory=list)
+    replays: list[Row] = field(default_factory=list)
+    """Images that are to be made again, as that was answered."""
     cancels: list[Row] = field(default_factory=list)
     batch_cancels: list[Row] = field(default_factory=list)
     decisions: list[Row] = field(default_factory=list)

@@ -16,7 +16,9 @@ PUBLIC = (
     "assets-recalled.v1",
     "assets-published.v1",
 )
-LEDGERS = ("accepted", "cancels", "batch_cancels", "decisions", "complaints", "poison", "deliveries", "spans")
+LEDGERS = (
+    *("accepted", "replays", "cancels", "batch_cancels", "decisions", "complaints", "poison", "deliveries", "spans"),
+)
 
 
 async def gather(world: World) -> Evidence:

@@ -49,8 +49,9 @@ def ends(evidence: Evidence) -> dict[str, int]:
 
 
 def uncertain(evidence: Evidence) -> int:
-    """Attempts and publications of which nobody knows what became of them, and that say so."""
-    states = [row["state"] for name in ("inference.attempts", "publisher.publications") for row in evidence.table(name)]
+    """Attempts, replays and publications of which nobody knows what became of them, and that say so."""
+    tables = ("inference.attempts", "inference.replays", "publisher.publications")
+    states = [row["state"] for name in tables for row in evidence.table(name)]
     return states.count("uncertain")
 
 

@@ -19,9 +19,8 @@ from services.inference.backends.diffusion.adapters import ADAPTERS, Core
 from services.inference.backends.diffusion.folder import ModelFolder, Unloadable, find, hashes
 from services.inference.backends.diffusion.loras import Fused, Set, layers_of
 from services.inference.backends.diffusion.precision import Loading, isolate
+from services.inference.backends.diffusion.prompts import Prompts
 
-# A prompt of the largest encoders takes 5 MB, one of the common ones 0.3.
-REMEMBERED_BYTES = 64 * 2**20
 SETS = 2  # of LoRAs a model keeps on beside those in use; each is as large as the layers that it changes
 
 NO_MEMORY = (
@@ -202,32 +201,6 @@ class Models:
         return Warm(folder, pipe, hashes(folder))
 
 
-class Prompts:
-    """What a model's encoders made of the prompts it was given last."""
-
-    def __init__(self) -> None:
-        self._known: OrderedDict[str, Any] = OrderedDict()
-        self._bytes = 0
-
-    def remembering(self, encode: Callable[..., Any]) -> Callable[..., Any]:
-        def encoded(*args: Any, **kwargs: Any) -> Any:
-            key = repr((args, sorted(kwargs.items())))
-            if "tensor(" in key:
-                return encode(*args, **kwargs)
-            if key not in self._known:
-                self._keep(key, encode(*args, **kwargs))
-            self._known.move_to_end(key)
-            return self._known[key]
-
-        return encoded
-
-    def _keep(self, key: str, made: Any) -> None:
-        self._known[key] = made
-        self._bytes += _size(made)
-        while self._bytes > REMEMBERED_BYTES and len(self._known) > 1:
-            self._bytes -= _size(self._known.popitem(last=False)[1])
-
-
 def _set_apart(pipe: Any) -> None:
     """Gives it modules of its own around the shared weights.
 
@@ -258,11 +231,6 @@ def _give_back() -> None:
 
 def _weights(folder: ModelFolder) -> int:
     return sum(size for part, size, _ in folder.signature if part.endswith(".safetensors"))
-
-
-def _size(made: Any) -> int:
-    parts = made if isinstance(made, tuple | list) else [made]
-    return sum(part.numel() * part.element_size() for part in parts if isinstance(part, torch.Tensor))
 
 
 def _first_line(error: BaseException) -> str:

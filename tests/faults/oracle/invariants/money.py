@@ -14,30 +14,35 @@ Broken = partial(Violation, invariant="I5")
 
 def check(evidence: Evidence) -> Iterator[Violation]:
     attempts = evidence.by("inference.attempts", "attempt_id")
-    yield from _charges(evidence, attempts)
+    yield from _charges(evidence, attempts | evidence.by("inference.replays", "replay_id"))
     yield from _repeats(attempts)
     yield from _books(evidence, attempts)
     yield from _spending(evidence)
     yield from _set_aside(evidence)
 
 
-def _charges(evidence: Evidence, attempts: dict[str, Row]) -> Iterator[Violation]:
-    billed = Counter(line["attempt_id"] for line in evidence.charges)
-    for attempt, many in billed.items():
-        if many > 1:
-            yield Broken(subject=attempt, what=f"was billed {many} times", kind="doubled")
-        row = attempts.get(attempt)
+def _charges(evidence: Evidence, calls: dict[str, Row]) -> Iterator[Violation]:
+    """`calls`: attempts and replays."""
+    billed: defaultdict[str, list[Decimal]] = defaultdict(list)
+    for line in evidence.charges:
+        billed[line["attempt_id"]].append(Decimal(line["amount"]))
+    for attempt, amounts in billed.items():
+        if len(amounts) > 1:
+            yield Broken(subject=attempt, what=f"was billed {len(amounts)} times", kind="doubled")
+        row = calls.get(attempt)
         if row is None:
             yield Broken(subject=attempt, what="was billed, and is no attempt of ours", kind="lost")
         elif row["state"] != "uncertain" and not row["cost"]:
             yield Broken(subject=attempt, what=f"was billed, and is {row['state']} at no cost", kind="lost")
+        elif row["cost"] and row["cost"] != sum(amounts):
+            yield Broken(subject=attempt, what=f"was billed {sum(amounts)}, and is booked at {row['cost']}")
     # A backend is named after the account that it calls, and after what it asks for there.
     accounts = {line["by"] for line in evidence.calls}
-    for attempt, row in attempts.items():
+    for attempt, row in calls.items():
         if row["backend"].partition("-")[0] in accounts and row["cost"] and attempt not in billed:
             yield Broken(subject=attempt, what="was paid for, and never billed", evidence=dict(row))
     for line in evidence.calls:
-        backend = attempts[line["attempt_id"]]["backend"] if line["attempt_id"] in attempts else line["by"]
+        backend = calls[line["attempt_id"]]["backend"] if line["attempt_id"] in calls else line["by"]
         if backend.partition("-")[0] != line["by"]:
             yield Broken(subject=line["attempt_id"], what=f"is booked for {backend}, and {line['by']} was called")
 
