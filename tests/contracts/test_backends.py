@@ -216,6 +216,7 @@ MEANINGS: dict[str, tuple[FailureReason, bool, bool, bool, bool | None]] = {
     "500": (AWAY, True, False, False, False),
     "503": (AWAY, True, False, False, False),
     "moderation": (FILTERED, False, False, False, False),
+    "content_policy": (FILTERED, False, False, False, False),
     "400": (FailureReason.INVALID_REQUEST, False, False, False, False),
     "422": (FailureReason.INVALID_REQUEST, False, False, False, False),
     "401": (AWAY, False, False, False, False),

@@ -155,7 +155,7 @@ class Load:
                     self._start(self._cancelling, work)
                 self.sent["batch"] += max(map(len, step.files))
                 return
-            if step.picture is not None:
+            if step.picture is not None and self.world.providers:  # the proofs start from words alone
                 step = await self._begun_from_picture(step, step.picture, person)
             await (self._http if step.via == "http" else self._kafka).send(step, person)
             self._cancel(step, person)
