@@ -1,6 +1,7 @@
 """Crash points: where a fault test may end a process.
 
-They stand before and after every commit, send, offset commit, blob and call to the outside.
+They stand before and after every send, offset commit, blob and call to the outside, and every commit that tells a fact
+or notes what must be known of a call. Other notes (brakes, who is there, releases at an end, reroutings) have none.
 Armed by the environment only: `CALOTYPE_CRASH=inference.call.after:3` ends an inference process with SIGKILL when it
 comes to the point `call.after` for the third time. Unarmed, `crash_point` is a function that returns.
 """

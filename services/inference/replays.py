@@ -93,6 +93,9 @@ class Later:
     device_seconds: float | None = None
 
 
+LEASE_LOST = Outcome.again("its lease was lost", delay=0.0)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Replayer:
     """Makes images again on the backends of this process, by kind."""
@@ -108,11 +111,11 @@ class Replayer:
             manifest = read(await self.blobs.get(manifest_key(lease.workspace, order.asset_id, order.manifest_sha256)))
             sources = await load_sources(lease.workspace, manifest.uses, self.blobs)
             first = await self._first(lease.workspace, manifest)
-            before = await self._begin(order)
+            before = await self._begin(lease, order)
         except (Rejected, BackendFailure) as error:
             return _over(unread(order, error))
-        if isinstance(before, Ended):
-            return _over(before)
+        if isinstance(before, Outcome):
+            return before
         try:
             keep_id = functools.partial(self._keep_id, order.replay_id)
             work = generation_of(manifest, order, sources=sources, alone=lease.epoch > 1, keep_id=keep_id)
@@ -151,20 +154,24 @@ class Replayer:
             return await self.blobs.get(key)
         return None
 
-    async def _begin(self, order: Order) -> Ended | str | None:
+    async def _begin(self, lease: Leased, order: Order) -> Outcome | str | None:
         """Writes down that somebody is called: nothing comes back.
 
         Where who bills was called before: the provider's id of that call if it can be asked about, else how this ends.
         """
+        if order.bills and time.monotonic() >= lease.good_until:
+            return LEASE_LOST  # this process stood still: another one may have ended it by now
         async with noted(transaction(self.pool)) as connection:
             if await queries.begin_call(connection, replay=order.replay_id, once=order.bills):
                 return None
             before = await queries.before(connection, replay=order.replay_id)
+        if before["is_over"]:
+            return _over(cut_off(order))  # another worker, or who gave it up, has said how: that stands
         if not (before["was_called"] and order.bills):
-            return cancelled(order, before["cancelled_by"])
+            return _over(cancelled(order, before["cancelled_by"]))
         if order.kind in RESUMABLE and before["provider_request_id"] is not None:
             return str(before["provider_request_id"])
-        return cut_off(order)
+        return _over(cut_off(order))
 
     async def _keep_id(self, replay: UUID, provider_request_id: str) -> None:
         async with noted(transaction(self.pool)) as connection:
@@ -317,7 +324,7 @@ def discarded(ended: Ended, *, by: str) -> Ended:
 
 def _stopped(order: Order, stopped: GenerationCancelled, *, by: str | None) -> Outcome:
     if by is None:
-        return Outcome.again("its lease was lost", delay=0.0)
+        return LEASE_LOST
     cost, uncertain = cost_of(order, billed=stopped.billed), order.bills and stopped.billed is None
     return _over(
         replace(cancelled(order, by), cost=cost, is_uncertain=uncertain, device_seconds=stopped.device_seconds)

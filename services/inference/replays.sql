@@ -50,7 +50,7 @@ update replays set step = :step, steps = :steps where replay_id = :replay and en
 -- Before anybody is asked for the image. Of who sends a bill nothing comes back where that was written before: then it is
 -- not done again.
 update replays set called_at = clock_timestamp(), provider_request_id = null
-where replay_id = :replay and (called_at is null or not :once) and cancelled_by is null returning true;
+where replay_id = :replay and (called_at is null or not :once) and cancelled_by is null and ended_at is null returning true;
 
 -- name: try_later(replay, free, away, device)!
 -- What is known to have cost nothing is as if nobody had been asked; of anything else the money stays set aside.
@@ -64,7 +64,7 @@ where replay_id = :replay;
 select away_since < clock_timestamp() - :patience::interval from replays where replay_id = :replay;
 
 -- name: before(replay)^
-select called_at is not null as was_called, provider_request_id, cancelled_by from replays where replay_id = :replay;
+select called_at is not null as was_called, provider_request_id, cancelled_by, ended_at is not null as is_over from replays where replay_id = :replay;
 
 -- name: keep_provider_id(replay, provider_id)!
 -- As soon as the provider has named it, as of an attempt.

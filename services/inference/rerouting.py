@@ -23,7 +23,7 @@ from services.inference.turns import Flow
 from shared import ids
 from shared.leases import IN_ORDER
 from shared.library.documents import Routes
-from shared.postgres import Connection, Pool, noted, transaction
+from shared.postgres import Connection, Pool, transaction
 from shared.rounds import Rounds
 
 log = structlog.get_logger()
@@ -69,7 +69,7 @@ class Rerouting:
         for account, since in away.items():
             look = known.get(account)
             self._looks[account] = look if look is not None and look.since == since else Look(since)
-            async with noted(transaction(self._pool)) as connection:
+            async with transaction(self._pool) as connection:
                 if await queries.i_look(connection, account=account):
                     await connection.execute(IN_ORDER)
                     await self._move(connection, account, away)

@@ -14,7 +14,7 @@ FLAT = (*STAGES, "postgres")  # Kafka's heap fills up to its limit, which is abo
 
 
 def missed(figures: Mapping[str, Any], *, recovery: float, load: float, only: Collection[str]) -> Iterator[str]:
-    """`recovery`: seconds that it may take; `load`: those that it lasted; `only`: the kinds of faults, if not all."""
+    """`recovery`: seconds that it may take; `load`: those that memory was watched; `only`: kinds of faults, or all."""
     found = figures.get("recovery", {})
     if found.get("kills", 0) >= KILLS and found.get("p99", 0.0) > recovery:
         yield f"after kill -9 the p99 until a service is heard is {found['p99']} s, and may be {recovery:g} s"
@@ -28,8 +28,15 @@ def missed(figures: Mapping[str, Any], *, recovery: float, load: float, only: Co
                 yield f"{drained['max']} s after {server}'s return not all was made, and {DRAINED:g} s are enough"
 
 
-def not_judged(figures: Mapping[str, Any]) -> Iterator[str]:
+def not_judged(figures: Mapping[str, Any], *, load: float, only: Collection[str]) -> Iterator[str]:
     """Aims that this run was to be held to, and says too little of."""
+    if load >= SOAK:
+        for name in sorted(set(FLAT) - figures.get("memory", {}).keys()):
+            yield f"{name}'s memory, which was not seen early and late in the run"
+    if only and RESTARTS.issuperset(only):
+        for server, drained in figures.get("drained_after_restart", {}).items():
+            if not drained.get("count") and f"{server}.restarted" in only:
+                yield f"draining after {server}'s restarts, which found nothing that waited"
     found = figures.get("recovery", {})
     if found.get("kills", 0) >= KILLS and "p99" not in found:
         yield "recovery after kill -9, for the longest one was cut short by another fault"

@@ -12,8 +12,15 @@ from shared.crash import POINTS
 SELDOM = {"outbox.after_delete", "sweep.before_send", "sweep.after_send", "dead_letter.before", "dead_letter.after",
           "replay.before", "replay.after"}  # fmt: skip
 SELDOM_IN = {
-    "intake": {"claim.after", "settle.before", "settle.after", "blob.before", "blob.after", "note.before",
-               "note.after"},
+    "intake": {
+        "claim.after",
+        "settle.before",
+        "settle.after",
+        "blob.before",
+        "blob.after",
+        "note.before",
+        "note.after",
+    },
     "postprocess": {"renew.before", "renew.after"},
     "publisher": {"renew.before", "renew.after"},
     "catalog": {"claim.after", "settle.before", "settle.after"},

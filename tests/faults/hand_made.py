@@ -184,7 +184,7 @@ def _money(made: Made) -> None:
         for table in ("inference.attempts", "intake.attempts", "catalog.attempts"):
             made.rows(table, dict(row))
         line = {"attempt_id": row["attempt_id"], "by": "acme", "visibility": "cloud"}
-        made.evidence.calls.append(line | {"prompt": "calm level-public", "pictures": 1})
+        made.evidence.calls.append(line | {"prompt": "calm level-public", "pictures": 1, "sha256": [sha("a picture")]})
         made.evidence.charges.append(line | {"charge_id": job, "amount": "0.04"})
     spent = {
         "workspace": WORKSPACE,
@@ -206,7 +206,7 @@ def _money(made: Made) -> None:
     made.rows("inference.replays", replay | {"verdict": "drifted"})
     made.evidence.replays.append({"replay_id": REPLAY})
     line = {"attempt_id": REPLAY, "by": "stability", "visibility": "cloud"}
-    made.evidence.calls.append(line | {"prompt": "calm level-public", "pictures": 0})
+    made.evidence.calls.append(line | {"prompt": "calm level-public", "pictures": 0, "sha256": []})
     made.evidence.charges.append(line | {"charge_id": REPLAY, "amount": "0.04"})
     sums = {"settled": Decimal("0.12"), "reserved": Decimal("0.04")}
     made.rows("inference.spend", {"workspace": WORKSPACE, "day": DAY, "currency": "USD", **sums})
@@ -217,7 +217,7 @@ def _rest(evidence: Evidence) -> None:
     evidence.accepted += [
         told
         | {"via": "http", "principal": "load", "key": "key", "request_id": REQUEST, "variants": 3}
-        | {"pictures": 1}
+        | {"pictures": [sha("a picture")]}
         | {"jobs": [APPROVED, UNCERTAIN, CANCELLED], "expects": "accepted"},
         told | {"via": "kafka", "source": "/shop", "ce_id": "wrong", "variants": 1, "expects": "rejected"},
     ]

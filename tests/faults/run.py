@@ -67,6 +67,7 @@ class Run:
     say: Callable[[str], None]
     is_calm: bool = False
     memory: dict[str, dict[str, float]] = field(default_factory=dict)
+    watched: float = 0.0  # seconds that memory was looked at
     not_here: list[NotHere] = field(default_factory=list)
 
     async def whole(self) -> dict[str, Any]:
@@ -96,10 +97,10 @@ class Run:
             figures |= await measured(self.world, injector)
         except Exception as error:  # noqa: BLE001  # a figure that cannot be had must not take the verdict with it
             verdict["violations"].append(f"the harness could not measure: {error!r}")
-        for unknown in not_judged(figures):
+        told: dict[str, Any] = {"load": self.watched, "only": self.asked.only}
+        for unknown in not_judged(figures, **told):
             self.say(f"NOT JUDGED: {unknown}")
-        recovery, load = self.asked.scale.recovery, calm - began
-        verdict["violations"] += missed(figures, recovery=recovery, load=load, only=self.asked.only)
+        verdict["violations"] += missed(figures, recovery=self.asked.scale.recovery, **told)
         return verdict | figures
 
     # -- load and faults
@@ -131,6 +132,7 @@ class Run:
             self.world.arming = False
             watching.cancel()
             self.memory = drifts(memory.samples)
+            self.watched = memory.samples[-1][0] - memory.samples[0][0] if memory.samples else 0.0
             self.is_calm = True
             self.say("calm: every fault is over")
             try:

@@ -13,7 +13,7 @@ from shared.events import Confidentiality, Priority
 from shared.library.documents import Routes
 from shared.topics import TOPICS
 from tests.faults.load.library import BACKENDS, documents
-from tests.faults.load.plan import Ask, Sheet, plan, table
+from tests.faults.load.plan import PICTURES, Ask, Sheet, picture, plan, table
 from tests.faults.load.poison import MOST, Poisoner, poisons
 from tests.faults.oracle.world import World
 from tests.faults.providers import PROVIDERS
@@ -35,6 +35,8 @@ def test_so_many_requests_are_asked_as_were_wanted_in_every_way_there_is() -> No
     assert {ask.body["variants"] for ask in asks} == {1, 2, 3, 4}
     for wanted in ("again", "clash", "structured", "cancel", "is_wrong"):
         assert any(getattr(ask, wanted) for ask in asks), wanted
+    pictures = {(ask.whose, ask.picture) for ask in asks if ask.picture is not None}
+    assert len({picture(number, whose) for whose, number in pictures}) == len(pictures) > PICTURES
     assert any(len(sheet.files) > 2 and sheet.cancels for sheet in sheets)
     assert any(sheet.cancel for sheet in sheets)
 

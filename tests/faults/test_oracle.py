@@ -560,7 +560,18 @@ def a_manifest_names_another_image(e: Evidence) -> None:
 
 @breaks("I4")
 def it_was_made_without_the_picture_that_it_was_to_begin_from(e: Evidence) -> None:
-    e.calls[0] = dict(e.calls[0], pictures=0)
+    e.calls[0] = dict(e.calls[0], pictures=0, sha256=[])
+
+
+@breaks("I4")
+def it_was_made_from_anothers_picture(e: Evidence) -> None:
+    e.calls[0] = dict(e.calls[0], sha256=[sha("another picture")])
+
+
+@breaks("I4")
+def nothing_can_be_made_again(e: Evidence) -> None:
+    row(e, "inference.replays", replay_id=REPLAY).update(backend="proof", verdict=None, state="failed")
+    e.calls[:] = [line for line in e.calls if line["attempt_id"] != REPLAY]
 
 
 # -- I5

@@ -73,7 +73,7 @@ class WithoutADatabase(Replayer):
 
     patient = True
 
-    async def _begin(self, order: Order) -> Ended | str | None:
+    async def _begin(self, lease: Leased, order: Order) -> Outcome | str | None:
         return None
 
     async def _is_patient(self, order: Order) -> bool:
@@ -237,7 +237,7 @@ async def test_a_worker_that_is_told_to_end_while_it_compares_books_what_was_bil
 class TakenOver(WithoutADatabase):
     """Of a replay whose worker died after the provider had named its id."""
 
-    async def _begin(self, order: Order) -> Ended | str | None:
+    async def _begin(self, lease: Leased, order: Order) -> Outcome | str | None:
         return "p-1"
 
 

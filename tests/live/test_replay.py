@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import sys
+import time
 from asyncio.subprocess import DEVNULL
 from collections.abc import AsyncIterator
 from decimal import Decimal
@@ -20,7 +21,9 @@ import pytest
 from PIL import Image
 from safetensors.numpy import save_file
 
-from services.inference import accounts, replays, unclaimed
+from services.inference import accounts, hooks, replays, unclaimed
+from services.inference.app import open_backends
+from services.inference.settings import InferenceSettings
 from shared import identity
 from shared.events import (
     ApiKey,
@@ -32,6 +35,7 @@ from shared.events import (
     SourceUse,
     WorkspaceChanged,
 )
+from shared.leases import Leased
 from shared.library.documents import Routes
 from shared.outages import Pace
 from shared.service import Service
@@ -333,6 +337,30 @@ async def test_what_a_replay_cost_is_settled_by_the_worker_that_hears_it_after_i
         found = await eventually(settled)
         assert (found["state"], found["cost"], found["price_list"]) == ("failed", "0.04", "routes@1")
         assert len(scene.provider.calls()) == 2
+
+
+async def test_a_worker_that_stood_still_pays_for_no_replay_that_another_may_have_ended(scene: Scene) -> None:
+    scene.provider.script.change({"takes_seed": True})
+    event = assembled(parameters=SMALL)
+    async with desk(scene, SEEDED) as opened:
+        fact = (await opened.make(event))[event.job_id]
+    async with desk(scene, roles="consume,http") as front:
+        asked = UUID((await front.ask(fact, pay=True)).json()["replay_id"])
+        pool = front.service.database
+        columns = "work_id, kind, workspace, payload, 1 as epoch, asked_at"
+        (row,) = await pool.fetch(f"select {columns} from work where work_id = $1", asked)
+        lease = Leased(**row)
+        assert isinstance(front.service.settings, InferenceSettings)
+        backends = open_backends(front.service.settings, hooks.Wakes())
+        replayer = replays.Replayer(backends=backends, blobs=front.service.blobs, pool=pool)
+        lease.good_until = time.monotonic()
+        assert (await replayer.run(lease)).delay == 0, "it is whoever claims it next that makes it"
+        lease.good_until = float("inf")
+        await pool.execute("update replays set state = 'failed', cost = 0, ended_at = clock_timestamp()")
+        assert (await replayer.run(lease)).delay is None
+        assert len(scene.provider.calls()) == 1 and not await pool.fetchval("select called_at from replays")
+        for backend in backends.values():
+            await backend.close()
 
 
 async def test_a_replay_s_prediction_is_taken_up_by_the_next_worker_and_paid_once(

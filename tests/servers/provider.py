@@ -48,7 +48,15 @@ from random import Random
 from threading import Lock, Thread
 from typing import Any, Self
 
-PRICE = "0.04"  # of a picture
+# What a picture of a model costs, in USD; of any other `PRICE`.
+PRICE = "0.04"
+PRICES: Mapping[str, str] = {
+    "house": "0.01",
+    "core": "0.03",
+    "stability-ai/sdxl": "0.005",
+    "stability.stable-image-core-v1:1": "0.035",
+    "amazon.nova-canvas-v1:0": "0.06",
+}
 CHARGED = (
     "ok",
     "url",
@@ -124,6 +132,8 @@ class Asked:
     height: int
     pictures: int = 0
     prompt: str = ""
+    sha256: tuple[str, ...] = ()
+    """Of the pictures, where they come as they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,10 +221,10 @@ class Provider:
             for again in range(call.charges):
                 charge_id = f"{call.charge_id}{'/2' * again}"
                 charge = {"charge_id": charge_id, "at": now, "attempt_id": attempt_id, "model": asked.model}
-                _append(self._charges, {**charge, "outcome": choice, "amount": PRICE})
+                _append(self._charges, {**charge, "outcome": choice, "amount": PRICES.get(asked.model, PRICE)})
             line = {"call": call.number, "at": now, "attempt_id": attempt_id, "model": asked.model, "choice": choice}
             said = {"size": f"{asked.width}x{asked.height}", "charge_id": call.charge_id, "pictures": asked.pictures}
-            _append(self._calls, {**line, **said, "prompt": asked.prompt})
+            _append(self._calls, {**line, **said, "prompt": asked.prompt, "sha256": asked.sha256})
         return call
 
     def picture(self, call: Call) -> bytes:
@@ -294,18 +304,19 @@ class Handler(BaseHTTPRequestHandler):
             raise NotUnderstood(404, "invalid_request_error", None, f"Invalid URL (POST {self.path})")
         if not self.has_key():
             raise NotUnderstood(401, "invalid_request_error", None, "You didn't provide an API key.")
-        pictures = 0
+        files: dict[str, bytes] = {}
         if self.path.endswith("edits"):
             form, files = self.form(body)
             if not {"image", "image[]"} & files.keys():
                 raise NotUnderstood(400, "invalid_request_error", "missing_required_parameter", "No image.")
-            asked, pictures = self._understood({**form, "n": int(form.get("n", "1"))}), len(files)
+            asked = self._understood({**form, "n": int(form.get("n", "1"))})
         else:
             asked = self._understood(json.loads(body))
         if isinstance(asked, str):
             raise NotUnderstood(400, "invalid_request_error", "unknown_parameter", asked)
         width, height = (int(part) for part in asked["size"].split("x"))
-        return Asked(asked["model"], width, height, pictures, asked["prompt"])
+        hashes = tuple(hashlib.sha256(data).hexdigest() for data in files.values())
+        return Asked(asked["model"], width, height, len(files), asked["prompt"], hashes)
 
     def has_key(self) -> bool:
         return re.fullmatch(r"Bearer \S+", self.headers.get("authorization", "")) is not None

@@ -19,6 +19,7 @@ async def run(arguments: argparse.Namespace) -> int:
         seed=arguments.seed,
         rate=arguments.rate,
         poison=arguments.poison,
+        pictures=arguments.until_told,
         replays=arguments.until_told,
     ) as load:
         await load.run()

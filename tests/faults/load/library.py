@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from typing import Any
 
-from tests.servers.provider import PRICE
+from tests.servers.provider import PRICE, PRICES
 
 CAMPAIGN = "tide"
 ASSET_TYPES = ("tile", "card")
@@ -21,9 +21,9 @@ BACKENDS: tuple[dict[str, Any], ...] = (
     {"name": "acme", "kind": "openai", "model": "gpt-image-1", "capabilities": EDITS},
     {"name": "own", "kind": "openai", "visibility": "private", "model": "house", "capabilities": EDITS},
     {"name": "stability", "kind": "stability", "model": "core"},
-    {"name": "replicate", "kind": "replicate", "model": "stability-ai/sdxl"},
+    {"name": "replicate", "kind": "replicate", "model": "stability-ai/sdxl", "takes": ["seed"]},
     {"name": "bedrock", "kind": "bedrock", "model": "stability.stable-image-core-v1:1"},
-    {"name": "bedrock-amazon", "kind": "bedrock", "model": "amazon.nova-canvas-v1:0"},
+    {"name": "bedrock-amazon", "kind": "bedrock", "model": "amazon.nova-canvas-v1:0", "capabilities": EDITS},
 )
 
 
@@ -96,7 +96,12 @@ def _routes(providers: Collection[str]) -> dict[str, Any]:
     if called:
         rules[0]["backends"] = ["own", "acme", "stability", PROOF]
         rules[2]["canary"] = {"backend": "bedrock-amazon", "percent": 10}
-        urgent = {"id": "urgent", "priority": ["high"], "lane": "standard", "backends": ["acme", "stability"]}
+        urgent = {
+            "id": "urgent",
+            "priority": ["high"],
+            "lane": "standard",
+            "backends": ["acme", "stability", "bedrock-amazon"],
+        }
         patient = {
             "id": "patient",
             "priority": ["low"],
@@ -112,7 +117,10 @@ def _routes(providers: Collection[str]) -> dict[str, Any]:
 
 def _called(backend: dict[str, Any]) -> dict[str, Any]:
     call = {"provider": _account(backend), "timeout_seconds": CALL_SECONDS, "sizes": ["64x64"]}
-    return {"visibility": "cloud", "price": PRICE, "concurrency": 8, **backend, "call": call}
+    call |= {"takes": backend.get("takes", [])}
+    known = {name: value for name, value in backend.items() if name != "takes"}
+    price = PRICES.get(backend["model"], PRICE)
+    return {"visibility": "cloud", "price": price, "concurrency": 8, **known, "call": call}
 
 
 def _account(backend: dict[str, Any]) -> str:

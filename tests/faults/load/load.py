@@ -41,11 +41,13 @@ class Load:
         at_once: int = 8,
         poison: int | None = None,
         undo_seconds: float = 1.0,
+        pictures: bool = False,
         replays: bool = False,
     ) -> None:
         """`rate` in requests a second, else as fast as they are answered; `poison`: how many records of it.
 
-        With `replays` somebody has dead letters heard again now and then, and images made again, while the rest goes on.
+        `pictures`: some images begin from one, for which few providers are there. With `replays` somebody has dead
+        letters heard again now and then, and images made again, while the rest goes on.
         """
         self.world = world
         self.requests = requests
@@ -56,6 +58,7 @@ class Load:
         self._places = asyncio.Semaphore(at_once)
         self._poison = max(12, requests // 40) if poison is None else poison
         self._undo_seconds = undo_seconds
+        self._pictures = pictures
         self._replays = replays
         self._people: dict[Whose, Person] = {}
         self._kafka = Kafka(world, self.ledgers)
@@ -155,7 +158,7 @@ class Load:
                     self._start(self._cancelling, work)
                 self.sent["batch"] += max(map(len, step.files))
                 return
-            if step.picture is not None and self.world.providers:  # the proofs start from words alone
+            if step.picture is not None and self._pictures:
                 step = await self._begun_from_picture(step, step.picture, person)
             await (self._http if step.via == "http" else self._kafka).send(step, person)
             self._cancel(step, person)
@@ -165,8 +168,8 @@ class Load:
 
     async def _begun_from_picture(self, ask: Ask, number: int, person: Person) -> Ask:
         """The ask as it names the picture, which is added first, whether it is there already or not."""
-        told = await person.json("POST", "/v1/sources", content=picture(number))
-        return replace(ask, body=ask.body | {"sources": [{"source": told["source_id"]}]})
+        told = await person.json("POST", "/v1/sources", content=picture(number, ask.whose))
+        return replace(ask, body=ask.body | {"sources": [{"source": told["source_id"]}]}, sha256=(told["sha256"],))
 
     def _cancel(self, ask: Ask, person: Person) -> None:
         if ask.cancel is None:

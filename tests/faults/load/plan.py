@@ -45,6 +45,8 @@ class Ask:
     cancel: Cancel | None = None
     picture: int | None = None
     """The number of the picture that the image begins from."""
+    sha256: Sequence[str] = ()
+    """Of that picture, as it was answered."""
 
     @property
     def is_wrong(self) -> bool:
@@ -111,7 +113,7 @@ def _ask(rng: random.Random, seed: int, number: int, *, canary: str) -> Ask:
             after=rng.choice((0.0, rng.uniform(0, 2), rng.uniform(2, 20))),
             variant=rng.randint(1, body["variants"]) if rng.random() < 0.5 else None,
         )
-    # Whoever takes these can begin from a picture too.
+    # These go to providers, some of which can begin from a picture.
     is_edited = body["priority"] == "high" or body["confidentiality"] == "confidential"
     # Two workspaces, and two sources, use the same ids: each is a request of its own.
     named = number - 2 if whose == "canary" else number
@@ -182,9 +184,9 @@ def _traceparent(rng: random.Random) -> str | None:
     return f"00-{trace:032x}-{span:016x}-{'01' if kind < 0.5 else '00'}"
 
 
-def picture(number: int) -> bytes:
-    """A PNG of one colour: there are as many as numbers below `PICTURES`."""
-    return written(plain(colour=(number * 256 // PICTURES, 90, 160)))
+def picture(number: int, whose: Whose) -> bytes:
+    """A PNG of one colour: each workspace has as many as numbers below `PICTURES`."""
+    return written(plain(colour=(number * 256 // PICTURES, 90, 160 if whose == "load" else 20)))
 
 
 def table(rows: Sequence[Row]) -> bytes:

@@ -30,7 +30,7 @@ class Replayer:
                 await self._cancel(replay)
 
     async def again(self, asset: str) -> str | None:
-        """The replay's id; None where the asset's manifest is not known yet, or nobody will make it again."""
+        """The replay's id; None where its manifest is not known yet, or it was refused, which is a complaint."""
         manifest = (await self._person.json("GET", f"/v1/assets/{asset}")).get("manifest")
         if manifest is None:
             return None

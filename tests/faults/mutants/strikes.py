@@ -137,13 +137,14 @@ async def inference_dies_in_a_replay(trial: "Trial") -> None:
     await until(trial, f"select count(*) from ({MADE_BY_STABILITY}) made")
     (row,) = await trial.rows(f"{MADE_BY_STABILITY} limit 1")
     await trial.world.script("stability", {"weights": {"slow": 1}, "slow_seconds": 3.0})
-    ledgers = Ledgers(trial.seen.ledgers)
-    replay = await Replayer(trial.person(row["workspace"]), ledgers, seed=1).again(str(row["asset_id"]))
-    ledgers.close()
     charges = trial.world.ledgers / "stability" / "charges.jsonl"
-    async with asyncio.timeout(SOON):
-        while replay is None or replay.encode() not in charges.read_bytes():
-            await asyncio.sleep(0.02)
+    with contextlib.closing(Ledgers(trial.seen.ledgers)) as ledgers:
+        replayer = Replayer(trial.person(row["workspace"]), ledgers, seed=1)
+        async with asyncio.timeout(SOON):
+            while (replay := await replayer.again(str(row["asset_id"]))) is None:
+                await asyncio.sleep(0.2)  # its manifest is not known yet
+            while replay.encode() not in charges.read_bytes():
+                await asyncio.sleep(0.02)
     await trial.world.members["inference"].kill()
 
 

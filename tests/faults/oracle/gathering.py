@@ -17,7 +17,15 @@ PUBLIC = (
     "assets-published.v1",
 )
 LEDGERS = (
-    *("accepted", "replays", "cancels", "batch_cancels", "decisions", "complaints", "poison", "deliveries", "spans"),
+    "accepted",
+    "replays",
+    "cancels",
+    "batch_cancels",
+    "decisions",
+    "complaints",
+    "poison",
+    "deliveries",
+    "spans",
 )
 
 

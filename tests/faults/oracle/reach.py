@@ -61,6 +61,7 @@ def ids_of(evidence: Evidence, workspace: str) -> dict[str, set[str]]:
         "decision": ("catalog.decisions", "decision_id"),
         "batch": ("intake.requests", "batch_id"),
         "letter": ("catalog.dead_letters", "dead_letter_id"),
+        "replay": ("inference.replays", "replay_id"),
     }
     return {
         kind: {row[column] for row in evidence.table(table) if row["workspace"] == workspace and row[column]}
@@ -78,6 +79,7 @@ def questions(ids: Mapping[str, Sequence[str]]) -> list[tuple[str, str, dict[str
         "decision": ["POST /v1/decisions/{}/undo"],
         "batch": ["GET /v1/batches/{}", "GET /v1/batches/{}/rows", "GET /v1/batches/{}/errors.csv"],
         "letter": ["GET /v1/dead-letters/{}"],
+        "replay": ["GET /v1/replays/{}", "POST /v1/replays/{}/cancel"],
     }
     asked: list[tuple[str, str, dict[str, object] | None]] = []
     for kind, forms in paths.items():

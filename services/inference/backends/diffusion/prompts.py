@@ -17,27 +17,36 @@ class Prompts:
         self._limit = limit
         self._known: OrderedDict[str, Any] = OrderedDict()
         self._bytes = 0
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # of what is known: held for a moment
+        self._encoding = threading.Lock()
 
     def remembering(self, encode: Callable[..., Any]) -> Callable[..., Any]:
         def encoded(*args: Any, **kwargs: Any) -> Any:
             key = repr((args, sorted(kwargs.items())))
             if "tensor(" in key:
                 return encode(*args, **kwargs)
-            # Every image has a thread, and variants of one prompt come together: the first encodes, the others wait.
-            with self._lock:
-                if key not in self._known:
-                    self._keep(key, encode(*args, **kwargs))
-                self._known.move_to_end(key)
-                return self._known[key]
+            if (made := self._remembered(key)) is None:
+                # Every image has a thread, and variants of a prompt come together: the first encodes, the others wait.
+                with self._encoding:
+                    if (made := self._remembered(key)) is None:
+                        made = encode(*args, **kwargs)
+                        self._keep(key, made)
+            return made
 
         return encoded
 
+    def _remembered(self, key: str) -> Any:
+        with self._lock:
+            if key in self._known:
+                self._known.move_to_end(key)
+            return self._known.get(key)
+
     def _keep(self, key: str, made: Any) -> None:
-        self._known[key] = made
-        self._bytes += _size(made)
-        while self._bytes > self._limit and len(self._known) > 1:
-            self._bytes -= _size(self._known.popitem(last=False)[1])
+        with self._lock:
+            self._known[key] = made
+            self._bytes += _size(made)
+            while self._bytes > self._limit and len(self._known) > 1:
+                self._bytes -= _size(self._known.popitem(last=False)[1])
 
 
 def _size(made: Any) -> int:

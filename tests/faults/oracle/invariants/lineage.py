@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from tests.faults.oracle.evidence import Event, Evidence, Row, Violation
+from tests.faults.oracle.invariants.ends import promised
 from tests.faults.oracle.reading import document_key, documents_of, files_of
 
 Broken = partial(Violation, invariant="I4")
@@ -14,6 +15,25 @@ def check(evidence: Evidence) -> Iterator[Violation]:
     yield from _back(evidence)
     yield from _bytes(evidence)
     yield from _decided(evidence)
+    yield from _pictures(evidence)
+
+
+def _pictures(evidence: Evidence) -> Iterator[Violation]:
+    """Whoever was called was given the pictures that the request names, and no others."""
+    called: defaultdict[str, list[Row]] = defaultdict(list)
+    for line in evidence.calls:
+        called[line["attempt_id"]].append(line)
+    asked = {promised(line): line["pictures"] for line in evidence.accepted if "pictures" in line}
+    requests = {row["job_id"]: row["request_id"] for row in evidence.table("catalog.jobs")}
+    for row in evidence.table("inference.attempts"):
+        wanted = asked.get(requests.get(row["job_id"], ""))
+        if wanted is None:
+            continue
+        for line in called[row["attempt_id"]]:
+            # Not every provider is sent them as they are; how many they were is known of all.
+            if line["pictures"] != len(wanted) or (line["sha256"] and sorted(line["sha256"]) != sorted(wanted)):
+                what = f"was to begin from {wanted}, and {line['by']} was given {line['sha256'] or line['pictures']}"
+                yield Broken(subject=row["job_id"], what=what, evidence=row["attempt_id"])
 
 
 def _back(evidence: Evidence) -> Iterator[Violation]:

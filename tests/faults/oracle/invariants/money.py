@@ -1,7 +1,7 @@
 """I5: every billed call is settled or listed as uncertain, once, in every book; none is repeated silently."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from decimal import Decimal
 from functools import partial
 from typing import Any
@@ -21,28 +21,32 @@ def check(evidence: Evidence) -> Iterator[Violation]:
     yield from _set_aside(evidence)
 
 
-def _charges(evidence: Evidence, calls: dict[str, Row]) -> Iterator[Violation]:
-    """`calls`: attempts and replays."""
+def _charges(evidence: Evidence, booked: dict[str, Row]) -> Iterator[Violation]:
+    """`booked`: attempts and replays."""
     billed: defaultdict[str, list[Decimal]] = defaultdict(list)
     for line in evidence.charges:
         billed[line["attempt_id"]].append(Decimal(line["amount"]))
     for attempt, amounts in billed.items():
         if len(amounts) > 1:
             yield Broken(subject=attempt, what=f"was billed {len(amounts)} times", kind="doubled")
-        row = calls.get(attempt)
+        row = booked.get(attempt)
         if row is None:
             yield Broken(subject=attempt, what="was billed, and is no attempt of ours", kind="lost")
         elif row["state"] != "uncertain" and not row["cost"]:
             yield Broken(subject=attempt, what=f"was billed, and is {row['state']} at no cost", kind="lost")
         elif row["cost"] and row["cost"] != sum(amounts):
             yield Broken(subject=attempt, what=f"was billed {sum(amounts)}, and is booked at {row['cost']}")
-    # A backend is named after the account that it calls, and after what it asks for there.
+    yield from _called(evidence, booked, billed.keys())
+
+
+def _called(evidence: Evidence, booked: dict[str, Row], billed: Collection[str]) -> Iterator[Violation]:
+    """A backend is named after the account that it calls, and after what it asks for there."""
     accounts = {line["by"] for line in evidence.calls}
-    for attempt, row in calls.items():
+    for attempt, row in booked.items():
         if row["backend"].partition("-")[0] in accounts and row["cost"] and attempt not in billed:
             yield Broken(subject=attempt, what="was paid for, and never billed", evidence=dict(row))
     for line in evidence.calls:
-        backend = calls[line["attempt_id"]]["backend"] if line["attempt_id"] in calls else line["by"]
+        backend = booked[line["attempt_id"]]["backend"] if line["attempt_id"] in booked else line["by"]
         if backend.partition("-")[0] != line["by"]:
             yield Broken(subject=line["attempt_id"], what=f"is booked for {backend}, and {line['by']} was called")
 
