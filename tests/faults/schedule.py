@@ -66,7 +66,11 @@ def schedule(seed: int, kinds: Sequence[Drawing], *, scale: Scale, gap: float) -
                 break
             deck.insert(random.randrange(len(deck) + 1), kind)
         else:
-            continue  # everything is broken already
+            # What is left of this round waits for what lasts long: the next begins beside it.
+            left = {each.name for each in deck}
+            deck += [kind for kind in kinds for _ in range(kind.weight) if kind.name not in left]
+            random.shuffle(deck)
+            continue
         seconds = scale.seconds(drawn.seconds)
         for room in drawn.rooms:
             free_at[room] = at + seconds + kind.settles

@@ -27,8 +27,11 @@ def test_a_longer_run_begins_as_a_shorter_one() -> None:
 
 
 def test_every_kind_comes_up_early() -> None:
+    """But for those that wait until the target is back from its hour."""
     deck = sum(kind.weight for kind in KINDS)
-    assert {fault.kind for fault in plan(3, 2 * deck, gap=2.0)} == {kind.name for kind in KINDS}
+    short = [kind for kind in KINDS if kind.name != "target.down_an_hour"]
+    faults = islice(schedule(3, short, scale=Scale(factor=0.15), gap=2.0), 2 * deck)
+    assert {fault.kind for fault in faults} == {kind.name for kind in short}
 
 
 def test_kinds_come_as_often_as_their_weight_says() -> None:
@@ -44,6 +47,16 @@ def test_faults_overlap_but_never_in_one_room() -> None:
         for later in faults[number + 1 :]:
             if later.rooms & fault.rooms:
                 assert later.at >= fault.at + fault.seconds
+
+
+def test_what_lasts_for_an_hour_keeps_no_other_from_its_turn() -> None:
+    faults = plan(51, 400, gap=5.0)
+    (down, *_) = [fault for fault in faults if fault.kind == "target.down_an_hour"]
+    meanwhile = [fault for fault in faults if down.at <= fault.at <= down.at + down.seconds]
+    after = next(fault for fault in faults if fault.at > meanwhile[-1].at)
+    assert max(later.at - earlier.at for earlier, later in pairwise([*meanwhile, after])) < 60
+    others = {kind.name for kind in KINDS if not kind.name.startswith("target.")}
+    assert len({fault.kind for fault in meanwhile} & others) > 0.8 * len(others)
 
 
 def test_one_factor_scales_every_duration() -> None:
