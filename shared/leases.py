@@ -175,6 +175,11 @@ class Leased:
     def fence(self) -> Fence:
         return self.work_id, self.asked_at, self.epoch
 
+    @property
+    def may_be_anothers(self) -> bool:
+        """Whether this process stood still for so long that somebody else may hold it by now."""
+        return time.monotonic() >= self.good_until
+
     def free(self) -> None:
         """What takes the slot is done, and only what comes of it is to be kept: the next may begin beside that."""
         self.occupies = False

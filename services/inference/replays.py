@@ -159,8 +159,8 @@ class Replayer:
 
         Where who bills was called before: the provider's id of that call if it can be asked about, else how this ends.
         """
-        if order.bills and time.monotonic() >= lease.good_until:
-            return LEASE_LOST  # this process stood still: another one may have ended it by now
+        if order.bills and lease.may_be_anothers:  # who may have ended it
+            return LEASE_LOST
         async with noted(transaction(self.pool)) as connection:
             if await queries.begin_call(connection, replay=order.replay_id, once=order.bills):
                 return None

@@ -139,8 +139,7 @@ class Maker:
             self.progress.tell(State(piece, lease.traceparent, step, steps))
 
         job = piece.job
-        if job.bills and piece.resumes is None and time.monotonic() >= lease.good_until:
-            # This process stood still: another one may hold the job by now, and say that it was called.
+        if job.bills and piece.resumes is None and lease.may_be_anothers:  # who then says that it was called
             late = "its lease ran out before the call; nothing was sent"
             failure = BackendFailure(FailureReason.BACKEND_UNAVAILABLE, late, retriable=True, billed=False)
             return replace(_tried(piece, failure), asked=False)

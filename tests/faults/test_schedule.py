@@ -27,8 +27,10 @@ def test_a_longer_run_begins_as_a_shorter_one() -> None:
 
 
 def test_every_kind_comes_up_early() -> None:
-    """But for those that wait until the target is back from its hour."""
+    """But for those of the target that wait until it is back from its hour."""
     deck = sum(kind.weight for kind in KINDS)
+    late = {kind.name for kind in KINDS} - {fault.kind for fault in plan(3, 2 * deck, gap=2.0)}
+    assert all(name.startswith("target.") for name in late) and "target.down_an_hour" not in late
     short = [kind for kind in KINDS if kind.name != "target.down_an_hour"]
     faults = islice(schedule(3, short, scale=Scale(factor=0.15), gap=2.0), 2 * deck)
     assert {fault.kind for fault in faults} == {kind.name for kind in short}

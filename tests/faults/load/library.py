@@ -21,7 +21,7 @@ BACKENDS: tuple[dict[str, Any], ...] = (
     {"name": "acme", "kind": "openai", "model": "gpt-image-1", "capabilities": EDITS},
     {"name": "own", "kind": "openai", "visibility": "private", "model": "house", "capabilities": EDITS},
     {"name": "stability", "kind": "stability", "model": "core"},
-    {"name": "replicate", "kind": "replicate", "model": "stability-ai/sdxl", "takes": ["seed"]},
+    {"name": "replicate", "kind": "replicate", "model": "stability-ai/sdxl", "call": {"takes": ["seed"]}},
     {"name": "bedrock", "kind": "bedrock", "model": "stability.stable-image-core-v1:1"},
     {"name": "bedrock-amazon", "kind": "bedrock", "model": "amazon.nova-canvas-v1:0", "capabilities": EDITS},
 )
@@ -117,10 +117,8 @@ def _routes(providers: Collection[str]) -> dict[str, Any]:
 
 def _called(backend: dict[str, Any]) -> dict[str, Any]:
     call = {"provider": _account(backend), "timeout_seconds": CALL_SECONDS, "sizes": ["64x64"]}
-    call |= {"takes": backend.get("takes", [])}
-    known = {name: value for name, value in backend.items() if name != "takes"}
     price = PRICES.get(backend["model"], PRICE)
-    return {"visibility": "cloud", "price": price, "concurrency": 8, **known, "call": call}
+    return {"visibility": "cloud", "price": price, "concurrency": 8, **backend, "call": call | backend.get("call", {})}
 
 
 def _account(backend: dict[str, Any]) -> str:
