@@ -7,7 +7,7 @@ stores the same bytes again and nothing twice.
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TypeVar
 
@@ -17,6 +17,7 @@ from services.postprocess.children import ChildDied, Children, OutOfMemory, Pict
 from services.postprocess.domain import Cancelled, Ending, Failed, Processed, ended
 from services.postprocess.files import Stored, complete, order
 from services.postprocess.handler import queries
+from services.postprocess.rulings import ruled
 from shared.blobs import Blobs
 from shared.errors import BlobMissing, Rejected
 from shared.events import FailureReason, ImageGenerated, JobProgressed, JobStatus, Stage
@@ -87,7 +88,7 @@ class Processor:
             raise GivenUp(_refused(refused)) from refused
         processed, files = complete(event, development, blocking=frozenset(rubric.blocking_checks))
         await self._store(files)
-        return processed
+        return replace(processed, checks=ruled(processed.checks, rubric))
 
     async def _documents(self, event: ImageGenerated) -> tuple[dict[str, Recipe], Rubric]:
         workspace = event.workspace

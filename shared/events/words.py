@@ -210,7 +210,11 @@ class Attempt(Body):
 
 
 class Verdict(Body):
-    """What one automatic check found: a number against a limit, in one sentence."""
+    """What one automatic check found: a number against a limit, in one sentence.
+
+    Of one that is not `ok`: `blocking` goes to a person with a warning, `rejecting` is rejected without one. `code` is
+    of `shared/contracts/rejection_codes.py`. An `advisory` check errs too often to do either.
+    """
 
     check: str
     ok: bool
@@ -219,6 +223,9 @@ class Verdict(Body):
     limit: float | None = None
     unit: str | None = None
     sentence: str
+    code: str | None = None
+    advisory: bool = False
+    rejecting: bool = False
 
 
 class Brief(Body):

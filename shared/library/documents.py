@@ -207,11 +207,19 @@ class RubricLine(Part):
 
 
 class Rubric(Document):
-    """What a reviewer looks at; `blocking_checks` send an asset to a person with a warning."""
+    """What a reviewer looks at. What fails one of `blocking_checks` goes to a person with a warning."""
 
     kind: Literal["rubric"] = "rubric"
     lines: list[RubricLine] = Field(default_factory=list, max_length=9)
     blocking_checks: list[str] = Field(default_factory=list)
+    rejecting_checks: list[str] = Field(
+        default_factory=list, description="What fails one of these is rejected, and waits for nobody"
+    )
+    limits: dict[str, Annotated[float, Field(allow_inf_nan=False)]] = Field(
+        default_factory=dict, description="By check, in its unit; none: the check's own"
+    )
+
+    ADDED: ClassVar[frozenset[str]] = frozenset({"rejecting_checks", "limits"})
 
 
 class Call(Part):

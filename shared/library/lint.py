@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from shared.contracts.check_names import CHECK_NAMES
 from shared.events import Confidentiality, Lane, Problem
 from shared.library.documents import (
     AnyDocument,
@@ -230,6 +231,16 @@ def _check_recipe(recipe: Recipe, _: Shelf) -> Iterator[Fault]:
 
 def _check_rubric(rubric: Rubric, _: Shelf) -> Iterator[Fault]:
     yield from _twice(rubric, ("lines",), [line.id for line in rubric.lines])
+    named: dict[str, Iterable[str]] = {
+        "blocking_checks": rubric.blocking_checks,
+        "rejecting_checks": rubric.rejecting_checks,
+        "limits": rubric.limits,
+    }
+    for field, names in named.items():
+        for name in sorted(set(names) - CHECK_NAMES):
+            what = f"there is no check {name!r} of ours; without one of that name from outside a person decides"
+            remedy = suggest(name, CHECK_NAMES)
+            yield _fault(rubric, (field,), "unknown_check", what, remedy, error=False)
 
 
 def _check_routes(routes: Routes, _: Shelf) -> Iterator[Fault]:

@@ -3,6 +3,7 @@ from dataclasses import replace
 import pytest
 
 from services.postprocess.checks import CHECKS, Subject, check, dimensions, media_type, naming, weight
+from shared.contracts.check_names import CHECK_NAMES
 from shared.events import Verdict
 
 HERO = Subject(
@@ -114,4 +115,4 @@ def test_a_rubric_that_stops_at_an_unknown_check_is_not_waved_through() -> None:
 
 
 def test_every_check_has_the_name_it_is_known_by() -> None:
-    assert {verdict.check for verdict in checked(HERO)} == CHECKS
+    assert {verdict.check for verdict in checked(HERO)} == CHECKS <= CHECK_NAMES

@@ -47,6 +47,21 @@ def test_two_documents_of_one_version_are_a_fault() -> None:
     assert ("doubled", "version") in codes(rubric(), rubric(description="other"))
 
 
+@pytest.mark.parametrize("field", ["blocking_checks", "rejecting_checks"])
+def test_a_check_that_is_not_ours_is_asked_about_and_may_be_published(field: str) -> None:
+    asked = rubric(**{field: ["dimensions", "entropi"], "limits": {"bytes": 100_000}})
+    (fault,) = [fault for fault in lint([asked], published=Shelf()) if fault.problem.where == field]
+    assert (fault.problem.code, fault.error) == ("unknown_check", False)
+
+
+def test_a_limit_for_a_check_that_is_not_ours_is_asked_about() -> None:
+    assert codes(rubric(limits={"btyes": 1})) == [("unknown_check", "limits")]
+
+
+def test_a_rubric_that_uses_nothing_new_keeps_its_digest() -> None:
+    assert b"rejecting" not in rubric().canonical() and b"limits" not in rubric().canonical()
+
+
 @pytest.mark.parametrize(
     ("changes", "code", "where"),
     [

@@ -1,0 +1,33 @@
+"""What verdicts come to under a rubric: which of them reject, and that an advisory one does nothing. Pure."""
+
+from collections.abc import Sequence
+
+from shared.contracts.check_names import CHECK_NAMES
+from shared.events import Verdict
+from shared.library.documents import Rubric
+
+
+def ruled(verdicts: Sequence[Verdict], rubric: Rubric) -> list[Verdict]:
+    """The verdicts as the rubric weighs them.
+
+    A check that it rejects by and that nobody made goes to a person: nothing is waved through, nothing refused unseen.
+    """
+    made = {verdict.check for verdict in verdicts}
+    missing = sorted(set(rubric.rejecting_checks) - CHECK_NAMES - made)
+    return [*(_weighed(verdict, rubric) for verdict in verdicts), *map(_unknown, missing)]
+
+
+def _weighed(verdict: Verdict, rubric: Rubric) -> Verdict:
+    counts = not verdict.advisory
+    return verdict.model_copy(
+        update={
+            "blocking": counts and (verdict.blocking or verdict.check in rubric.blocking_checks),
+            "rejecting": counts and not verdict.ok and verdict.check in rubric.rejecting_checks,
+        }
+    )
+
+
+def _unknown(name: str) -> Verdict:
+    return Verdict(
+        check=name, ok=False, blocking=True, sentence=f"There is no check {name}, so a person looks instead."
+    )

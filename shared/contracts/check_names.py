@@ -1,0 +1,7 @@
+"""What automatic checks of ours are called, in rubrics, verdicts, pages and measures.
+
+Checks may come from outside too: a name that does not stand here may be right, and `calotype library lint` only asks.
+A name is part of the contract: one is never renamed or given another meaning.
+"""
+
+CHECK_NAMES = frozenset({"bytes", "dimensions", "format", "metadata", "naming", "twin"})
