@@ -228,6 +228,23 @@ class Verdict(Body):
     rejecting: bool = False
 
 
+class Measures(Body):
+    """What a picture measures: by it a set is compared, and a twin is found. Shares and places are 0..1.
+
+    `colours`: the five that it is made of, "#rrggbb" with their shares, the largest first. `exposure` is of luma: mean,
+    5th and 95th percentile. `product_scale` is the product's share of the picture and `centre` its middle, where it is
+    known where the product is. `entropy` in bits, `sharpness` 0..1. `fingerprint` is compared with others only.
+    """
+
+    colours: list[tuple[str, float]]
+    exposure: tuple[float, float, float]
+    product_scale: float | None = None
+    centre: tuple[float, float] | None = None
+    entropy: float
+    sharpness: float | None = None
+    fingerprint: str
+
+
 class Brief(Body):
     """What was asked, safe to carry to the end: no prompt, no variables."""
 

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from services.postprocess.checks import CHECKS, Subject, check, dimensions, media_type, naming, weight
+from services.postprocess.checks.files import CHECKS, Subject, check, dimensions, media_type, naming, weight
 from shared.contracts.check_names import CHECK_NAMES
 from shared.events import Verdict
 

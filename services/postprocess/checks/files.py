@@ -1,4 +1,4 @@
-"""Automatic checks: what was made → a verdict with a number, a limit and a sentence. Pure; no pixels needed here.
+"""Checks of files: what was written against what was asked. Pure; no pixels needed here.
 
 A check that fails is told file by file. One that passes is told once, with the file that came nearest to its limit, so
 that a reviewer reads five lines and not fifty.
