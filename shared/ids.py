@@ -56,8 +56,20 @@ def asset_id(job: UUID, run: int) -> UUID:
     return derive("asset", job, run)
 
 
-def asset_version_id(asset: UUID, original_sha256: str, derivative_sha256s: Iterable[str]) -> UUID:
-    return derive("asset-version", asset, original_sha256, *sorted(derivative_sha256s))
+def asset_version_id(
+    asset: UUID, original_sha256: str, derivative_sha256s: Iterable[str], *, supersedes: UUID | None = None
+) -> UUID:
+    """One exact set of bytes; a version made to take the place of another is named by that one too.
+
+    So whoever goes back to an earlier recipe gets a version that can be decided on and published, not the old one's id.
+    """
+    after = () if supersedes is None else ("supersedes", supersedes)
+    return derive("asset-version", asset, original_sha256, *sorted(derivative_sha256s), *after)
+
+
+def rerun_id(asset_version: UUID, recipes: Mapping[str, str]) -> UUID:
+    """What an approved version is to be made again by; `recipes` are all of the new one's, channel to digest."""
+    return derive("rerun", asset_version, *sorted(f"{channel}={digest}" for channel, digest in recipes.items()))
 
 
 def derivative_id(asset: UUID, sha256: str, recipe_digest: str, rendition: str) -> UUID:

@@ -112,9 +112,17 @@ IMAGES_GENERATED = Topic(
     retention=7 * DAY,
     key="job_id",
 )
+DERIVATIVES_REQUESTED = Topic(
+    name="derivatives-requested.v1",
+    events=(events.DerivativesRequested,),
+    producers=("catalog",),
+    consumers=("postprocess",),
+    retention=7 * DAY,
+    key="job_id",
+)
 IMAGES_PROCESSED = Topic(
     name="images-processed.v1",
-    events=(events.ImageProcessed,),
+    events=(events.ImageProcessed, events.DerivativesFailed),
     producers=("postprocess",),
     consumers=("catalog",),
     retention=7 * DAY,
@@ -211,6 +219,7 @@ TOPICS: tuple[Topic, ...] = (
     PROMPTS_ASSEMBLED,
     JOBS_PROGRESSED,
     IMAGES_GENERATED,
+    DERIVATIVES_REQUESTED,
     IMAGES_PROCESSED,
     JOBS_ENDED,
     ATTEMPTS_SETTLED,
@@ -224,13 +233,14 @@ TOPICS: tuple[Topic, ...] = (
 )
 TOPIC_OF: dict[type[Event], Topic] = {event: topic for topic in TOPICS for event in topic.events}
 
-# Part of the contract, written by nobody yet: the recall desk, expiry and withdrawal come later.
+# Part of the contract, written by nobody yet.
 WITHOUT_PRODUCER: frozenset[type[Event]] = frozenset(
     {
         events.AssetRecalled,
         events.AssetExpired,
         events.PublicationWithdrawn,
         events.AssetSuperseded,
+        events.DerivativesRequested,
     }
 )
 DEAD_LETTER_RETENTION = 30 * DAY

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 
 from services.postprocess.children import Children
-from services.postprocess.handler import KIND, wire
+from services.postprocess.handler import ANEW, KIND, wire
 from services.postprocess.settings import PostprocessSettings
 from services.postprocess.worker import Processor, Progress, exhausted
 from shared.current import wire_current
@@ -35,7 +35,7 @@ async def build(service: Service) -> None:
         stage=STAGE,
         outbox=service.facts,
         pool=service.database,
-        kinds=[KIND],
+        kinds=[KIND, ANEW],
         run=processor.run,
         record=processor.record,
         exhausted=exhausted,

@@ -8,10 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from services.postprocess.names import file_name
 from shared import ids
 from shared.events import (
+    DerivativesFailed,
+    DerivativesRequested,
     FailureReason,
     File,
     ImageGenerated,
@@ -49,6 +52,14 @@ class Cancelled:
 Ending = Processed | Failed | Cancelled
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What files are to be made of: `image`; `anew` where somebody asked for an approved version's by other recipes."""
+
+    image: ImageGenerated
+    anew: DerivativesRequested | None = None
+
+
 def needs_pixels(event: ImageGenerated, *, proxies: Sequence[int]) -> bool:
     """Whether anything is made of the original at all: without channels and proxies it passes as it is."""
     return bool(event.recipes or proxies)
@@ -56,7 +67,64 @@ def needs_pixels(event: ImageGenerated, *, proxies: Sequence[int]) -> bool:
 
 def ended(event: ImageGenerated, ending: Ending, *, at: datetime) -> ImageProcessed | JobFailed | JobCancelled:
     """The fact that leaves: caused by the generated image, true since `at`."""
-    same: dict[str, Any] = {
+    same = _about(event, at=at)
+    match ending:
+        case Failed():
+            return JobFailed.of(
+                **same, stage=Stage.POSTPROCESS, reason=ending.reason, detail=ending.detail, remedy=ending.remedy
+            )
+        case Cancelled():
+            return JobCancelled.of(**same, stage=Stage.POSTPROCESS, by=ending.by)
+        case Processed():
+            return _processed(event, ending, at=at)
+
+
+def ended_anew(
+    asked: DerivativesRequested, ending: Processed | Failed, *, at: datetime
+) -> ImageProcessed | DerivativesFailed:
+    """The fact that leaves when an approved version's files were asked for by other recipes.
+
+    Its job has long ended and is none the wiser: what fails here is not the job.
+    """
+    # As if the ask were the fact of the image: it is the cause, and its trace is gone on with.
+    image = asked.image.model_copy(update={"event_id": asked.event_id, "traceparent": asked.traceparent})
+    if isinstance(ending, Processed):
+        return _processed(image, ending, at=at, supersedes=asked.supersedes)
+    return DerivativesFailed.of(
+        **_about(image, at=at),
+        asset_id=asked.asset_id,
+        supersedes=asked.supersedes,
+        reason=ending.reason,
+        detail=ending.detail,
+        remedy=ending.remedy,
+    )
+
+
+def _processed(
+    event: ImageGenerated, ending: Processed, *, at: datetime, supersedes: UUID | None = None
+) -> ImageProcessed:
+    hashes = [file.sha256 for file in ending.files]
+    return ImageProcessed.of(
+        **_about(event, at=at),
+        asset_id=event.asset_id,
+        asset_version_id=ids.asset_version_id(event.asset_id, ending.original.sha256, hashes, supersedes=supersedes),
+        brief=event.brief,
+        original=ending.original,
+        files=list(ending.files),
+        proxies=list(ending.proxies),
+        checks=list(ending.checks),
+        derivatives_manifest=ending.manifest,
+        focal=event.focal,
+        source_type=event.source_type,
+        rubric=event.rubric,
+        alt_text=event.alt_text,
+        caption=event.caption,
+        supersedes=supersedes,
+    )
+
+
+def _about(event: ImageGenerated, *, at: datetime) -> dict[str, Any]:
+    return {
         "cause_id": event.event_id,
         "occurred_at": at,
         "workspace": event.workspace,
@@ -67,31 +135,6 @@ def ended(event: ImageGenerated, ending: Ending, *, at: datetime) -> ImageProces
         "run": event.run,
         "confidentiality": event.confidentiality,
     }
-    match ending:
-        case Failed():
-            return JobFailed.of(
-                **same, stage=Stage.POSTPROCESS, reason=ending.reason, detail=ending.detail, remedy=ending.remedy
-            )
-        case Cancelled():
-            return JobCancelled.of(**same, stage=Stage.POSTPROCESS, by=ending.by)
-        case Processed():
-            hashes = [file.sha256 for file in ending.files]
-            return ImageProcessed.of(
-                **same,
-                asset_id=event.asset_id,
-                asset_version_id=ids.asset_version_id(event.asset_id, ending.original.sha256, hashes),
-                brief=event.brief,
-                original=ending.original,
-                files=list(ending.files),
-                proxies=list(ending.proxies),
-                checks=list(ending.checks),
-                derivatives_manifest=ending.manifest,
-                focal=event.focal,
-                source_type=event.source_type,
-                rubric=event.rubric,
-                alt_text=event.alt_text,
-                caption=event.caption,
-            )
 
 
 def untouched(event: ImageGenerated) -> Processed:

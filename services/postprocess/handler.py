@@ -1,4 +1,4 @@
-"""The Kafka edge of postprocess: generated images become work, cancels become tombstones."""
+"""The Kafka edge of postprocess: generated images and asks for files anew become work, cancels become tombstones."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,14 +9,15 @@ import aiosql
 
 from services.postprocess.domain import Cancelled, Ending, ended, needs_pixels, untouched
 from shared.bus import Bus
-from shared.events import CancelRequested, ImageGenerated, Lane
+from shared.events import CancelRequested, DerivativesRequested, ImageGenerated, Lane
 from shared.leases import NewWork, Worker, buried, bury, drop_waiting, enqueue
 from shared.outbox import Transaction
-from shared.topics import CANCELS_REQUESTED, IMAGES_GENERATED
+from shared.topics import CANCELS_REQUESTED, DERIVATIVES_REQUESTED, IMAGES_GENERATED
 
 queries: Any = aiosql.from_path(Path(__file__).parent / "queries.sql", "asyncpg")
 
 KIND = "process"
+ANEW = "process.anew"
 # Rows are claimed by priority, then age.
 PRIORITY = {Lane.DEDICATED: 1, Lane.BULK: -1}
 
@@ -27,6 +28,15 @@ def wire(bus: Bus, *, worker: Worker, proxies: Sequence[int]) -> None:
 
     @bus.project(IMAGES_GENERATED, group="postprocess", apply=take)
     def on_image_generated(event: ImageGenerated) -> ImageGenerated:
+        return event
+
+    async def take_anew(transaction: Transaction, events: Sequence[DerivativesRequested]) -> None:
+        # Never already claimed: jobs go before what is only to be better.
+        await enqueue(transaction.connection, [work_anew(event) for event in events])
+        transaction.after_commit(worker.wake)
+
+    @bus.project(DERIVATIVES_REQUESTED, group="postprocess-anew", apply=take_anew)
+    def on_derivatives_requested(event: DerivativesRequested) -> DerivativesRequested:
         return event
 
     @bus.project(CANCELS_REQUESTED, group="postprocess-cancels", apply=keep_cancels)
@@ -78,6 +88,23 @@ def work_of(event: ImageGenerated) -> NewWork:
         lane=event.route.lane,
         priority=PRIORITY.get(event.route.lane, 0),
         deadline=event.deadline,
+        traceparent=event.traceparent,
+    )
+
+
+def work_anew(event: DerivativesRequested) -> NewWork:
+    """One piece of work per version and recipes, as the event's id follows from them.
+
+    Without its request: its job has ended, and whoever cancels what is left of the request does not mean this.
+    """
+    return NewWork(
+        work_id=event.event_id,
+        asked_at=event.occurred_at,
+        kind=ANEW,
+        workspace=event.workspace,
+        payload=event.body().decode(),
+        lane=Lane.BULK,
+        priority=PRIORITY[Lane.BULK],
         traceparent=event.traceparent,
     )
 

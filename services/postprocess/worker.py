@@ -14,13 +14,13 @@ from typing import TypeVar
 import structlog
 
 from services.postprocess.children import ChildDied, Children, OutOfMemory, PictureRefused
-from services.postprocess.domain import Cancelled, Ending, Failed, Processed, ended
+from services.postprocess.domain import Asked, Cancelled, Ending, Failed, Processed, ended, ended_anew
 from services.postprocess.files import Stored, complete, order
-from services.postprocess.handler import queries
+from services.postprocess.handler import ANEW, queries
 from services.postprocess.rulings import ruled
 from shared.blobs import Blobs
 from shared.errors import BlobMissing, Rejected
-from shared.events import FailureReason, ImageGenerated, JobProgressed, JobStatus, Stage
+from shared.events import DerivativesRequested, Event, FailureReason, ImageGenerated, JobProgressed, JobStatus, Stage
 from shared.leases import MAX_FAILURES, Leased, Outcome, buried
 from shared.library.documents import Recipe, Rubric
 from shared.library.pinned import Library
@@ -47,6 +47,7 @@ class Finished:
 
     event: ImageGenerated
     ending: Ending
+    anew: DerivativesRequested | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,9 +62,11 @@ class Processor:
 
     async def run(self, lease: Leased) -> Outcome:
         """Raises Unavailable while the store is away; that costs the work nothing."""
-        event, started_ns = image_of(lease), time.time_ns()
+        asked, started_ns = asked_of(lease), time.time_ns()
+        event = asked.image
         with log_context(workspace=event.workspace, request=event.request_id, job=event.job_id):
-            self.progress(_started(event, lease))
+            if asked.anew is None:  # else its job has ended, and is not running again
+                self.progress(_started(event, lease))
             try:
                 ending: Ending = await self._process(event)
             except GivenUp as given_up:
@@ -75,8 +78,8 @@ class Processor:
                 ending = _broken(error)
             seconds = (time.time_ns() - started_ns) / 1e9
             log.info("image.ended", ending=_name(ending), seconds=round(seconds, 3))
-        traceparent = _span(lease, ending, started_ns=started_ns)
-        return _finished(event.model_copy(update={"traceparent": traceparent}), ending)
+        traceparent = _span(lease, event, ending, started_ns=started_ns)
+        return _finished(asked, ending, traceparent=traceparent)
 
     async def _process(self, event: ImageGenerated) -> Processed:
         recipes, rubric = await self._documents(event)
@@ -122,8 +125,8 @@ class Processor:
         cancelled = await buried(transaction.connection, [lease for lease, _ in finished])
         at = await queries.current_time(transaction.connection)
         for _, made in finished:
-            by = cancelled.get(made.event.job_id)
-            transaction.emit(ended(made.event, Cancelled(by=by) if by else made.ending, at=at))
+            by = cancelled.get(made.event.job_id) if made.anew is None else None
+            transaction.emit(_fact(made, Cancelled(by=by) if by else made.ending, at=at))
 
 
 def exhausted(lease: Leased, why: str) -> Outcome:
@@ -138,31 +141,44 @@ def exhausted(lease: Leased, why: str) -> Outcome:
         failed = Failed(
             reason=FailureReason.INTERNAL, detail=why, remedy="an operator reads the log and runs the job again"
         )
-    return _finished(image_of(lease), failed)
+    return _finished(asked_of(lease), failed, traceparent=lease.traceparent)
 
 
-def image_of(lease: Leased) -> ImageGenerated:
-    event = ImageGenerated.model_validate_json(lease.payload)
-    return event.model_copy(update={"traceparent": lease.traceparent})
+def asked_of(lease: Leased) -> Asked:
+    if lease.kind == ANEW:
+        anew = DerivativesRequested.model_validate_json(lease.payload)
+        return Asked(image=anew.image, anew=anew)
+    return Asked(image=ImageGenerated.model_validate_json(lease.payload))
+
+
+def _fact(made: Finished, ending: Ending, *, at: datetime) -> Event:
+    if made.anew is None or isinstance(ending, Cancelled):
+        return ended(made.event, ending, at=at)
+    return ended_anew(made.anew, ending, at=at)
 
 
 def _name(ending: Ending) -> str:
     return type(ending).__name__.lower()
 
 
-def _span(lease: Leased, ending: Ending, *, started_ns: int) -> str | None:
+def _span(lease: Leased, event: ImageGenerated, ending: Ending, *, started_ns: int) -> str | None:
     """One span, made when the work is over: none stays open over a lease. What it causes hangs below."""
     if not is_sampled(lease.traceparent):
         return lease.traceparent
-    attributes = {"calotype.job": str(lease.job_id), "calotype.attempt": lease.epoch, "calotype.ending": _name(ending)}
+    attributes = {"calotype.job": str(event.job_id), "calotype.attempt": lease.epoch, "calotype.ending": _name(ending)}
     span = start_span("process image", parent=lease.traceparent, started_ns=started_ns, attributes=attributes)
     span.end()
     return traceparent_of(span)
 
 
-def _finished(event: ImageGenerated, ending: Ending) -> Outcome:
+def _finished(asked: Asked, ending: Ending, *, traceparent: str | None) -> Outcome:
+    """What is told hangs below `traceparent`."""
+    below = {"traceparent": traceparent}
+    anew = asked.anew.model_copy(update=below) if asked.anew else None
     detail = ending.detail if isinstance(ending, Failed) else None
-    return Outcome(name=_name(ending), record=Finished(event, ending), detail=detail)
+    return Outcome(
+        name=_name(ending), record=Finished(asked.image.model_copy(update=below), ending, anew), detail=detail
+    )
 
 
 def _started(event: ImageGenerated, lease: Leased) -> JobProgressed:

@@ -91,6 +91,7 @@ _SOURCE = events.SourceUse(
 _ATTEMPT = events.Attempt(
     attempt_id=ATTEMPT, backend="proof", state=events.AttemptState.SUCCEEDED, cost=Decimal("0.00"), seconds=0.41
 )
+_RECIPE = events.Pin(name="web", version=4, digest=SHA)
 _PUBLICATION: dict[str, Any] = _ASSET | {
     "publication_id": ids.publication_id(VERSION, "dam-folder"),
     "target": "dam-folder",
@@ -205,6 +206,15 @@ FIELDS: dict[type[Event], dict[str, Any]] = {
         "rubric": _pin("tile"),
         "alt_text": "A candle on a dark green wall",
     },
+    events.DerivativesFailed: _JOB
+    | {
+        "asset_id": ASSET,
+        "supersedes": VERSION,
+        "reason": "invalid_request",
+        "detail": "web@4, large: there is no operation 'crpo'",
+        "remedy": "publish a corrected version of the recipe and ask again",
+        "confidentiality": "public",
+    },
     events.JobFailed: _JOB
     | {
         "stage": "prompt",
@@ -264,6 +274,18 @@ FIELDS: dict[type[Event], dict[str, Any]] = {
         "revision": 7,
         "keys": [events.ApiKey(key_id="a1b2c3", sha256=SHA, principal="shop", roles=["requester"])],
     },
+}
+
+FIELDS[events.DerivativesRequested] = _JOB | {
+    "asset_id": ASSET,
+    "supersedes": VERSION,
+    "by": "mara",
+    "image": events.ImageGenerated.of(
+        cause_id=CAUSE,
+        occurred_at=AT,
+        **FIELDS[events.ImageGenerated] | {"recipes": {"web": _RECIPE}},
+    ),
+    "confidentiality": "public",
 }
 
 

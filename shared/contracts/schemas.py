@@ -13,7 +13,8 @@ Schema = dict[str, Any]
 def event_schema(event: type[Event]) -> Schema:
     """Draft 2020-12 schema of the body; what an older reader does not know it ignores."""
     schema = event.model_json_schema(mode="validation")
-    schema["properties"].pop("traceparent")  # travels as a header only
+    for part in (schema, *schema.get("$defs", {}).values()):
+        part.get("properties", {}).pop("traceparent", None)  # travels as a header only
     return {
         "$schema": GenerateJsonSchema.schema_dialect,
         "$id": f"urn:calotype:event:{event.__name__}:{event.VERSION}",

@@ -6,6 +6,7 @@ from shared.events.catalog import (
     AssetExpired,
     AssetRecalled,
     AssetRejected,
+    DerivativesRequested,
     PublicFile,
     RequestCompleted,
     ReviewNeeded,
@@ -27,7 +28,7 @@ from shared.events.intake import (
     WorkspaceChanged,
 )
 from shared.events.jobs import JobCancelled, JobFailed, JobProgressed, JobRetried
-from shared.events.postprocess import ImageProcessed
+from shared.events.postprocess import DerivativesFailed, ImageProcessed
 from shared.events.prompt import LoraUse, Parameters, PromptAssembled
 from shared.events.publisher import (
     AssetPublished,
@@ -68,10 +69,12 @@ ALL: tuple[type[Event], ...] = (
     JobProgressed,
     ImageGenerated,
     ImageProcessed,
+    DerivativesFailed,
     JobFailed,
     JobCancelled,
     JobRetried,
     AttemptSettled,
+    DerivativesRequested,
     ReviewNeeded,
     ReviewRecorded,
     AssetApproved,
@@ -105,6 +108,8 @@ __all__ = [
     "Brief",
     "CancelRequested",
     "Confidentiality",
+    "DerivativesFailed",
+    "DerivativesRequested",
     "Event",
     "FailureReason",
     "File",

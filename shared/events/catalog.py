@@ -1,4 +1,7 @@
-"""Events of stage 5, catalog: decisions become facts here. All but the two review events are public."""
+"""Events of stage 5, catalog: decisions become facts here.
+
+All but the two review events and the ask for files are public.
+"""
 
 from datetime import datetime
 from decimal import Decimal
@@ -8,6 +11,7 @@ from uuid import UUID
 from pydantic import Field
 
 from shared.events.envelope import Body, Event
+from shared.events.inference import ImageGenerated
 from shared.events.words import Brief, Confidentiality, Pin, Run, SourceType
 
 
@@ -41,6 +45,25 @@ class RequestCompleted(Event):
     jobs: dict[str, int] = Field(description="Count per job status")
     cost: Decimal | None = None
     currency: str = "USD"
+
+
+class DerivativesRequested(Event):
+    """Somebody asked for the files of an approved version by other recipes: a new version of it, which is reviewed.
+
+    Nothing is generated again: `image` is what was generated then, with the recipes that are to be run now.
+    """
+
+    SUBJECT: ClassVar[str] = "supersedes"
+    SOURCE: ClassVar[str] = "/calotype/catalog"
+
+    request_id: UUID
+    job_id: UUID
+    run: Run = 1
+    asset_id: UUID
+    supersedes: UUID = Field(description="The approved version whose place the new one takes")
+    by: str
+    image: ImageGenerated
+    confidentiality: Confidentiality
 
 
 class ReviewNeeded(Event):
@@ -95,6 +118,7 @@ class AssetApproved(PublicAsset):
     approvers: list[Approver]
     rubric: Pin
     source_type: SourceType = SourceType.TRAINED
+    supersedes: UUID | None = Field(default=None, description="The approved version whose place this one takes")
 
 
 class AssetRejected(PublicAsset):
@@ -102,6 +126,9 @@ class AssetRejected(PublicAsset):
     reason: str | None = None
     by: Approver
     rubric: Pin
+    supersedes: UUID | None = Field(
+        default=None, description="The approved version whose place this one would have taken: it stays approved"
+    )
 
 
 class AssetRecalled(PublicAsset):

@@ -1,4 +1,4 @@
-"""The event of stage 4, postprocess."""
+"""Events of stage 4, postprocess."""
 
 from typing import ClassVar
 from uuid import UUID
@@ -6,7 +6,7 @@ from uuid import UUID
 from pydantic import Field
 
 from shared.events.envelope import Event
-from shared.events.words import Brief, Confidentiality, File, Pin, Run, SourceType, Verdict
+from shared.events.words import Brief, Confidentiality, FailureReason, File, Pin, Run, SourceType, Verdict
 
 
 class ImageProcessed(Event):
@@ -30,4 +30,24 @@ class ImageProcessed(Event):
     rubric: Pin
     alt_text: str | None = None
     caption: str | None = None
+    confidentiality: Confidentiality
+    supersedes: UUID | None = Field(
+        default=None, description="The approved version whose place this one takes, once somebody approves it"
+    )
+
+
+class DerivativesFailed(Event):
+    """An approved version could not be made again: no new version comes of it, and the old one stays as it is."""
+
+    SUBJECT: ClassVar[str] = "supersedes"
+    SOURCE: ClassVar[str] = "/calotype/postprocess"
+
+    request_id: UUID
+    job_id: UUID
+    run: Run = 1
+    asset_id: UUID
+    supersedes: UUID
+    reason: FailureReason
+    detail: str
+    remedy: str | None = None
     confidentiality: Confidentiality

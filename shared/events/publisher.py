@@ -60,4 +60,9 @@ class PublicationWithdrawn(Publication):
 
 
 class AssetSuperseded(Publication):
+    """A version that was approved later stands at the target; `superseded_by` is that asset version.
+
+    What stands of the old one is left there: `AssetPublished` of both says where.
+    """
+
     superseded_by: UUID

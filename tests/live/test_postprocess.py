@@ -18,6 +18,7 @@ from shared.blobs import library_key
 from shared.events import (
     BY_TYPE,
     CancelRequested,
+    DerivativesFailed,
     Event,
     FailureReason,
     ImageGenerated,
@@ -26,12 +27,12 @@ from shared.events import (
     JobFailed,
 )
 from shared.kafka import create_topics, record_of
-from shared.library.documents import Document
+from shared.library.documents import Document, Operation
 from shared.service import Service, open_service
 from shared.topics import IMAGES_PROCESSED, JOBS_ENDED, JOBS_PROGRESSED
 from tests.live.stage import eventually, new_database
 from tests.postprocess.documents import recipe, rendition
-from tests.postprocess.images import RUBRIC, WORKSPACE, file, generated
+from tests.postprocess.images import RUBRIC, WORKSPACE, asked_anew, file, generated
 from tests.postprocess.pictures import plain, read, written
 
 ORIGINAL = written(plain(colour=(90, 120, 40)))
@@ -246,3 +247,40 @@ async def test_images_nothing_is_made_of_pass_without_a_worker(
         assert all(isinstance(fact, ImageProcessed) for fact in found.values())
         assert found[events[0].job_id].original.sha256 == file(events[0].asset_id, ORIGINAL).sha256
         assert await stage.left() == 0
+
+
+async def test_files_are_made_anew_once_and_no_cancel_or_failure_of_theirs_is_the_jobs(
+    servers: EmbeddedServers, tmp_path: Path
+) -> None:
+    async with running(servers, tmp_path) as stage:
+        image = generated(ORIGINAL, WEB)
+        square = recipe(rendition("square", 24, 24), version=2)
+        odd = recipe(rendition("odd", 24, 24, operations=[Operation(op="crpo")]), version=3)
+        await stage.hold(image, ORIGINAL, WEB, square, odd)
+        asked, wrong = asked_anew(image, square), asked_anew(image, odd)
+        cancel = CancelRequested.of(
+            cause_id="a person",
+            occurred_at=image.occurred_at,
+            workspace=WORKSPACE,
+            request_id=image.request_id,
+            by="mira",
+        )
+        await stage.send(cancel)
+        await eventually(stage.tombstones)
+        await stage.send(asked, asked, wrong)
+        found = {event.cause_id: event for event in [await stage.next(), await stage.next()]}
+        made, refused = found[asked.event_id], found[wrong.event_id]
+        assert isinstance(made, ImageProcessed)
+        assert (made.supersedes, made.job_id) == (asked.supersedes, image.job_id)
+        assert [(file.rendition, file.recipe) for file in made.files] == [("square", "web@2")]
+        for each in (*made.files, *made.proxies):
+            assert hashlib.sha256(await stage.service.blobs.get(each.key)).hexdigest() == each.sha256
+        assert isinstance(refused, DerivativesFailed)
+        assert "crpo" in refused.detail
+
+        await stage.send(asked, asked_anew(image, WEB))  # heard again after its end; and back to the recipe before
+        back = await stage.next()
+        assert isinstance(back, ImageProcessed)
+        assert [file.rendition for file in back.files] == ["small", "wide"]
+        told = await stage.service.database.fetchval("select count(*) from work where kind = 'process.anew'")
+        assert told == 3

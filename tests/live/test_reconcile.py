@@ -13,12 +13,15 @@ from services.catalog import reconcile as catalog
 from services.catalog.ledger.facts import hear, heard
 from services.catalog.review.rules import decision_id
 from services.inference import reconcile as inference
+from services.postprocess import reconcile as postprocess
 from shared import ids
 from shared.contracts.golden import golden
 from shared.current import keep
 from shared.events import (
     AssetApproved,
     AttemptState,
+    DerivativesFailed,
+    DerivativesRequested,
     Event,
     FailureReason,
     ImageGenerated,
@@ -49,6 +52,21 @@ async def test_a_job_whose_image_was_told_is_over_before_its_prompt_is_heard(ser
         assert orjson.loads(row["payload"])["event"]["prompt"] == PROMPT.prompt, "so that it can be started again"
         (attempt,) = await stage.pool.fetch("select attempt_id, state from attempts")
         assert tuple(attempt) == (IMAGE.attempts[0].attempt_id, "succeeded")
+
+
+async def test_files_that_were_made_anew_are_not_made_again(servers: EmbeddedServers) -> None:
+    asked: Any = golden(DerivativesRequested)
+    made = ASSET.model_copy(update={"cause_id": asked.event_id, "supersedes": asked.supersedes})
+    refused: Any = golden(DerivativesFailed)
+    async with open_stage(servers, stage="postprocess") as stage:
+        async with stage.outbox.transaction() as running:
+            await postprocess.settle(running, [ASSET, made, refused])
+        rows = await stage.pool.fetch("select work_id, kind, ready_at, outcome from work")
+        assert {tuple(row) for row in rows} == {
+            (ASSET.asset_id, "process", None, "processed"),
+            (asked.event_id, "process.anew", None, "processed"),
+            (refused.cause_id, "process.anew", None, "failed"),
+        }
 
 
 async def test_what_was_settled_does_not_become_uncertain_again(servers: EmbeddedServers) -> None:

@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 
 from shared import ids
 from shared.blobs import blob_key
-from shared.events import Brief, Confidentiality, File, ImageGenerated, Lane, Pin, Route
+from shared.events import Brief, Confidentiality, DerivativesRequested, File, ImageGenerated, Lane, Pin, Route
 from shared.library.documents import Recipe, Rubric
 
 WORKSPACE = UUID("00000000-0000-4000-8000-00000000c0de")
@@ -47,3 +47,18 @@ def file(asset: UUID, data: bytes, *, extension: str = "png", **fields: Any) -> 
     media_type = {"png": "image/png", "json": "application/json"}[extension]
     key = blob_key(WORKSPACE, asset, sha256, extension)
     return File(name=f"original.{extension}", media_type=media_type, bytes=len(data), sha256=sha256, key=key, **fields)
+
+
+def asked_anew(image: ImageGenerated, *recipes: Recipe, **fields: Any) -> DerivativesRequested:
+    """Somebody's ask for the files of the image's approved version by these recipes."""
+    version = ids.asset_version_id(image.asset_id, image.original.sha256, [])
+    pins = image.recipes | {each.channel: each.pin() for each in recipes}
+    told: dict[str, Any] = {
+        **{name: getattr(image, name) for name in ("workspace", "request_id", "job_id", "run", "asset_id")},
+        **{name: getattr(image, name) for name in ("client_reference", "confidentiality")},
+        "supersedes": version,
+        "by": "otto",
+        "image": image.model_copy(update={"recipes": pins}),
+    }
+    cause = ids.rerun_id(version, {channel: pin.digest for channel, pin in pins.items()})
+    return DerivativesRequested.of(cause_id=cause, occurred_at=datetime.now(UTC), **(told | fields))

@@ -2,12 +2,12 @@ from datetime import UTC, datetime
 
 import pytest
 
-from services.postprocess.domain import Cancelled, Failed, ended, needs_pixels, untouched
+from services.postprocess.domain import Cancelled, Failed, ended, ended_anew, needs_pixels, untouched
 from services.postprocess.files import Made, complete
-from shared.events import FailureReason, ImageProcessed, JobCancelled, JobFailed, Stage
+from shared.events import DerivativesFailed, FailureReason, ImageProcessed, JobCancelled, JobFailed, Stage
 from tests.postprocess.development import developed, made
 from tests.postprocess.documents import recipe, rendition
-from tests.postprocess.images import generated
+from tests.postprocess.images import asked_anew, generated
 
 NOW = datetime(2027, 3, 1, tzinfo=UTC)
 WEB = recipe(rendition("960"), version=4)
@@ -79,3 +79,36 @@ def test_without_channels_and_proxies_the_original_passes_as_it_is() -> None:
     assert isinstance(fact, ImageProcessed)
     assert fact.original.sha256 == event.original.sha256
     assert fact.files == []
+
+
+def test_files_made_anew_are_a_version_of_their_own_even_with_the_same_bytes() -> None:
+    image = generated(b"original", WEB)
+    asked = asked_anew(image, WEB)
+    processed, _ = complete(asked.image, developed(made()), blocking=frozenset())
+    first, anew = ended(image, processed, at=NOW), ended_anew(asked, processed, at=NOW)
+    assert isinstance(first, ImageProcessed)
+    assert isinstance(anew, ImageProcessed)
+    assert (anew.cause_id, anew.supersedes) == (asked.event_id, asked.supersedes)
+    assert anew.event_id != first.event_id
+    assert anew.asset_id == first.asset_id
+    assert anew.asset_version_id != first.asset_version_id, "going back to an earlier recipe is a version as well"
+    assert [file.sha256 for file in anew.files] == [file.sha256 for file in first.files]
+    changed = {"event_id", "cause_id", "asset_version_id", "supersedes"}
+    assert anew.model_dump(exclude=changed) == first.model_dump(exclude=changed)
+
+
+def test_the_same_ask_for_files_anew_is_the_same_fact_and_another_recipe_another() -> None:
+    image = generated(b"original", WEB)
+    asked, again, other = (
+        asked_anew(image, WEB),
+        asked_anew(image),
+        asked_anew(image, recipe(rendition("64"), version=5)),
+    )
+    assert asked.event_id == again.event_id != other.event_id
+
+
+def test_what_fails_anew_is_not_the_job() -> None:
+    asked = asked_anew(generated(b"original"), WEB)
+    fact = ended_anew(asked, Failed(reason=FailureReason.INVALID_REQUEST, detail="no such", remedy="mend it"), at=NOW)
+    assert isinstance(fact, DerivativesFailed)
+    assert (fact.supersedes, fact.cause_id, fact.detail) == (asked.supersedes, asked.event_id, "no such")

@@ -9,16 +9,16 @@ import pytest
 from services.postprocess.children import ChildDied, Children, OutOfMemory, PictureRefused
 from services.postprocess.domain import Failed, Processed
 from services.postprocess.files import Development
-from services.postprocess.handler import work_of
+from services.postprocess.handler import work_anew, work_of
 from services.postprocess.worker import Finished, Processor, exhausted
 from shared.blobs import FileBlobs, library_key
 from shared.events import FailureReason, ImageGenerated, JobProgressed, Stage
-from shared.leases import Leased, Outcome
+from shared.leases import Leased, NewWork, Outcome
 from shared.library.documents import Document
 from shared.library.pinned import Library
 from tests.postprocess.development import developed, made
 from tests.postprocess.documents import recipe, rendition
-from tests.postprocess.images import RUBRIC, WORKSPACE, generated
+from tests.postprocess.images import RUBRIC, WORKSPACE, asked_anew, generated
 
 WEB = recipe(rendition("960"))
 
@@ -60,11 +60,10 @@ class Bench:
             await self.blobs.put(key, document.canonical(), media_type="application/json")
 
     async def run(self, event: ImageGenerated, *, failures: int = 0) -> Outcome:
-        return await self.processor.run(lease_of(event, failures=failures))
+        return await self.processor.run(lease_of(work_of(event), failures=failures))
 
 
-def lease_of(event: ImageGenerated, *, failures: int = 0) -> Leased:
-    work = work_of(event)
+def lease_of(work: NewWork, *, failures: int = 0) -> Leased:
     return Leased(
         work_id=work.work_id,
         kind=work.kind,
@@ -176,8 +175,8 @@ async def test_a_damaged_original_is_a_named_failure(tmp_path: Path) -> None:
 
 def test_a_passed_deadline_ends_as_expired() -> None:
     event = generated(b"original")
-    assert failure(exhausted(lease_of(event), "expired")).reason is FailureReason.EXPIRED
-    assert failure(exhausted(lease_of(event), "its lease was lost 8 times")).reason is FailureReason.INTERNAL
+    assert failure(exhausted(lease_of(work_of(event)), "expired")).reason is FailureReason.EXPIRED
+    assert failure(exhausted(lease_of(work_of(event)), "its lease was lost 8 times")).reason is FailureReason.INTERNAL
 
 
 def test_dedicated_work_goes_first_and_bulk_last() -> None:
@@ -186,3 +185,20 @@ def test_dedicated_work_goes_first_and_bulk_last() -> None:
     priorities = [work_of(generated(b"o", route={**route, "lane": lane})).priority for lane in lanes]
     assert priorities == sorted(priorities, reverse=True)
     assert len(set(priorities)) == 3
+
+
+async def test_files_made_anew_say_nothing_of_their_job_and_fail_apart_from_it(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, developed(made(data=b"one")))
+    image = generated(b"original")
+    await bench.hold(image, b"original", WEB)
+    asked = asked_anew(image, WEB)
+    work = work_anew(asked)
+    assert (work.request_id, work.job_id) == (None, None), "a cancel of its request is not meant for it"
+    outcome = await bench.processor.run(lease_of(work))
+    assert outcome.record.anew == asked
+    assert [file.recipe for file in outcome.record.ending.files] == ["web@1"]
+    assert bench.told == [], "its job has ended, and does not run again"
+    bench.children.answer = PictureRefused("recipe", "web@1, 960: there is no operation 'crpo'")
+    outcome = await bench.processor.run(lease_of(work))
+    assert failure(outcome).reason is FailureReason.INVALID_REQUEST
+    assert outcome.record.anew == asked

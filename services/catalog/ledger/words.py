@@ -78,7 +78,8 @@ def _processed(body: Body) -> str:
     total = sum(file["bytes"] for file in [body["original"], *body["files"]])
     failed = [check["sentence"] for check in body.get("checks", ()) if not check["ok"]]
     checks = f"; {_listed(failed)}" if failed else f"; {len(body.get('checks', ()))} checks passed"
-    return f"{len(body['files'])} derivatives, {size(total)} with the original{checks}"
+    instead = f"; a new version in place of {body['supersedes']}" if body.get("supersedes") else ""
+    return f"{len(body['files'])} derivatives, {size(total)} with the original{checks}{instead}"
 
 
 def _failed(body: Body) -> str:
@@ -116,6 +117,10 @@ def _publication_failed(body: Body) -> str:
     return f"{body['target']} {state}: {body['detail']}" + (f" → {body['remedy']}" if body.get("remedy") else "")
 
 
+def _recipes(image: Body) -> str:
+    return _listed(_pin(pin) for pin in image.get("recipes", {}).values()) or "no recipe"
+
+
 def _pin(pin: Body) -> str:
     return f"{pin['name']}@{pin['version']}"
 
@@ -128,6 +133,8 @@ WORDS: dict[str, Callable[[Body], str]] = {
     "PromptAssembled": _assembled,
     "ImageGenerated": _generated,
     "ImageProcessed": _processed,
+    "DerivativesRequested": lambda b: f"asked for by {b['by']}: {_recipes(b['image'])}, in place of {b['supersedes']}",
+    "DerivativesFailed": lambda b: f"{_failed(b)}; {b['supersedes']} stays",
     "JobFailed": _failed,
     "JobCancelled": lambda b: f"obeyed; {b['by']} had asked",
     "JobRetried": lambda b: f"run {b['run']}, asked for by {b['by']}",
