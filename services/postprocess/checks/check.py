@@ -11,7 +11,7 @@ from shared.events import Verdict
 class Check:
     """A name for rubrics, the limit it ships with, and what it finds in a view at a limit. Pure.
 
-    `code` is why a picture that fails is refused (`shared/contracts/rejection_codes.py`). The verdict's number is at most
+    `code` is why a picture that fails is refused (`shared/contracts/rejection_codes.py`). A verdict's number is at most
     the limit, with `least` at least. `usual`: made without being asked for. `advisory`: it errs too often to decide.
     """
 

@@ -65,7 +65,8 @@ class View:
 
     @property
     def is_small(self) -> bool:
-        return min(self.pixels.shape[0], self.pixels.shape[1]) <= SMALL
+        height, width = self.pixels.shape[:2]
+        return bool(min(height, width) <= SMALL)
 
     @cached_property
     def luma(self) -> Plane:
