@@ -1,6 +1,7 @@
 """Any picture as 8-bit sRGB. Imported by child processes only: Pillow stays out of those that hold keys."""
 
 import io
+from collections.abc import Callable
 
 from PIL import Image, ImageCms, ImageOps
 
@@ -16,9 +17,18 @@ def decoded(opened: Image.Image) -> Image.Image:
         Undecodable: it is not whole.
         MemoryError: it takes more than this process may have.
     """
+    return _whole(opened, to_srgb)
+
+
+def as_stored(opened: Image.Image) -> Image.Image:
+    """An opened file's pixels, upright, in the colours of its own profile. Raises what `decoded` raises."""
+    return _whole(opened, _with_alpha_if_needed)
+
+
+def _whole(opened: Image.Image, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
     try:
         opened.load()
-        image = to_srgb(ImageOps.exif_transpose(opened))
+        image = convert(ImageOps.exif_transpose(opened))
     except MemoryError:
         raise
     except Exception as error:
@@ -36,6 +46,10 @@ def to_srgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):
         # 16-bit grey: Pillow's own conversion clips at 255 instead of scaling.
         image = image.convert("I").point(lambda value: value * (1 / 257)).convert("L")
+    return _with_alpha_if_needed(image)
+
+
+def _with_alpha_if_needed(image: Image.Image) -> Image.Image:
     if image.has_transparency_data:
         image = image.convert("RGBA")
         opaque = image.getchannel("A").histogram()[255] == image.width * image.height

@@ -429,6 +429,7 @@ def _image_generated(job: Job, made: Made, common: dict[str, Any]) -> ImageGener
         live_area=made.live_area,
         source_type=_source_type(job),
         template=event.template,
+        brand=event.brand,
         rubric=event.rubric,
         recipes=event.recipes,
         alt_text=event.alt_text,

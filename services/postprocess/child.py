@@ -1,4 +1,4 @@
-"""A child process that decodes and encodes: reads an order and an original from stdin, writes what it made to stdout.
+"""A child process that decodes and encodes: reads an order and its pictures from stdin, writes what it made to stdout.
 
 It holds no key and no address, may not write files, and has a memory limit. A picture that breaks it breaks only it.
 
@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 
 from pydantic import ValidationError
 
-from services.postprocess.imaging import CorruptImage
+from services.postprocess.decoding import CorruptImage
 from services.postprocess.recipes import BadRecipe, Developed, Order, develop
 
 LENGTH = struct.Struct("!I")
@@ -27,13 +27,13 @@ def main() -> None:
     answers = _keep_stdout_clean()
     _confine(memory=int(sys.argv[1]) * 1024 * 1024)
     while (asked := _read(sys.stdin.buffer)) is not None:
-        header, original = asked
-        _write(answers, *_answer(header, original))
+        header, original, inputs = asked
+        _write(answers, *_answer(header, original, inputs))
 
 
-def _answer(header: dict[str, Any], original: bytes) -> tuple[dict[str, Any], list[bytes]]:
+def _answer(header: dict[str, Any], original: bytes, inputs: list[bytes]) -> tuple[dict[str, Any], list[bytes]]:
     try:
-        developed = develop(original, Order.model_validate(header["order"]))
+        developed = develop(original, Order.model_validate(header["order"]), inputs)
     except ValidationError as error:
         return {"error": "recipe", "detail": f"the recipe cannot be read: {error}"}, []
     except CorruptImage as error:
@@ -61,20 +61,22 @@ def _told(developed: Developed) -> dict[str, Any]:
                 "exact": made.exact,
                 "max_bytes": made.max_bytes,
                 "manifest": made.manifest,
+                "verdicts": [verdict.model_dump(mode="json") for verdict in made.verdicts],
             }
             for made in developed.derivatives
         ],
     }
 
 
-def _read(stream: BinaryIO) -> tuple[dict[str, Any], bytes] | None:
+def _read(stream: BinaryIO) -> tuple[dict[str, Any], bytes, list[bytes]] | None:
     """The next order, or None when the worker has closed its end, or has died."""
     start = stream.read(LENGTH.size)
     if len(start) < LENGTH.size:
         return None
     header = json.loads(stream.read(LENGTH.unpack(start)[0]))
-    original = stream.read(header["bytes"])
-    return (header, original) if len(original) == header["bytes"] else None
+    original, *inputs = (stream.read(size) for size in header["sizes"])
+    whole = [len(original), *map(len, inputs)] == header["sizes"]
+    return (header, original, inputs) if whole else None
 
 
 def _write(stream: BinaryIO, header: dict[str, Any], blobs: list[bytes]) -> None:

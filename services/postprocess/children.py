@@ -9,12 +9,13 @@ import json
 import os
 import struct
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import services
 from services.postprocess.files import Development, Made
+from shared.events import Verdict
 
 LENGTH = struct.Struct("!I")
 # The whole environment of a child: where programs and libraries are, and nothing that opens a door.
@@ -48,8 +49,8 @@ class Children:
         self._idle_seconds = idle_seconds
         self._idle: list[_Child] = []
 
-    async def develop(self, original: bytes, order: Mapping[str, Any]) -> Development:
-        """What `recipes.develop` makes of the original.
+    async def develop(self, original: bytes, order: Mapping[str, Any], inputs: Sequence[bytes] = ()) -> Development:
+        """What `recipes.develop` makes of the original; `inputs` are the pictures that the order names beside it.
 
         Raises PictureRefused, OutOfMemory, ChildDied, and RuntimeError with the child's traceback for a bug of ours.
         """
@@ -57,7 +58,7 @@ class Children:
             child = self._rested() or await _Child.start(memory_mb=self._memory_mb)
             try:
                 async with asyncio.timeout(self._seconds):
-                    header, blobs = await child.ask({"order": order, "bytes": len(original)}, original)
+                    header, blobs = await child.ask(order, [original, *inputs])
             except TimeoutError:
                 await child.kill()
                 raise ChildDied(f"the child process took longer than {self._seconds:g} s") from None
@@ -110,6 +111,8 @@ class _Child:
     @classmethod
     async def start(cls, *, memory_mb: int) -> "_Child":
         environment = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
+        # A child has one core: a thread for each other one would take address space and give nothing.
+        environment |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
         environment["PYTHONPATH"] = str(Path(next(iter(services.__path__))).parent)
         return cls(
             await asyncio.create_subprocess_exec(
@@ -133,13 +136,14 @@ class _Child:
     def alive(self) -> bool:
         return self._process.returncode is None
 
-    async def ask(self, header: Mapping[str, Any], original: bytes) -> tuple[dict[str, Any], list[bytes]]:
+    async def ask(self, order: Mapping[str, Any], blobs: Sequence[bytes]) -> tuple[dict[str, Any], list[bytes]]:
         if self.dismissal:
             self.dismissal.cancel()
-        told, pipe, answers = json.dumps(header).encode(), self._process.stdin, self._process.stdout
+        told = json.dumps({"order": order, "sizes": [len(blob) for blob in blobs]}).encode()
+        pipe, answers = self._process.stdin, self._process.stdout
         if pipe is None or answers is None:
             raise RuntimeError("a child is always started with both pipes")
-        pipe.writelines((LENGTH.pack(len(told)), told, original))
+        pipe.writelines((LENGTH.pack(len(told)), told, *blobs))
         await pipe.drain()
         length = LENGTH.unpack(await answers.readexactly(LENGTH.size))[0]
         answer: dict[str, Any] = json.loads(await answers.readexactly(length))
@@ -192,6 +196,7 @@ def _development(header: dict[str, Any], blobs: list[bytes]) -> Development:
             exact=told["exact"],
             max_bytes=told["max_bytes"],
             manifest=told["manifest"],
+            verdicts=[Verdict.model_validate(verdict) for verdict in told["verdicts"]],
             data=data,
         )
         for told, data in zip(header["derivatives"], blobs, strict=True)

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
@@ -13,8 +13,11 @@ from services.postprocess.domain import Processed
 from services.postprocess.names import file_name
 from shared import ids
 from shared.blobs import EXTENSIONS, MEDIA_TYPES, blob_key
-from shared.events import File, ImageGenerated
-from shared.library.documents import Recipe
+from shared.events import File, ImageGenerated, Verdict
+from shared.library.documents import Brand, Recipe
+
+# Operations that cut along the product's shape, where the image came with one.
+MASKED = frozenset({"cut-out", "canvas"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +34,7 @@ class Made:
     exact: bool
     max_bytes: int | None
     manifest: dict[str, Any]
+    verdicts: list[Verdict] = field(default_factory=list)
     data: bytes
 
 
@@ -72,16 +76,66 @@ def complete(
         original=original,
         files=[file for _, file in published],
         proxies=[each.file for made, each in zip(development.made, stored, strict=True) if made.channel is None],
-        checks=check(subjects, alt_text=event.alt_text, caption=event.caption, blocking=blocking),
+        checks=[
+            *check(subjects, alt_text=event.alt_text, caption=event.caption, blocking=blocking),
+            *_said_by_operations([made for made, _ in published], blocking),
+        ],
         manifest=manifest.file,
     )
     return processed, [*stored, manifest]
 
 
-def order(event: ImageGenerated, recipes: Mapping[str, Recipe], *, proxies: Sequence[int]) -> dict[str, Any]:
+def _said_by_operations(made: Sequence[Made], blocking: frozenset[str]) -> list[Verdict]:
+    """What operations found while they worked, each with the file it is about."""
+    return [
+        verdict.model_copy(
+            update={
+                "blocking": verdict.blocking or verdict.check in blocking,
+                "sentence": f"{each.channel}/{each.rendition}: {verdict.sentence}",
+            }
+        )
+        for each in made
+        for verdict in each.verdicts
+    ]
+
+
+def order(
+    event: ImageGenerated,
+    recipes: Mapping[str, Recipe],
+    *,
+    proxies: Sequence[int],
+    brand: Brand | None = None,
+    inputs: Sequence[str] = (),
+) -> dict[str, Any]:
     """What a child is asked to make, as plain data; `recipes` are the pinned documents by channel."""
-    documents = {channel: recipe.model_dump(mode="json") for channel, recipe in recipes.items()}
-    return {"recipes": documents, "proxies": list(proxies), "focal": event.focal, "live_area": event.live_area}
+    said = {"headline": event.brief.headline, "product": event.brief.product}
+    return {
+        "recipes": {channel: recipe.model_dump(mode="json") for channel, recipe in recipes.items()},
+        "proxies": list(proxies),
+        "focal": event.focal,
+        "live_area": event.live_area,
+        "texts": {name: text for name, text in said.items() if text},
+        "locale": event.brief.locale,
+        "palette": brand.palette if brand else {},
+        "inputs": list(inputs),
+    }
+
+
+def needed(event: ImageGenerated, recipes: Mapping[str, Recipe], brand: Brand | None) -> dict[str, str]:
+    """The pictures that the recipes' operations take beside the original: what a child calls each, and its key."""
+    steps = [step for recipe in recipes.values() for made in recipe.renditions for step in made.operations]
+    keys: dict[str, str] = {}
+    if event.mask and any(step.op in MASKED for step in steps):
+        keys["mask"] = event.mask.key
+    marks = brand.marks if brand else {}
+    for name in sorted({str(step.params.get("mark", "")) for step in steps} & marks.keys()):
+        keys[f"mark/{name}"] = _source_key(event.workspace, marks[name])
+    return keys
+
+
+def _source_key(workspace: UUID, sha256: str) -> str:
+    """Where intake keeps a picture that somebody added."""
+    return blob_key(workspace, ids.source_id(workspace, sha256), sha256, "png")
 
 
 def _stored(event: ImageGenerated, made: Made) -> Stored:

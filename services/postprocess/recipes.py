@@ -4,15 +4,18 @@ Imported by the child process only. What comes in and goes out is plain data, so
 trust each other no further than JSON.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from services.postprocess import imaging
-from services.postprocess.imaging import Encoded, Facts, Limits, Picture
-from services.postprocess.operations import Frame, operations
+from services.postprocess.decoding import Facts, Limits, decode, decode_mask, inspect
+from services.postprocess.encoding import Encoded, encode, encode_within, versions
+from services.postprocess.operations import Frame, Materials, operations
+from services.postprocess.pictures import Picture
+from services.postprocess.pixels import is_transparent
+from shared.events import Verdict
 from shared.library.documents import Operation, Recipe, Rendition
 
 # Recipes name a quality they like, not one they bear: under a byte budget the search stops here. Below it, blocks
@@ -30,7 +33,11 @@ class BadRecipe(Exception):
 
 
 class Order(BaseModel):
-    """What is to be made of one original: recipes by channel, and the longest sides of the review proxies."""
+    """What is to be made of one original: recipes by channel, and the longest sides of the review proxies.
+
+    `texts`, `locale` and `palette` are what overlays may say and in which colours. `inputs` names the pictures that
+    come with the original, in order: `mask`, and `mark/NAME` for the brand's own.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -38,6 +45,31 @@ class Order(BaseModel):
     proxies: tuple[int, ...] = ()
     focal: tuple[float, float] | None = None
     live_area: tuple[float, float, float, float] | None = None
+    texts: dict[str, str] = {}
+    locale: str = "en"
+    palette: dict[str, str] = {}
+    inputs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Sitting:
+    """One decoded original with all that its renditions share."""
+
+    order: Order
+    picture: Picture
+    mask: Picture | None
+    materials: Materials
+
+    def frame(self, wanted: tuple[int, int], safe: tuple[float, float, float, float] | None = None) -> Frame:
+        return Frame.of(
+            self.picture,
+            wanted=wanted,
+            focal=self.order.focal,
+            live=self.order.live_area,
+            mask=self.mask,
+            safe=safe,
+            materials=self.materials,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +85,7 @@ class Derivative:
     exact: bool
     max_bytes: int | None
     manifest: dict[str, Any]
+    verdicts: tuple[Verdict, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,43 +97,66 @@ class Developed:
     versions: dict[str, str]
 
 
-def develop(data: bytes, order: Order, limits: Limits = LIMITS) -> Developed:
-    """Every derivative of the original. Raises imaging.CorruptImage and BadRecipe."""
-    picture, facts = imaging.decode(data, limits)
-    made = [*_proxies(picture, order), *_renditions(picture, order)]
-    return Developed(facts, made, imaging.versions())
+def develop(data: bytes, order: Order, inputs: Sequence[bytes] = (), limits: Limits = LIMITS) -> Developed:
+    """Every derivative of the original. Raises decoding.CorruptImage and BadRecipe."""
+    picture, facts = decode(data, limits, wide=_wants_its_own_colours(order))
+    sitting = _sitting(order, picture, dict(zip(order.inputs, inputs, strict=True)), limits)
+    made = [*_proxies(sitting), *_renditions(sitting)]
+    return Developed(facts, made, versions())
 
 
-def _renditions(picture: Picture, order: Order) -> Iterator[Derivative]:
-    for channel, recipe in order.recipes.items():
+def _sitting(order: Order, picture: Picture, inputs: Mapping[str, bytes], limits: Limits) -> Sitting:
+    mask = Picture(decode_mask(inputs["mask"], limits)) if "mask" in inputs else None
+    marks = {
+        name.removeprefix("mark/"): decode(data, limits)[0] for name, data in inputs.items() if name.startswith("mark/")
+    }
+    materials = Materials(texts=order.texts, locale=order.locale, palette=order.palette, marks=marks)
+    # A mask of another size is of another picture.
+    return Sitting(order, picture, mask if mask and mask.size == picture.size else None, materials)
+
+
+def _wants_its_own_colours(order: Order) -> bool:
+    steps = (step for recipe in order.recipes.values() for made in recipe.renditions for step in made.operations)
+    return any(step.op == "colour" for step in steps)
+
+
+def _renditions(sitting: Sitting) -> Iterator[Derivative]:
+    for channel, recipe in sitting.order.recipes.items():
         for rendition in recipe.renditions:
-            yield _rendition(picture, order, channel, rendition, where=f"{recipe.label}, {rendition.name}")
+            yield _rendition(sitting, channel, rendition, where=f"{recipe.label}, {rendition.name}")
 
 
-def _rendition(picture: Picture, order: Order, channel: str, rendition: Rendition, *, where: str) -> Derivative:
-    steps = rendition.operations or USUAL
+def _rendition(sitting: Sitting, channel: str, rendition: Rendition, *, where: str) -> Derivative:
+    steps = [step for step in rendition.operations or USUAL if _applies(step, sitting.materials.market)]
     wanted = (rendition.width, rendition.height)
-    frame = Frame.of(picture, wanted=wanted, focal=order.focal, live=order.live_area)
+    frame = sitting.frame(wanted, rendition.safe_area)
     for step in steps:
         frame = _applied(frame, step, where=where)
-    encoded = imaging.encode_within(
+    encoded = encode_within(
         frame.pixels(),
         rendition.format,
         quality=rendition.quality,
         floor=min(QUALITY_FLOOR, rendition.quality),
         budget=rendition.max_bytes,
+        profile=frame.picture.profile,
     )
     return Derivative(
         channel=channel,
         rendition=rendition.name,
         data=encoded.data,
-        facts=imaging.inspect(encoded.data),
+        facts=inspect(encoded.data),
         wanted_type=f"image/{rendition.format}",
         wanted=wanted,
         exact=frame.exact,
         max_bytes=rendition.max_bytes,
-        manifest={"operations": [step.model_dump() for step in steps], **_how(encoded)},
+        manifest={"operations": [step.model_dump() for step in steps], **_how(encoded), **_noted(frame)},
+        verdicts=frame.verdicts,
     )
+
+
+def _applies(step: Operation, market: str | None) -> bool:
+    """Whether a step is for this request's market; one that names none is for all."""
+    return not step.markets or market in step.markets
 
 
 def _applied(frame: Frame, step: Operation, *, where: str) -> Frame:
@@ -114,21 +170,20 @@ def _applied(frame: Frame, step: Operation, *, where: str) -> Frame:
         raise BadRecipe(f"{where}, {step.op}: {faults}") from error
 
 
-def _proxies(picture: Picture, order: Order) -> Iterator[Derivative]:
+def _proxies(sitting: Sitting) -> Iterator[Derivative]:
     """Pictures for the review page, never enlarged: the first size beyond the original's own is a copy at its own."""
-    longest = max(picture.full.size)
-    smaller = [side for side in sorted(order.proxies) if side < longest]
-    sides = sorted(order.proxies)[: len(smaller) + 1]
-    for side in sides:
-        frame = Frame.of(picture, wanted=(side, side))
+    longest, proxies = max(sitting.picture.size), sorted(sitting.order.proxies)
+    smaller = [side for side in proxies if side < longest]
+    for side in proxies[: len(smaller) + 1]:
+        frame = Frame.of(sitting.picture, wanted=(side, side))
         step = Operation(op="resize", params={"mode": "inside"})
-        image = _applied(frame, step, where="proxies").pixels()
-        encoded = imaging.encode(image, "webp" if image.mode == "RGBA" else "jpeg", PROXY_QUALITY)
+        pixels = _applied(frame, step, where="proxies").pixels()
+        encoded = encode(pixels, "webp" if is_transparent(pixels) else "jpeg", PROXY_QUALITY)
         yield Derivative(
             channel=None,
             rendition=f"proxy-{side}",
             data=encoded.data,
-            facts=imaging.inspect(encoded.data),
+            facts=inspect(encoded.data),
             wanted_type=f"image/{encoded.format}",
             wanted=(side, side),
             exact=False,
@@ -139,3 +194,7 @@ def _proxies(picture: Picture, order: Order) -> Iterator[Derivative]:
 
 def _how(encoded: Encoded) -> dict[str, Any]:
     return {"format": encoded.format, "quality": encoded.quality}
+
+
+def _noted(frame: Frame) -> dict[str, Any]:
+    return {"notes": [list(note) for note in frame.notes]} if frame.notes else {}

@@ -14,7 +14,7 @@ class PostprocessSettings(Settings):
     child_seconds: float = Field(
         default=60.0, gt=0, description="After this a child is ended, and its work tried again"
     )
-    child_memory_mb: int = Field(default=1024, ge=256, description="Address space of one child")
+    child_memory_mb: int = Field(default=1024, ge=512, description="Address space of one child")
     review_proxies: tuple[int, ...] = Field(
         default=(320, 1024, 2048), description="Longest sides of the pictures the review page shows; [] makes none"
     )

@@ -6,7 +6,7 @@ stores the same bytes again and nothing twice.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TypeVar
@@ -15,14 +15,14 @@ import structlog
 
 from services.postprocess.children import ChildDied, Children, OutOfMemory, PictureRefused
 from services.postprocess.domain import Asked, Cancelled, Ending, Failed, Processed, ended, ended_anew
-from services.postprocess.files import Stored, complete, order
+from services.postprocess.files import Stored, complete, needed, order
 from services.postprocess.handler import ANEW, queries
 from services.postprocess.rulings import ruled
 from shared.blobs import Blobs
 from shared.errors import BlobMissing, Rejected
 from shared.events import DerivativesRequested, Event, FailureReason, ImageGenerated, JobProgressed, JobStatus, Stage
 from shared.leases import MAX_FAILURES, Leased, Outcome, buried
-from shared.library.documents import Recipe, Rubric
+from shared.library.documents import Brand, Recipe, Rubric
 from shared.library.pinned import Library
 from shared.observability import is_sampled, log_context, start_span, traceparent_of
 from shared.outbox import Transaction
@@ -82,18 +82,26 @@ class Processor:
         return _finished(asked, ending, traceparent=traceparent)
 
     async def _process(self, event: ImageGenerated) -> Processed:
-        recipes, rubric = await self._documents(event)
+        recipes, rubric, brand = await self._documents(event)
         reading = self.blobs.get(event.original.key)
         original = await _read(reading, "the original", otherwise=FailureReason.CORRUPT_OUTPUT)
+        inputs = await self._inputs(needed(event, recipes, brand))
+        asked = order(event, recipes, proxies=self.proxies, brand=brand, inputs=list(inputs))
         try:
-            development = await self.children.develop(original, order(event, recipes, proxies=self.proxies))
+            development = await self.children.develop(original, asked, list(inputs.values()))
         except PictureRefused as refused:
             raise GivenUp(_refused(refused)) from refused
         processed, files = complete(event, development, blocking=frozenset(rubric.blocking_checks))
         await self._store(files)
         return replace(processed, checks=ruled(processed.checks, rubric))
 
-    async def _documents(self, event: ImageGenerated) -> tuple[dict[str, Recipe], Rubric]:
+    async def _inputs(self, keys: Mapping[str, str]) -> dict[str, bytes]:
+        """What lies beside the original: its mask, the brand's marks."""
+        internal = FailureReason.INTERNAL
+        reading = [_read(self.blobs.get(key), name, otherwise=internal) for name, key in keys.items()]
+        return dict(zip(keys, await asyncio.gather(*reading), strict=True))
+
+    async def _documents(self, event: ImageGenerated) -> tuple[dict[str, Recipe], Rubric, Brand | None]:
         workspace = event.workspace
         internal = FailureReason.INTERNAL
         reading = self.library.get(Rubric, workspace, event.rubric)
@@ -102,7 +110,10 @@ class Processor:
             channel: await _read(self.library.get(Recipe, workspace, pin), pin.label, otherwise=internal)
             for channel, pin in event.recipes.items()
         }
-        return recipes, rubric
+        if event.brand is None:  # of an image made before brands travelled with it
+            return recipes, rubric, None
+        brand = await _read(self.library.get(Brand, workspace, event.brand), event.brand.label, otherwise=internal)
+        return recipes, rubric, brand
 
     async def _store(self, files: Sequence[Stored]) -> None:
         puts = (self.blobs.put(each.file.key, each.data, media_type=each.file.media_type) for each in files)

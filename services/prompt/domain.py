@@ -145,6 +145,7 @@ def _assembled(
         seed=ids.seed_for(job, request.seed, variant),
         scene=_scene(request, variant, template, brand, texts),
         template=request.template,
+        brand=request.brand,
         rubric=request.rubric,
         recipes=request.recipes,
         alt_text=texts.alt_text,

@@ -46,6 +46,7 @@ class ImageGenerated(Event):
     )
     source_type: SourceType = SourceType.TRAINED
     template: Pin
+    brand: Pin | None = None
     rubric: Pin
     recipes: dict[str, Pin] = Field(default_factory=dict)
     alt_text: str | None = None

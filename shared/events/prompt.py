@@ -49,6 +49,7 @@ class PromptAssembled(Event):
     seed: int
     scene: dict[str, Any] = Field(default_factory=dict)
     template: Pin
+    brand: Pin | None = Field(default=None, description="Its colours, marks and approved photos; null before 0.2")
     rubric: Pin
     recipes: dict[str, Pin] = Field(default_factory=dict)
     alt_text: str | None = None

@@ -24,7 +24,9 @@ from shared.events import Confidentiality, Lane, Pin
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,79}$")]
 Reference = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,79}(@[0-9]{1,6})?$")]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Hex = Annotated[str, Field(pattern=r"^#[0-9A-Fa-f]{6}$")]
+Fraction = Annotated[float, Field(ge=0, le=1)]
 Scalar = str | int | float | bool
 
 
@@ -69,7 +71,7 @@ class Document(Part):
 
 
 class BrandProduct(Part):
-    """One line of the product catalogue."""
+    """One line of the product catalogue. `photo`: the SHA-256 of an approved photograph of it, added as a source."""
 
     sku: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
     name: str
@@ -79,6 +81,9 @@ class BrandProduct(Part):
     label: dict[str, str] = Field(default_factory=dict)
     confidentiality: Confidentiality = Confidentiality.PUBLIC
     attributes: dict[str, str] = Field(default_factory=dict)
+    photo: Sha256 | None = None
+
+    ADDED: ClassVar[frozenset[str]] = frozenset({"photo"})
 
 
 class Brand(Document):
@@ -95,6 +100,11 @@ class Brand(Document):
     caption: str | None = Field(default=None, description="Jinja template of the caption")
     licence: str | None = None
     products: list[BrandProduct] = Field(default_factory=list)
+    marks: dict[Name, Sha256] = Field(
+        default_factory=dict, description="Logo and badges: the SHA-256 of each, added as a source"
+    )
+
+    ADDED: ClassVar[frozenset[str]] = frozenset({"marks"})
 
 
 class Variable(Part):
@@ -174,10 +184,16 @@ class Policy(Document):
 
 
 class Operation(Part):
-    """One step of a rendition; parameters by name, checked by the operation itself."""
+    """One step of a rendition; parameters by name, checked by the operation itself.
+
+    `markets` are regions as in the request's locale (AE of ar-AE): elsewhere the step is left out.
+    """
 
     op: Name
     params: dict[str, Any] = Field(default_factory=dict)
+    markets: list[Annotated[str, Field(pattern=r"^([A-Z]{2}|[0-9]{3})$")]] = Field(default_factory=list)
+
+    ADDED: ClassVar[frozenset[str]] = frozenset({"markets"})
 
 
 class Rendition(Part):
@@ -190,6 +206,12 @@ class Rendition(Part):
     format: Literal["jpeg", "png", "webp", "avif"] = "jpeg"
     quality: int = Field(default=82, ge=1, le=100)
     max_bytes: int | None = Field(default=None, ge=256)
+    safe_area: tuple[Fraction, Fraction, Fraction, Fraction] | None = Field(
+        default=None,
+        description="Left, top, right, bottom as fractions: overlays keep inside, for the channel covers the rest",
+    )
+
+    ADDED: ClassVar[frozenset[str]] = frozenset({"safe_area"})
 
 
 class Recipe(Document):

@@ -109,7 +109,7 @@ async def test_a_child_that_takes_too_long_is_ended() -> None:
 
 
 async def test_a_picture_that_needs_too_much_memory_is_named_and_ends_nothing() -> None:
-    children = Children(count=1, memory_mb=320)
+    children = Children(count=1, memory_mb=512)
     large = written(plain(6000, 6000))
     with pytest.raises(OutOfMemory):
         await children.develop(large, SIMPLE)

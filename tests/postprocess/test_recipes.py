@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from services.postprocess.imaging import CorruptImage
+from services.postprocess.decoding import CorruptImage
 from services.postprocess.recipes import BadRecipe, Derivative, Order, develop
 from shared.library.documents import Recipe
 from tests.postprocess.documents import recipe, rendition, step

@@ -1,6 +1,6 @@
 """The worker's rules with a store in a folder and children that are told what to do; real ones are in the live tier."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ class ScriptedChildren(Children):
         self.answer = answer
         self.asked: list[tuple[bytes, Mapping[str, Any]]] = []
 
-    async def develop(self, original: bytes, order: Mapping[str, Any]) -> Development:
+    async def develop(self, original: bytes, order: Mapping[str, Any], inputs: Sequence[bytes] = ()) -> Development:
         self.asked.append((original, order))
         if isinstance(self.answer, Exception):
             raise self.answer

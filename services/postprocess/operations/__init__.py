@@ -11,11 +11,12 @@ from importlib.metadata import entry_points
 
 from services.postprocess.operations.crop import CROP
 from services.postprocess.operations.frame import Frame
+from services.postprocess.operations.materials import Materials
 from services.postprocess.operations.operation import Operation, Parameters
 from services.postprocess.operations.pad import PAD
 from services.postprocess.operations.resize import RESIZE
 
-__all__ = ["Frame", "Operation", "Parameters", "operations"]
+__all__ = ["Frame", "Materials", "Operation", "Parameters", "operations"]
 
 
 @cache

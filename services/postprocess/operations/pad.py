@@ -3,13 +3,14 @@
 from dataclasses import replace
 from typing import Annotated
 
-from PIL import Image, ImageColor
+import numpy as np
 from pydantic import Field
 
 from services.postprocess.geometry import Point, fit_inside
-from services.postprocess.imaging import Picture, edge_colour
 from services.postprocess.operations.frame import Frame
 from services.postprocess.operations.operation import Operation, Parameters
+from services.postprocess.pictures import Picture
+from services.postprocess.pixels import Pixels, colour_of, edge_colour, laid, plain
 
 
 class Pad(Parameters):
@@ -26,22 +27,35 @@ class Pad(Parameters):
 def pad(frame: Frame, wanted: Pad) -> Frame:
     width, height = frame.wanted
     room = max(1, round(width * wanted.fill)), max(1, round(height * wanted.fill))
-    size = fit_inside(frame.window.width, frame.window.height, within=room, enlarge=wanted.enlarge)
-    inner = frame.rendered(*size)
-    image = inner.pixels()
-    colour = edge_colour(image) if wanted.background == "edge" else ImageColor.getrgb(wanted.background)
-    canvas = Image.new("RGB", frame.wanted, colour)
-    left, top = (width - size[0]) // 2, (height - size[1]) // 2
-    canvas.paste(image, (left, top), image.getchannel("A") if image.mode == "RGBA" else None)
-    picture = Picture(canvas)
+    inner = frame.rendered(*fit_inside(frame.window.width, frame.window.height, within=room, enlarge=wanted.enlarge))
+    pixels = inner.pixels()
+    colour = edge_colour(pixels) if wanted.background == "edge" else colour_of(wanted.background)
+    return placed(inner, plain(width, height, colour))
+
+
+def placed(inner: Frame, ground: Pixels) -> Frame:
+    """The frame in the middle of a canvas, with everything that is known about it."""
+    height, width = ground.shape[:2]
+    left, top = (width - inner.size[0]) // 2, (height - inner.size[1]) // 2
+    picture = Picture(laid(ground, inner.pixels(), left, top), inner.picture.profile)
     return replace(
         inner,
         picture=picture,
         window=picture.box,
-        focal=Point(inner.focal.x + left, inner.focal.y + top),
+        focal=Point(inner.focal.x + left, inner.focal.y + top) if inner.focal else None,
         live=inner.live.moved(left, top) if inner.live else None,
+        mask=_framed(inner.mask, (height, width), left, top),
         exact=True,
     )
+
+
+def _framed(mask: Picture | None, size: tuple[int, int], left: int, top: int) -> Picture | None:
+    if mask is None:
+        return None
+    ground = np.zeros(size, dtype=np.uint8)
+    height, width = mask.full.shape
+    ground[top : top + height, left : left + width] = mask.full
+    return Picture(ground)
 
 
 PAD = Operation.of("pad", Pad, pad)

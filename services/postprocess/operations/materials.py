@@ -1,0 +1,29 @@
+"""What operations may take beside the picture: words, colours and pictures that the brand and the request give."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from services.postprocess.pictures import Picture
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Materials:
+    """What the request and its brand give.
+
+    `texts`: the request's own words (headline, product); `palette`: the brand's colours as #RRGGBB; `marks`: its logo
+    and badges, see-through where they are not.
+    """
+
+    texts: Mapping[str, str] = field(default_factory=dict)
+    locale: str = "en"
+    palette: Mapping[str, str] = field(default_factory=dict)
+    marks: Mapping[str, Picture] = field(default_factory=dict)
+
+    @property
+    def market(self) -> str | None:
+        """The region of the locale: AE of ar-AE; None where it names none."""
+        parts = self.locale.replace("_", "-").split("-")[1:]
+        return next((part.upper() for part in parts if len(part) == 2 or part.isdigit()), None)
+
+
+NO_MATERIALS = Materials()
