@@ -153,19 +153,24 @@ select publication_id, request_id, job_id, asset_version_id, target, state, loca
 from publications where request_id = any(:requests::uuid[]) order by changed_at;
 
 -- name: assets(batch, request, campaign, sku, ranks, seq, many)
--- A page, newest first; `review_version` is what a decision must name while the asset waits.
+-- A page, newest first; `review_version` is what a decision must name while the asset waits, and an approval where a check
+-- has rejected it.
 select a.asset_id, a.asset_version_id, a.job_id, a.request_id, a.run, a.seq, a.event_id, a.processed_at,
        j.rank, j.variant, r.batch_id, r.row_key, r.campaign, r.asset_type, r.template, r.product, r.skus, r.locale,
-       r.confidentiality, r.variants, r.parent_asset_id, w.review_version,
+       r.confidentiality, r.variants, r.parent_asset_id, coalesce(w.review_version, d.next_review) as review_version,
        d.decision_id, d.decision, d.code, d.reason, d.principal, d.decided_at, d.undo_until, d.state as decision_state
 from assets a
 join requests r on r.request_id = a.request_id
 join jobs j on j.job_id = a.job_id
 left join awaiting_review w on w.asset_id = a.asset_id and w.asset_version_id = a.asset_version_id
 left join lateral (
-    select * from decisions d
+    select d.*, case when d.principal like 'check:%' and j.rank = 5 then (
+               select max(e.review_version) + 1 from decisions e
+               where e.asset_id = d.asset_id and e.asset_version_id = d.asset_version_id
+           ) end as next_review
+    from decisions d
     where d.asset_id = a.asset_id and d.asset_version_id = a.asset_version_id and d.state <> 'undone'
-    order by d.decided_at desc limit 1
+    order by d.review_version desc limit 1
 ) d on true
 where (:batch::uuid is null or r.batch_id = :batch)
   and (:request::uuid is null or r.request_id = :request)
@@ -180,16 +185,20 @@ limit :many;
 -- The newest version of an asset.
 select a.asset_id, a.asset_version_id, a.job_id, a.request_id, a.run, a.seq, a.event_id, a.processed_at,
        j.rank, j.variant, r.batch_id, r.row_key, r.campaign, r.asset_type, r.template, r.product, r.skus, r.locale,
-       r.confidentiality, r.variants, r.parent_asset_id, w.review_version,
+       r.confidentiality, r.variants, r.parent_asset_id, coalesce(w.review_version, d.next_review) as review_version,
        d.decision_id, d.decision, d.code, d.reason, d.principal, d.decided_at, d.undo_until, d.state as decision_state
 from assets a
 join jobs j on j.job_id = a.job_id
 left join requests r on r.request_id = a.request_id
 left join awaiting_review w on w.asset_id = a.asset_id and w.asset_version_id = a.asset_version_id
 left join lateral (
-    select * from decisions d
+    select d.*, case when d.principal like 'check:%' and j.rank = 5 then (
+               select max(e.review_version) + 1 from decisions e
+               where e.asset_id = d.asset_id and e.asset_version_id = d.asset_version_id
+           ) end as next_review
+    from decisions d
     where d.asset_id = a.asset_id and d.asset_version_id = a.asset_version_id and d.state <> 'undone'
-    order by d.decided_at desc limit 1
+    order by d.review_version desc limit 1
 ) d on true
 where a.asset_id = :id
 order by a.seq desc limit 1;

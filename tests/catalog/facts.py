@@ -1,6 +1,7 @@
 """The facts of made-up requests, as the other stages write them: the same name always gives the same facts."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -47,6 +48,17 @@ WORKSPACE = uuid5(NAMES, "workspace")
 BEGIN = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1)  # recent: a consumer refuses what is stale
 RUBRIC = Pin(name="tiles", version=2, digest=hashlib.sha256(b"rubric").hexdigest())
 TEMPLATE = Pin(name="product-tile", version=3, digest=hashlib.sha256(b"template").hexdigest())
+WEIGHT = Verdict(check="bytes", ok=True, number=94, limit=200, unit="kB", sentence="94 kB of 200 kB")
+BLANK = Verdict(
+    check="entropy",
+    ok=False,
+    rejecting=True,
+    code="artefact",
+    number=0.1,
+    limit=2,
+    unit="bits",
+    sentence="It is blank.",
+)
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 
 
@@ -142,7 +154,7 @@ class Job:
         }
         return ImageGenerated.of(**self._fields(4, self.begun), **(fields | changed))
 
-    def processed(self) -> ImageProcessed:
+    def processed(self, *, checks: Sequence[Verdict] = (WEIGHT,)) -> ImageProcessed:
         return ImageProcessed.of(
             **self._fields(5, self.generated().event_id),
             asset_id=self.asset_id,
@@ -154,12 +166,16 @@ class Job:
                 self.file(f"proxy-{side}", media_type="image/webp", width=side, height=side, rendition=f"proxy-{side}")
                 for side in (320, 1024)
             ],
-            checks=[Verdict(check="bytes", ok=True, number=94, limit=200, unit="kB", sentence="94 kB of 200 kB")],
+            checks=list(checks),
             source_type=SourceType.ALGORITHMIC,
             rubric=self.request.rubric,
             alt_text="An amber bottle",
             confidentiality=Confidentiality.PUBLIC,
         )
+
+    def blank(self) -> ImageProcessed:
+        """One that a check rejects."""
+        return self.processed(checks=[WEIGHT, BLANK])
 
     def progressed(self, *, after: float = 2, **changed: Any) -> JobProgressed:
         fields: dict[str, Any] = {"stage": Stage.INFERENCE}

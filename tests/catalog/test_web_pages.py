@@ -4,6 +4,7 @@ import html
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from urllib.parse import parse_qs, urlsplit
 from uuid import UUID
 
@@ -126,6 +127,30 @@ async def test_the_second_of_two_decisions_is_told_whose_stands() -> None:
     at = fake.pieces[9].decision
     assert at and f"Mara Lind rejected at {at.at:%H:%M} UTC · artefact yours was not recorded" in shown(then)
     assert "/review/decisions" not in then
+
+
+async def test_what_a_check_rejected_says_why_and_a_person_may_approve_it() -> None:
+    fake = reviewed()
+    piece = fake.pieces[9]
+    piece.state, piece.version = Mark.REJECTED, 1
+    piece.decision = view.Decision(
+        decision_id=UUID(int=1),
+        asset_id=piece.asset_id,
+        asset_name="a tile",
+        state=Mark.REJECTED,
+        by="the entropy check",
+        at=datetime.now(UTC),
+        mine=False,
+        code="artefact",
+        reason="It is blank",
+        by_check=True,
+    )
+    async with browse(fake) as browser:
+        page = (await browser.get(f"/review?queue=rejected&asset={piece.asset_id}")).text
+    assert "by the entropy check at" in page and "“It is blank”" in page and "Approve anyway" in page
+    assert fields(page, "/review/decisions")["review_version"] == "1"
+    async with browse(fake, replace(VIEWER, may_review=False)) as browser:
+        assert "Approve anyway" not in (await browser.get(f"/review?queue=rejected&asset={piece.asset_id}")).text
 
 
 async def test_an_undo_after_its_window_says_so_and_the_decision_stands() -> None:

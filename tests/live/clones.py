@@ -45,10 +45,15 @@ TABLES = {
     "publications": "publication_id, request_id, job_id, asset_version_id, target, rank, state, location, detail, "
     "changed_at",
     "awaiting_review": "asset_id, asset_version_id, request_id, job_id, run, review_version",
+    "decisions": "asset_id, asset_version_id, request_id, job_id, run, review_version, decision, code, reason, "
+    "principal, decided_at, undo_until, state, ended_at",
     "tombstones": "request_id, job_id, cancelled_by, reason",
     "ledger": "about, event_id, type, occurred_at, traceparent, length(body) as length",
 }
-TOLD = "type in ('ReviewNeeded', 'RequestCompleted') or (type = 'JobCancelled' and body::jsonb ->> 'stage' = 'catalog')"
+TOLD = (
+    "type in ('ReviewNeeded', 'RequestCompleted') or (type = 'JobCancelled' and body::jsonb ->> 'stage' = 'catalog')"
+    " or (type = 'AssetRejected' and body::jsonb -> 'by' ->> 'principal' like 'check:%')"
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,13 +22,13 @@ ALONE = 100  # copies whose facts share none: in large batches some other fact m
 ROUNDS = 8  # the most batches that one copy's facts are cut into
 REPEATED = 0.2  # of the facts, heard once more; of those of copies alone half
 
-OVER = Request(name="every end there is", variants=5)
+OVER = Request(name="every end there is", variants=6)
 OPEN = Request(name="some still wait", variants=3)
 
 
 def over() -> list[Event]:
     """Every job ends: each way there is, one of them after a fresh start, one with a cost that is known late."""
-    approved, failed, cancelled, retried, dropped = OVER.jobs
+    approved, failed, cancelled, retried, dropped, blank = OVER.jobs
     again = retried.again()
     return [
         OVER.accepted(),
@@ -49,6 +49,8 @@ def over() -> list[Event]:
         again.rejected(),
         OVER.cancel(dropped),
         dropped.processed(),
+        blank.blank(),
+        refused_later(blank),
     ]
 
 
@@ -134,23 +136,29 @@ async def told_what_follows(books: Books, copies: Sequence[Copy]) -> None:
     """What the catalog says on the way may differ with the order; that it says what in the end is true may not."""
     ends: dict[str, list[dict[str, int]]] = defaultdict(list)
     cancelled: dict[str, int] = defaultdict(int)
+    rejected: dict[str, int] = defaultdict(int)
     asked: set[str] = set()
     for kind, body in await books.told():
         if kind == "RequestCompleted":
             ends[body["request_id"]].append(body["jobs"])
         elif kind == "JobCancelled":
             cancelled[body["job_id"]] += 1
+        elif kind == "AssetRejected":
+            rejected[body["job_id"]] += 1
         else:
             asked.add(body["asset_version_id"])
-    last = {"approved": 1, "failed": 1, "cancelled": 2, "rejected": 1}
-    dropped = str(OVER.jobs[4].job_id)
+    last = {"approved": 1, "failed": 1, "cancelled": 2, "rejected": 2}
+    dropped, blank = (str(job.job_id) for job in OVER.jobs[4:])
     for copy in copies:
         request = next(fact.body["request_id"] for fact in copy.facts if fact.kind == "RequestAccepted")
         assert ends.pop(request, []).count(last) == 1, f"copy {copy.number}: {copy.order()}"
         (job,) = (job for job, name in copy.names.items() if name == dropped)
         assert cancelled.pop(job, 0) == 1, f"copy {copy.number}: {copy.order()}"
+        (job,) = (job for job, name in copy.names.items() if name == blank)
+        assert rejected.pop(job, 0) == 1, f"copy {copy.number}: {copy.order()}"
     assert not ends, "a request with jobs that wait is not completed"
     assert not cancelled, "nobody else was cancelled here"
+    assert not rejected, "no check rejected anything else"
     unasked = await books.pool.fetchval(
         "select count(*) from awaiting_review where asset_version_id <> all($1::text[]::uuid[])", list(asked)
     )
@@ -161,8 +169,8 @@ def as_the_campaign_says(rows: Rows) -> None:
     """The order in which things happened gives what every order must."""
     standing = {row.split(",")[0][1:]: row.split(",")[2:5] for row in rows["jobs"]}
     ranks = {"approved": "6", "rejected": "5", "failed": "4", "cancelled": "3", "completed": "2", "pending": "0"}
-    ends = ["approved", "failed", "cancelled", "rejected", "cancelled", "completed", "completed", "pending"]
-    runs = [1, 1, 1, 2, 1, 1, 2, 2]
+    ends = ["approved", "failed", "cancelled", "rejected", "cancelled", "rejected", "completed", "completed", "pending"]
+    runs = [1, 1, 1, 2, 1, 1, 1, 2, 2]
     jobs = [*OVER.jobs, *OPEN.jobs]
     found = {str(job.job_id): standing[str(job.job_id)] for job in jobs}
     wanted = {

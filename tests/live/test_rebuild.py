@@ -10,7 +10,7 @@ from tests.catalog.facts import Request
 from tests.live.cataloguing import Catalog, catalog
 from tests.live.test_catalog import all_facts
 
-TABLES = ("requests", "jobs", "failures", "attempts", "assets", "files", "publications")
+TABLES = ("requests", "jobs", "failures", "attempts", "assets", "files", "publications", "decisions")
 
 
 INVENT_A_FAILURE = """
@@ -67,8 +67,8 @@ async def test_what_was_damaged_is_named_and_mended_and_the_rest_is_left_as_it_w
     servers: EmbeddedServers, tmp_path: Path
 ) -> None:
     async with catalog(servers, tmp_path) as running:
-        request, kept = Request(name="damaged", variants=4), Request(name="kept")
-        await running.hear(*kept_facts(request), *kept.life())
+        request, kept, blank = Request(name="damaged", variants=4), Request(name="kept"), Request(name="blank")
+        await running.hear(*kept_facts(request), *kept.life(), blank.accepted(), blank.jobs[0].blank())
         before = await told(running)
         waits = await running.rows("select * from awaiting_review order by 1")
         good, failed, _, _ = request.jobs
@@ -80,6 +80,7 @@ async def test_what_was_damaged_is_named_and_mended_and_the_rest_is_left_as_it_w
             INVENT_A_FAILURE.format(failed.job_id),
             "delete from files",
             "delete from publications",
+            "delete from decisions",
         ):
             await running.service.database.execute(damage)
         found = await rebuild(running, check=True)

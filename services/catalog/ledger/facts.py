@@ -14,6 +14,7 @@ from uuid import UUID
 import orjson
 
 from services.catalog.domain import STEP, Body, Standing, fold, standings
+from services.catalog.review.machine import decision_of
 from shared import ids
 from shared.decoding import MARGIN, SetAside, decode_event, holds_nul
 from shared.events import Event, File, PublicationState, Stage
@@ -133,6 +134,8 @@ class Batch:
     assets: list[Fact] = field(default_factory=list)
     files: list[Row] = field(default_factory=list)
     publications: dict[str, Row] = field(default_factory=dict)
+    rejections: list[Row] = field(default_factory=list)
+    """Decisions that checks made."""
     cancels: list[Fact] = field(default_factory=list)
     retried: set[str] = field(default_factory=set)
 
@@ -304,6 +307,11 @@ PUBLISHED: dict[str, Callable[[Body], tuple[PublicationState, str | None, str | 
 }
 
 
+def _rejected(batch: Batch, fact: Fact) -> None:
+    if decision := decision_of(fact.body):
+        batch.rejections.append((*decision, fact.at, fact.trace))
+
+
 def _cancel(batch: Batch, fact: Fact) -> None:
     batch.cancels.append(fact)
 
@@ -322,5 +330,6 @@ ADD: dict[str, Callable[[Batch, Fact], None]] = {
     "JobRetried": _retried,
     "AttemptSettled": _settled,
     "CancelRequested": _cancel,
+    "AssetRejected": _rejected,
     **dict.fromkeys(PUBLISHED, _publication),
 }

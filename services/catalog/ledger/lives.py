@@ -12,6 +12,7 @@ from services.catalog.domain import RANKED, STEPS
 from services.catalog.ledger.routed import Routed, routed
 from services.catalog.ledger.why import Note, Placed, Refusal, Ruled, Situation, Why, why
 from services.catalog.ledger.words import stage_of, words
+from services.catalog.review.machine import named
 from services.catalog.sql import queries
 from shared import ids
 from shared.errors import Rejected
@@ -156,7 +157,7 @@ async def _ruled(connection: Connection, jobs: Sequence[Mapping[str, Any]]) -> d
     return {
         assets[row["asset_id"]]: Ruled(
             decision=row["decision"],
-            by=row["principal"],
+            by=named(row["principal"]),
             at=row["decided_at"],
             undo_until=row["undo_until"],
             state=row["state"],

@@ -94,24 +94,46 @@ on conflict (job_id, attempt_id) do update set
     latency_seconds = excluded.latency_seconds, price_list = excluded.price_list, device_seconds = excluded.device_seconds
 where (excluded.settled, excluded.cost is not null) > (a.settled, a.cost is not null);
 
--- name: write_assets(assets, versions, workspaces, requests, jobs, runs, events, times)
+-- name: write_assets(assets, versions, workspaces, requests, jobs, runs, events, times, rejected)
 -- The asset's row is the inbox: only what has just arrived can wait for a person, if its job has not ended otherwise and
--- nobody cancelled it. What comes back waits.
-with arrived as (
-    insert into assets (asset_id, asset_version_id, workspace, request_id, job_id, run, event_id, processed_at)
+-- nobody cancelled it. What a check rejects waits for nobody, and is rejected too where its run was told to have failed
+-- (rank 4): in whichever order the two are heard. What comes back waits, or is to be rejected.
+with told as (
     select * from unnest(:assets::uuid[], :versions::uuid[], :workspaces::uuid[], :requests::uuid[], :jobs::uuid[],
-                         :runs::int[], :events::uuid[], :times::timestamptz[])
+                         :runs::int[], :events::uuid[], :times::timestamptz[], :rejected::bool[])
+        as t(asset_id, asset_version_id, workspace, request_id, job_id, run, event_id, processed_at, rejected)
+), arrived as (
+    insert into assets (asset_id, asset_version_id, workspace, request_id, job_id, run, event_id, processed_at)
+    select asset_id, asset_version_id, workspace, request_id, job_id, run, event_id, processed_at from told
     on conflict do nothing
-    returning asset_id, asset_version_id, workspace, request_id, job_id, run
+    returning asset_id, asset_version_id
+), undecided as (
+    select distinct on (t.asset_id, t.asset_version_id) t.*
+    from told t join arrived using (asset_id, asset_version_id)
+    join jobs j on j.job_id = t.job_id and j.run = t.run and (j.rank = 2 or (t.rejected and j.rank = 4))
+    where not exists (
+        select 1 from tombstones s
+        where s.request_id = t.request_id and s.job_id in (t.job_id, '00000000-0000-0000-0000-000000000000')
+    )
+), waiting as (
+    insert into awaiting_review (asset_id, asset_version_id, workspace, request_id, job_id, run)
+    select asset_id, asset_version_id, workspace, request_id, job_id, run from undecided where not rejected
+    on conflict do nothing
+    returning asset_version_id
 )
-insert into awaiting_review (asset_id, asset_version_id, workspace, request_id, job_id, run)
-select a.* from arrived a join jobs j on j.job_id = a.job_id and j.run = a.run and j.rank = 2
-where not exists (
-    select 1 from tombstones t
-    where t.request_id = a.request_id and t.job_id in (a.job_id, '00000000-0000-0000-0000-000000000000')
-)
-on conflict do nothing
-returning asset_version_id;
+select asset_version_id from waiting union all select asset_version_id from undecided where rejected;
+
+-- name: write_rejections(ids, workspaces, assets, versions, requests, jobs, runs, review_versions, codes, reasons, principals, times, traces)!
+-- Decisions that checks made: facts already, so there is no window in which they are taken back.
+insert into decisions (decision_id, workspace, asset_id, asset_version_id, request_id, job_id, run, review_version, decision,
+                       code, reason, rubric, principal, decided_at, undo_until, state, ended_at, traceparent)
+select id, workspace, asset, version, request, job, run, review_version, 'reject', code, reason, '{}', principal, at, at,
+       'final', at, trace
+from unnest(:ids::uuid[], :workspaces::uuid[], :assets::uuid[], :versions::uuid[], :requests::uuid[], :jobs::uuid[],
+            :runs::int[], :review_versions::int[], :codes::text[], :reasons::text[], :principals::text[],
+            :times::timestamptz[], :traces::text[])
+     as t(id, workspace, asset, version, request, job, run, review_version, code, reason, principal, at, trace)
+on conflict do nothing;
 
 -- name: write_files(files, workspaces, jobs, events)!
 insert into files (file_id, workspace, job_id, event_id)

@@ -5,9 +5,10 @@ into temporary tables of the same names, which come first in a session's search 
 the real ones, in one snapshot. So no page needs more memory or longer locks than its own facts, a rebuild may be broken
 off and taken up again anywhere, and there is no moment at which people see half a projection.
 
-Derived, and so made again: what `TABLES` lists. Not derived from the ledger, and left as it is: `decisions` and
-`awaiting_review` (what people do, under its own locks), `dead_letters`, `feed` and `progress` (never facts), `pace`
-(counts of the last half hour). Rows of which the ledger knows nothing are counted and left alone.
+Derived, and so made again: what `TABLES` lists; of `decisions` those that checks made. Not derived from the ledger, and
+left as it is: people's decisions and `awaiting_review` (what they do, under its own locks), `dead_letters`, `feed` and
+`progress` (never facts), `pace` (counts of the last half hour). Rows of which the ledger knows nothing are counted and
+left alone.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -41,6 +42,10 @@ TOLD = 100  # differences that one answer names
 OF_JOBS = "job_id = any($1::uuid[]) and $2::uuid[] is not null"
 OF_REQUESTS = "request_id = any($2::uuid[]) and $1::uuid[] is not null"
 OF_FILES = "file_id in (select file_id from pg_temp.files) and ($1::uuid[], $2::uuid[]) is not null"
+OF_CHECKS = """
+    asset_id in (select asset_id from pg_temp.assets) and principal like 'check:%'
+    and ($1::uuid[], $2::uuid[]) is not null
+"""
 OF_BOTH = "request_id = any($2::uuid[]) and job_id = any($1::uuid[])"
 
 
@@ -64,6 +69,7 @@ TABLES = (
     # Found by their own ids alone: of files, one too many is not looked for.
     Table("files", ("file_id",), of=OF_FILES),
     Table("publications", ("publication_id",), of=OF_BOTH),
+    Table("decisions", ("decision_id",), of=OF_CHECKS),
 )
 FOLDED_INTO = (*(table.name for table in TABLES), "awaiting_review", "progress")
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from services.catalog.review.machine import named
 from shared.events import BY_TYPE, Verified
 
 Body = Mapping[str, Any]
@@ -94,7 +95,7 @@ def _recorded(body: Body) -> str:
 
 
 def _rejected(body: Body) -> str:
-    return f"by {body['by']['principal']}{_code(body)}"
+    return f"by {named(body['by']['principal'])}{_code(body)}"
 
 
 def _code(body: Body) -> str:

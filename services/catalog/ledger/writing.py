@@ -19,6 +19,7 @@ import asyncpg
 from services.catalog.domain import COMPLETED, ENDED, RANK, WORDS, Body
 from services.catalog.feed import Feed, News
 from services.catalog.ledger.facts import Batch, Fact, Row, gather, heard
+from services.catalog.review import machine
 from services.catalog.sql import arrays
 from shared import ids, leases
 from shared.events import (
@@ -98,6 +99,7 @@ class Writing:
         await self._rows(queries.write_attempts, list(batch.attempts.values()))
         await self._rows(queries.write_files, batch.files)
         await self._rows(queries.write_publications, list(batch.publications.values()))
+        await self._rows(queries.write_rejections, batch.rejections)
         return changed
 
     async def _rows(self, query: Any, rows: Sequence[Row]) -> str | None:
@@ -121,20 +123,23 @@ class Writing:
                 self.news.append(News(row[1], "job", {"job_id": job, "status": WORDS[RANK[status]]}))
         return changed
 
-    # -- an asset has arrived: a person can decide, unless somebody cancelled meanwhile
+    # -- an asset has arrived: a check rejects it or a person can decide, unless somebody cancelled meanwhile
 
     async def _arrive(self, batch: Batch, changed: Mapping[str, asyncpg.Record]) -> list[Event]:
         await queries.share_cancels(self.connection)
-        waits = await self.project_assets(batch)
-        waiting = [fact for fact in batch.assets if fact.body["asset_version_id"] in waits]
+        open_ = await self.project_assets(batch)
+        arrived = [fact for fact in batch.assets if fact.body["asset_version_id"] in open_]
+        rejected = {fact.body["event_id"]: fact for fact in arrived if machine.rejecting(fact.body)}
+        waiting = [fact for fact in arrived if fact.body["event_id"] not in rejected]
         self.news += [_waits(fact.body) for fact in waiting]
         told: list[Event] = [review_needed(fact) for fact in waiting]
-        if len(waits) < len(batch.assets):
+        told += [machine.rejected(fact.body, at=fact.at, trace=fact.trace) for fact in rejected.values()]
+        if len(open_) < len(batch.assets):
             told += await self._drop(batch.assets, changed)
         return told
 
     async def project_assets(self, batch: Batch) -> set[str]:
-        """Writes the assets; says which versions have just arrived and wait for a person."""
+        """Writes the assets; says which versions have just arrived, and wait for a person or are rejected at once."""
         rows = [
             (
                 (body := fact.body)["asset_id"],
@@ -145,6 +150,7 @@ class Writing:
                 body.get("run", 1),
                 body["event_id"],
                 fact.at,
+                machine.rejecting(body) is not None,
             )
             for fact in batch.assets
         ]

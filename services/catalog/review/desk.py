@@ -15,6 +15,7 @@ from opentelemetry.trace import SpanContext
 from services.catalog.feed import Feed, News
 from services.catalog.ledger.facts import heard
 from services.catalog.ledger.writing import Writing, dropped
+from services.catalog.review.machine import REVIEW
 from services.catalog.review.rules import (
     STATUS_AFTER,
     AssetVerdict,
@@ -107,6 +108,8 @@ class Desk:
         return [answers[verdict.asset_id] for verdict in wanted.values()]
 
     async def _take(self, writing: Writing, verdicts: Sequence[AssetVerdict]) -> list[Any]:
+        if overruling := [v for v in verdicts if v.decision == "approve" and v.review_version > REVIEW]:
+            await self._overrule(writing, overruling)
         rows = queries.take(
             writing.connection,
             assets=[v.asset_id for v in verdicts],
@@ -114,6 +117,17 @@ class Desk:
             review_versions=[v.review_version for v in verdicts],
         )
         return [row async for row in rows]
+
+    async def _overrule(self, writing: Writing, approvals: Sequence[AssetVerdict]) -> None:
+        """An approval holds against a check's rejection, which is a fact and so is not taken back."""
+        assets = [v.asset_id for v in approvals]
+        _ = [row async for row in queries.hold_rejections(writing.connection, assets=assets)]
+        await queries.overrule(
+            writing.connection,
+            assets=assets,
+            versions=[v.asset_version for v in approvals],
+            review_versions=[v.review_version for v in approvals],
+        )
 
     async def _record(
         self, writing: Writing, person: Person, taken: Mapping[UUID, Any], verdicts: Mapping[UUID, AssetVerdict]

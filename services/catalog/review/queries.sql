@@ -14,6 +14,27 @@ delete from awaiting_review a using held
 where a.asset_id = held.asset_id and a.asset_version_id = held.asset_version_id
 returning a.*;
 
+-- name: hold_rejections(assets)
+-- Two people who overrule the same check wait for each other here.
+select decision_id from decisions
+where asset_id = any(:assets::uuid[]) and principal like 'check:%' order by decision_id for update;
+
+-- name: overrule(assets, versions, review_versions)!
+-- What a check rejected and nobody has decided on since can be decided on for this transaction: by whoever approves it now,
+-- building on the last review that there was.
+insert into awaiting_review (asset_id, asset_version_id, workspace, request_id, job_id, run, review_version)
+select d.asset_id, d.asset_version_id, d.workspace, d.request_id, d.job_id, d.run, w.review_version
+from unnest(:assets::uuid[], :versions::uuid[], :review_versions::int[]) as w(asset_id, asset_version_id, review_version)
+join decisions d using (asset_id, asset_version_id)
+join jobs j on j.job_id = d.job_id and j.run = d.run and j.rank = 5
+where d.principal like 'check:%'
+  and not exists (
+      select from decisions e
+      where e.asset_id = d.asset_id and e.asset_version_id = d.asset_version_id
+        and (e.review_version >= w.review_version or (e.decision_id <> d.decision_id and e.state <> 'undone'))
+  )
+on conflict do nothing;
+
 -- name: write_decisions(ids, workspaces, assets, versions, requests, jobs, runs, review_versions, decisions, codes, reasons, rubrics, principal, window, traces)
 insert into decisions (decision_id, workspace, asset_id, asset_version_id, request_id, job_id, run, review_version,
                        decision, code, reason, rubric, principal, decided_at, undo_until, traceparent)

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from services.catalog.domain import RANKED
 from services.catalog.ledger.facts import id_of
+from services.catalog.review import machine
 from shared import ids
 from shared.contracts.rejection_codes import REJECTION_CODES
 from shared.events import (
@@ -140,7 +141,7 @@ def conflict(row: Mapping[str, Any], verdict: AssetVerdict) -> tuple[str, dict[s
             "decision_id": str(row["decision_id"]),
             "review_version": row["review_version"],
         }
-        return f"{row['principal']} {SAID[row['decision']]} at {at:%H:%M} UTC", named
+        return f"{machine.named(row['principal'])} {SAID[row['decision']]} at {at:%H:%M} UTC", named
     if row["open_version"] is not None and row["open_version"] != verdict.asset_version:
         return "the asset has a newer version than the one you saw", {"asset_version": str(row["open_version"])}
     if row["open_at"] is not None:

@@ -9,6 +9,7 @@ from uuid import UUID
 from services.catalog.domain import COMPLETED, RANKED
 from services.catalog.ledger.facts import id_of
 from services.catalog.ledger.words import size
+from services.catalog.review.machine import is_check, named
 from services.catalog.web.view import (
     Check,
     Decision,
@@ -57,7 +58,7 @@ def mark_of(rank: int, *, waits: bool = False) -> Mark:
 
 def mark_of_frame(row: Mapping[str, Any]) -> Mark:
     """A frame shows the decision at once, also while it can still be taken back."""
-    if row["rank"] == COMPLETED and row["decision"] is not None:
+    if row["decision"] is not None and (row["rank"] == COMPLETED or row["decision_state"] == "open"):
         return DECIDED[row["decision"]]
     return mark_of(row["rank"])
 
@@ -98,7 +99,8 @@ def decision_of(row: Mapping[str, Any], *, name: str, viewer: str) -> Decision |
         asset_id=row["asset_id"],
         asset_name=name,
         state=DECIDED[row["decision"]],
-        by=row["principal"],
+        by=named(row["principal"]),
+        by_check=is_check(row["principal"]),
         at=row["decided_at"],
         mine=row["principal"] == viewer,
         code=row["code"],
@@ -108,7 +110,8 @@ def decision_of(row: Mapping[str, Any], *, name: str, viewer: str) -> Decision |
 
 
 def check_of(verdict: Verdict) -> Check:
-    return Check(name=spoken(verdict.check), ok=verdict.ok, measure=_measure(verdict), blocking=verdict.blocking)
+    stops = verdict.blocking or verdict.rejecting
+    return Check(name=spoken(verdict.check), ok=verdict.ok, measure=_measure(verdict), blocking=stops)
 
 
 def _measure(verdict: Verdict) -> str:

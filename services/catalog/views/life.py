@@ -12,6 +12,7 @@ from services.catalog.domain import COMPLETED, PENDING, STEPS
 from services.catalog.ledger.likeness import more_like
 from services.catalog.ledger.lives import explain, life, preview_of
 from services.catalog.ledger.routed import Routed, routed
+from services.catalog.review.machine import is_check, named
 from services.catalog.sql import queries as catalog
 from services.catalog.views.drawing import (
     DECIDED,
@@ -19,6 +20,7 @@ from services.catalog.views.drawing import (
     file_lines,
     made_by,
     mark_of,
+    mark_of_frame,
     money_of,
     picture_of,
     publication_lines,
@@ -109,7 +111,7 @@ async def asset_life(
         job_id=row["job_id"],
         request_id=row["request_id"],
         name=name,
-        state=DECIDED[holds[-1]["decision"]] if holds and row["rank"] == 2 else mark_of(row["rank"]),
+        state=mark_of_frame(row),
         picture=picture_of(processed) if missing is None else None,
         missing=missing,
         asked_by=accepted.principal if accepted else "somebody",
@@ -312,7 +314,8 @@ def _decision(row: Mapping[str, Any], *, name: str, asset: UUID, viewer: str) ->
         asset_id=asset,
         asset_name=name,
         state=DECIDED[row["decision"]],
-        by=row["principal"],
+        by=named(row["principal"]),
+        by_check=is_check(row["principal"]),
         at=row["decided_at"],
         mine=row["principal"] == viewer,
         code=row["code"],

@@ -10,7 +10,7 @@ with members as (
     union all
     select asset_id, asset_version_id, request_id, job_id, false from decisions
     where state <> 'undone'
-      and case :which when 'to_review' then decided_at > now() - interval '10 minutes'
+      and case :which when 'to_review' then decided_at > now() - interval '10 minutes' and principal not like 'check:%'
                when 'approved' then decision = 'approve' and decided_at > now() - interval '1 day'
                else decision = 'reject' and decided_at > now() - interval '1 day' end
 )
@@ -32,16 +32,17 @@ where d.state <> 'undone' and d.decided_at > now() - interval '1 day'
 group by r.campaign, d.decision;
 
 -- name: pace_today()^
+-- Of people: what a check rejected took nobody's time.
 select count(*) as decided, count(*) filter (where decision = 'approve') as accepted,
        count(*) filter (where decided_at > now() - interval '30 minutes') as lately,
        extract(epoch from now() - min(decided_at)
                filter (where decided_at > now() - interval '30 minutes'))::float8 as seconds
-from decisions where state <> 'undone' and decided_at >= date_trunc('day', now());
+from decisions where state <> 'undone' and decided_at >= date_trunc('day', now()) and principal not like 'check:%';
 
 -- name: frames(requests)
 -- Every picture of these requests with the fact that describes it.
 select a.asset_id, a.asset_version_id, a.job_id, a.request_id, a.run, a.processed_at, l.body,
-       j.rank, j.variant, w.review_version,
+       j.rank, j.variant, coalesce(w.review_version, d.next_review) as review_version,
        d.decision_id, d.decision, d.code, d.reason, d.rubric, d.principal, d.decided_at, d.undo_until,
        d.state as decision_state
 from assets a
@@ -49,9 +50,13 @@ join jobs j on j.job_id = a.job_id and j.run = a.run
 join ledger l on l.about = a.job_id and l.event_id = a.event_id
 left join awaiting_review w on w.asset_id = a.asset_id and w.asset_version_id = a.asset_version_id
 left join lateral (
-    select * from decisions d
+    select d.*, case when d.principal like 'check:%' and j.rank = 5 then (
+               select max(e.review_version) + 1 from decisions e
+               where e.asset_id = d.asset_id and e.asset_version_id = d.asset_version_id
+           ) end as next_review
+    from decisions d
     where d.asset_id = a.asset_id and d.asset_version_id = a.asset_version_id and d.state <> 'undone'
-    order by d.decided_at desc limit 1
+    order by d.review_version desc limit 1
 ) d on true
 where a.request_id = any(:requests::uuid[])
 order by j.variant;

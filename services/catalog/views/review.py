@@ -7,6 +7,7 @@ from uuid import UUID
 
 import aiosql
 
+from services.catalog.review.machine import named
 from services.catalog.routes.assets import facts_of
 from services.catalog.sql import queries as catalog
 from services.catalog.views.drawing import (
@@ -121,7 +122,7 @@ def _frame(row: Mapping[str, Any]) -> Frame:
         url=picture.url,
         width=picture.width,
         height=picture.height,
-        by=row["principal"],
+        by=named(row["principal"]) if row["principal"] else None,
     )
 
 

@@ -80,7 +80,7 @@ class Picture:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """One person's decision. Until `undo_until` it can be taken back; None once it has become a fact."""
+    """A person's decision, or a check's. Until `undo_until` it can be taken back; None once it has become a fact."""
 
     decision_id: UUID
     asset_id: UUID
@@ -92,6 +92,8 @@ class Decision:
     code: str | None = None
     reason: str | None = None
     undo_until: datetime | None = None
+    by_check: bool = False
+    """`by` is then "the blank check", and a person may approve all the same."""
 
 
 # Review -------------------------------------------------------------------------------------------------------------
