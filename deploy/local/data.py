@@ -133,6 +133,10 @@ class DataFolder:
             write_json(path, known)
         return known[name]
 
+    def mark_key(self) -> str:
+        """Return the key of this installation's invisible marks, in the form that the stages take."""
+        return hashlib.sha256(self.secret("mark_key").encode()).hexdigest()
+
 
 def read_json(path: Path) -> dict[str, Any]:
     """Read a small document, empty where there is none."""

@@ -175,6 +175,7 @@ class Supervisor:
             "CALOTYPE_PUBLIC_URL": self.url,
             "CALOTYPE_SESSION_SECRET": self.data.secret("session_secret"),
             "CALOTYPE_BOOTSTRAP_TOKEN": self.data.secret("bootstrap_token"),
+            "CALOTYPE_MARK_KEY": self.data.mark_key(),
             "CALOTYPE_PUBLISH_FOLDER": str(self.data.published),
             "CALOTYPE_TRACE_SAMPLE": "1.0",
             # A webhook may be a program beside us; whoever puts others on this machine's network takes it away.
