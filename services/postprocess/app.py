@@ -23,7 +23,12 @@ MOST_PROGRESS = 64
 async def build(service: Service) -> None:
     settings = service.settings
     assert isinstance(settings, PostprocessSettings)
-    children = Children(count=settings.children, seconds=settings.child_seconds, memory_mb=settings.child_memory_mb)
+    children = Children(
+        count=settings.children,
+        seconds=settings.child_seconds,
+        memory_mb=settings.child_memory_mb,
+        mark_key=settings.mark(),
+    )
     processor = Processor(
         blobs=service.blobs,
         library=Library(service.blobs),

@@ -1,6 +1,7 @@
 """A child process that decodes and encodes: reads an order and its pictures from stdin, writes what it made to stdout.
 
-It holds no key and no address, may not write files, and has a memory limit. A picture that breaks it breaks only it.
+It holds no address and no key but the invisible mark's, may not write files, and has a memory limit. A picture that
+breaks it breaks only it.
 
 On the wire both ways: four bytes of length, a JSON header of that length, then the blobs whose sizes the header names.
 """
@@ -16,6 +17,7 @@ from typing import Any, BinaryIO
 from pydantic import ValidationError
 
 from services.postprocess.decoding import CorruptImage
+from services.postprocess.operations import Equipment
 from services.postprocess.recipes import BadRecipe, Developed, Order, develop
 
 LENGTH = struct.Struct("!I")
@@ -33,7 +35,8 @@ def main() -> None:
 
 def _answer(header: dict[str, Any], original: bytes, inputs: list[bytes]) -> tuple[dict[str, Any], list[bytes]]:
     try:
-        developed = develop(original, Order.model_validate(header["order"]), inputs)
+        equipment = Equipment(mark_key=bytes.fromhex(header["mark_key"]) or None)
+        developed = develop(original, Order.model_validate(header["order"]), inputs, equipment=equipment)
     except ValidationError as error:
         return {"error": "recipe", "detail": f"the recipe cannot be read: {error}"}, []
     except CorruptImage as error:

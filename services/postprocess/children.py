@@ -42,11 +42,20 @@ class ChildDied(Exception):
 class Children:
     """At most `count` child processes, lent one picture each."""
 
-    def __init__(self, *, count: int, seconds: float = 60, memory_mb: int = 1024, idle_seconds: float = 30) -> None:
+    def __init__(
+        self,
+        *,
+        count: int,
+        seconds: float = 60,
+        memory_mb: int = 1024,
+        idle_seconds: float = 30,
+        mark_key: bytes | None = None,
+    ) -> None:
         self._free = asyncio.Semaphore(count)
         self._seconds = seconds
         self._memory_mb = memory_mb
         self._idle_seconds = idle_seconds
+        self._mark_key = mark_key or b""
         self._idle: list[_Child] = []
 
     async def develop(self, original: bytes, order: Mapping[str, Any], inputs: Sequence[bytes] = ()) -> Development:
@@ -58,7 +67,7 @@ class Children:
             child = self._rested() or await _Child.start(memory_mb=self._memory_mb)
             try:
                 async with asyncio.timeout(self._seconds):
-                    header, blobs = await child.ask(order, [original, *inputs])
+                    header, blobs = await child.ask(self._header(order), [original, *inputs])
             except TimeoutError:
                 await child.kill()
                 raise ChildDied(f"the child process took longer than {self._seconds:g} s") from None
@@ -82,6 +91,10 @@ class Children:
         """Ends the idle children; those at work end with the call that uses them."""
         while self._idle:
             await self._idle.pop().end()
+
+    def _header(self, order: Mapping[str, Any]) -> dict[str, Any]:
+        """The key comes with each order: arguments and environments of processes are there to be read."""
+        return {"order": order, "mark_key": self._mark_key.hex()}
 
     def _rested(self) -> "_Child | None":
         """A child that waits for work, and has not died waiting."""
@@ -136,10 +149,10 @@ class _Child:
     def alive(self) -> bool:
         return self._process.returncode is None
 
-    async def ask(self, order: Mapping[str, Any], blobs: Sequence[bytes]) -> tuple[dict[str, Any], list[bytes]]:
+    async def ask(self, header: Mapping[str, Any], blobs: Sequence[bytes]) -> tuple[dict[str, Any], list[bytes]]:
         if self.dismissal:
             self.dismissal.cancel()
-        told = json.dumps({"order": order, "sizes": [len(blob) for blob in blobs]}).encode()
+        told = json.dumps({**header, "sizes": [len(blob) for blob in blobs]}).encode()
         pipe, answers = self._process.stdin, self._process.stdout
         if pipe is None or answers is None:
             raise RuntimeError("a child is always started with both pipes")

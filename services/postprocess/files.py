@@ -118,6 +118,7 @@ def order(
         "locale": event.brief.locale,
         "palette": brand.palette if brand else {},
         "inputs": list(inputs),
+        "asset": str(event.asset_id),
     }
 
 

@@ -7,12 +7,13 @@ trust each other no further than JSON.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from services.postprocess.decoding import Facts, Limits, decode, decode_mask, inspect
 from services.postprocess.encoding import Encoded, encode, encode_within, versions
-from services.postprocess.operations import Frame, Materials, operations
+from services.postprocess.operations import NO_EQUIPMENT, Equipment, Frame, Materials, operations
 from services.postprocess.pictures import Picture
 from services.postprocess.pixels import is_transparent
 from shared.events import Verdict
@@ -49,6 +50,7 @@ class Order(BaseModel):
     locale: str = "en"
     palette: dict[str, str] = {}
     inputs: tuple[str, ...] = ()
+    asset: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,20 +99,36 @@ class Developed:
     versions: dict[str, str]
 
 
-def develop(data: bytes, order: Order, inputs: Sequence[bytes] = (), limits: Limits = LIMITS) -> Developed:
+def develop(
+    data: bytes,
+    order: Order,
+    inputs: Sequence[bytes] = (),
+    *,
+    equipment: Equipment = NO_EQUIPMENT,
+    limits: Limits = LIMITS,
+) -> Developed:
     """Every derivative of the original. Raises decoding.CorruptImage and BadRecipe."""
     picture, facts = decode(data, limits, wide=_wants_its_own_colours(order))
-    sitting = _sitting(order, picture, dict(zip(order.inputs, inputs, strict=True)), limits)
+    sitting = _sitting(order, picture, dict(zip(order.inputs, inputs, strict=True)), limits, equipment)
     made = [*_proxies(sitting), *_renditions(sitting)]
     return Developed(facts, made, versions())
 
 
-def _sitting(order: Order, picture: Picture, inputs: Mapping[str, bytes], limits: Limits) -> Sitting:
+def _sitting(
+    order: Order, picture: Picture, inputs: Mapping[str, bytes], limits: Limits, equipment: Equipment
+) -> Sitting:
     mask = Picture(decode_mask(inputs["mask"], limits)) if "mask" in inputs else None
     marks = {
         name.removeprefix("mark/"): decode(data, limits)[0] for name, data in inputs.items() if name.startswith("mark/")
     }
-    materials = Materials(texts=order.texts, locale=order.locale, palette=order.palette, marks=marks)
+    materials = Materials(
+        texts=order.texts,
+        locale=order.locale,
+        palette=order.palette,
+        marks=marks,
+        asset=order.asset,
+        equipment=equipment,
+    )
     # A mask of another size is of another picture.
     return Sitting(order, picture, mask if mask and mask.size == picture.size else None, materials)
 

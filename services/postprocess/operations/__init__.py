@@ -11,16 +11,17 @@ from importlib.metadata import entry_points
 
 from services.postprocess.operations.crop import CROP
 from services.postprocess.operations.frame import Frame
-from services.postprocess.operations.materials import Materials
+from services.postprocess.operations.mark import MARK
+from services.postprocess.operations.materials import NO_EQUIPMENT, Equipment, Materials
 from services.postprocess.operations.operation import Operation, Parameters
 from services.postprocess.operations.pad import PAD
 from services.postprocess.operations.resize import RESIZE
 
-__all__ = ["Frame", "Materials", "Operation", "Parameters", "operations"]
+__all__ = ["NO_EQUIPMENT", "Equipment", "Frame", "Materials", "Operation", "Parameters", "operations"]
 
 
 @cache
 def operations() -> dict[str, Operation]:
     """Every operation by its name; one of ours cannot be replaced from outside."""
     found = {point.name: point.load() for point in entry_points(group="calotype.operations")}
-    return found | {operation.name: operation for operation in (CROP, RESIZE, PAD)}
+    return found | {operation.name: operation for operation in (CROP, RESIZE, PAD, MARK)}

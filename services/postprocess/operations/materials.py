@@ -2,22 +2,35 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from uuid import UUID
 
 from services.postprocess.pictures import Picture
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Equipment:
+    """What the installation gives, the same for every picture. `mark_key` writes the invisible mark."""
+
+    mark_key: bytes | None = field(default=None, repr=False)
+
+
+NO_EQUIPMENT = Equipment()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Materials:
-    """What the request and its brand give.
+    """What the request, its brand and the installation give.
 
     `texts`: the request's own words (headline, product); `palette`: the brand's colours as #RRGGBB; `marks`: its logo
-    and badges, see-through where they are not.
+    and badges, see-through where they are not. `asset` is the id of what the picture becomes.
     """
 
     texts: Mapping[str, str] = field(default_factory=dict)
     locale: str = "en"
     palette: Mapping[str, str] = field(default_factory=dict)
     marks: Mapping[str, Picture] = field(default_factory=dict)
+    asset: UUID | None = None
+    equipment: Equipment = NO_EQUIPMENT
 
     @property
     def market(self) -> str | None:
