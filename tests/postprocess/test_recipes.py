@@ -86,8 +86,8 @@ def test_a_proxy_of_a_see_through_picture_stays_see_through() -> None:
 
 
 def test_an_unknown_operation_is_named_with_its_place() -> None:
-    with pytest.raises(BadRecipe, match=r"web@1, main: there is no operation 'sharpen'; there are crop, mark, pad, resize"):
-        derivatives(written(plain()), recipe(rendition(operations=[step("sharpen")])))
+    with pytest.raises(BadRecipe, match=r"web@1, main: there is no operation 'solarise'; there are crop, mark, pad"):
+        derivatives(written(plain()), recipe(rendition(operations=[step("solarise")])))
 
 
 def test_a_wrong_parameter_is_named_with_its_place() -> None:
