@@ -141,6 +141,8 @@ def _wants_its_own_colours(order: Order) -> bool:
 def _renditions(sitting: Sitting) -> Iterator[Derivative]:
     for channel, recipe in sitting.order.recipes.items():
         for rendition in recipe.renditions:
+            if rendition.optional and _is_smaller(sitting.picture, rendition):
+                continue
             yield _rendition(sitting, channel, rendition, where=f"{recipe.label}, {rendition.name}")
 
 
@@ -170,6 +172,11 @@ def _rendition(sitting: Sitting, channel: str, rendition: Rendition, *, where: s
         manifest={"operations": [step.model_dump() for step in steps], **_how(encoded), **_noted(frame)},
         verdicts=frame.verdicts,
     )
+
+
+def _is_smaller(picture: Picture, rendition: Rendition) -> bool:
+    width, height = picture.size
+    return width < rendition.width and height < rendition.height
 
 
 def _applies(step: Operation, market: str | None) -> bool:

@@ -211,7 +211,9 @@ class Rendition(Part):
         description="Left, top, right, bottom as fractions: overlays keep inside, for the channel covers the rest",
     )
 
-    ADDED: ClassVar[frozenset[str]] = frozenset({"safe_area"})
+    optional: bool = Field(default=False, description="Left out where the original is smaller than it both ways")
+
+    ADDED: ClassVar[frozenset[str]] = frozenset({"safe_area", "optional"})
 
 
 class Recipe(Document):

@@ -2,22 +2,36 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image, ImageDraw
 
+import deploy
 from services.postprocess.checks import Subject, check
-from services.postprocess.recipes import Order, develop
+from services.postprocess.recipes import Derivative, Order, develop
 from shared.library.documents import Recipe
 from shared.library.reading import read_folder
-from tests.postprocess.pictures import GREEN, near, plain, read, written
+from tests.postprocess.pictures import GREEN, RED, near, plain, read, written
 
-FOLDER = Path(__file__).parent
-READING = read_folder(FOLDER)
-RECIPES = {document.channel: document for document, _ in READING.documents if isinstance(document, Recipe)}
+READING = read_folder(Path(deploy.__file__).parent / "library")
+RECIPES: dict[str, Recipe] = {
+    document.channel: document for document, _ in READING.documents if isinstance(document, Recipe)
+}  # the newest version of each, for they stand in order
+
+
+def made_for(channel: str, original: Image.Image, *, mask: bytes | None = None) -> dict[str, Derivative]:
+    asked = Order(recipes={channel: RECIPES[channel]}, inputs=("mask",) if mask else ())
+    made = develop(written(original), asked, [mask] if mask else []).derivatives
+    return {each.rendition: each for each in made}
 
 
 def test_the_shipped_recipes_are_well_formed() -> None:
     assert READING.findings == []
-    assert RECIPES.keys() >= {"web", "social", "email", "ads", "marketplace"}
+    assert RECIPES.keys() == {"web", "blog", "landing", "social", "email", "ads", "marketplace"}
+
+
+def test_every_shipped_recipe_says_who_published_its_limits() -> None:
+    assert [recipe.label for recipe in RECIPES.values() if not recipe.source] == []
 
 
 @pytest.mark.parametrize("size", [(1024, 1024), (1280, 1024), (2048, 2048)])
@@ -41,19 +55,37 @@ def test_every_channel_gets_files_that_pass_its_checks(size: tuple[int, int]) ->
         for made in developed.derivatives
     ]
     assert [verdict.sentence for verdict in check(subjects, alt_text="A", caption="B") if not verdict.ok] == []
-    assert len(subjects) == sum(len(recipe.renditions) for recipe in RECIPES.values())
+    left_out = sum(made.optional and made.width > max(size) for each in RECIPES.values() for made in each.renditions)
+    assert len(subjects) + left_out == sum(len(recipe.renditions) for recipe in RECIPES.values())
 
 
 def test_a_hero_is_too_flat_for_a_story_and_the_check_says_so() -> None:
-    order = Order(recipes={"social": RECIPES["social"]})
-    story = next(made for made in develop(written(plain(1280, 640)), order).derivatives if made.rendition == "story")
-    assert story.facts[1:] == (720, 1280)
+    story = made_for("social", plain(1280, 512))["story"]
+    assert story.facts[1:] == (576, 1024)
     assert story.wanted == (1080, 1920)
 
 
-def test_the_marketplace_picture_stands_on_white() -> None:
-    order = Order(recipes={"marketplace": RECIPES["marketplace"]}, live_area=(0.3, 0.3, 0.7, 0.7))
-    (made,) = develop(written(plain(1024, 1024, GREEN)), order).derivatives
-    image = read(made.data)
-    assert near(image.getpixel((20, 500)), (255, 255, 255), within=2)
-    assert near(image.getpixel((500, 500)), GREEN, within=6)
+def test_a_story_is_reached_from_a_square_by_upscaling_and_says_so() -> None:
+    story = made_for("social", plain(1024, 1024))["story"]
+    assert story.facts[1:] == (1080, 1920)
+    assert ["upscale", "back-projection"] in story.manifest["notes"]
+
+
+def test_the_marketplace_picture_is_the_product_alone_on_white_at_85_percent() -> None:
+    original, mask = plain(1024, 1024, GREEN), Image.new("L", (1024, 1024))
+    ImageDraw.Draw(original).rectangle((400, 250, 600, 749), fill=RED)
+    ImageDraw.Draw(mask).rectangle((400, 250, 600, 749), fill=255)
+    image = read(made_for("marketplace", original, mask=written(mask))["main"].data)
+    assert image.size == (1600, 1600)
+    product = np.argwhere(np.asarray(image).astype(int).sum(axis=2) < 600)
+    (top, left), (bottom, right) = product.min(axis=0), product.max(axis=0)
+    assert bottom - top == pytest.approx(0.85 * 1600, abs=6)
+    assert (top + bottom) / 2 == pytest.approx(800, abs=4) and (left + right) / 2 == pytest.approx(800, abs=4)
+    assert all(image.getpixel((x, y)) == (255, 255, 255) for x in (5, 800, 1590) for y in (5, 60, 1590))
+    assert near(image.getpixel((800, 800)), RED, within=4)
+
+
+def test_no_shipped_marketplace_rendition_bears_text_or_a_logo() -> None:
+    overlays = {"text", "logo", "badge", "watermark"}
+    steps = [step.op for rendition in RECIPES["marketplace"].renditions for step in rendition.operations]
+    assert not overlays & set(steps)

@@ -9,19 +9,30 @@ An operation from outside this tree is an entry point in the group `calotype.ope
 from functools import cache
 from importlib.metadata import entry_points
 
+from services.postprocess.operations.canvas import CANVAS
+from services.postprocess.operations.colour import COLOUR
 from services.postprocess.operations.crop import CROP
+from services.postprocess.operations.cut_out import CUT_OUT
 from services.postprocess.operations.frame import Frame
 from services.postprocess.operations.mark import MARK
 from services.postprocess.operations.materials import NO_EQUIPMENT, Equipment, Materials
 from services.postprocess.operations.operation import Operation, Parameters
 from services.postprocess.operations.pad import PAD
 from services.postprocess.operations.resize import RESIZE
+from services.postprocess.operations.sharpen import SHARPEN
+from services.postprocess.operations.upscale import UPSCALE
 
 __all__ = ["NO_EQUIPMENT", "Equipment", "Frame", "Materials", "Operation", "Parameters", "operations"]
+
+OURS = (CANVAS, COLOUR, CROP, CUT_OUT, PAD, RESIZE, SHARPEN, UPSCALE)
 
 
 @cache
 def operations() -> dict[str, Operation]:
     """Every operation by its name; one of ours cannot be replaced from outside."""
     found = {point.name: point.load() for point in entry_points(group="calotype.operations")}
+<<<<<<< HEAD
     return found | {operation.name: operation for operation in (CROP, RESIZE, PAD, MARK)}
+=======
+    return found | {operation.name: operation for operation in OURS}
+>>>>>>> 06f4b53 (Recipes for web, blog, landing page, social, email, ads and marketplace, each with who published its limits; a product is cut out, enlarged, sharpened, laid on another ground and written in wide gamut)

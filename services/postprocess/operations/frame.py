@@ -51,7 +51,7 @@ class Frame:
             picture=picture,
             window=box,
             focal=Point(focal[0] * box.width, focal[1] * box.height) if focal else None,
-            live=Box(*live).scaled(box.width, box.height) if live else _extent(mask),
+            live=Box(*live).scaled(box.width, box.height) if live else extent(mask.full) if mask else None,
             wanted=wanted,
             mask=mask,
             safe=safe,
@@ -101,11 +101,9 @@ class Frame:
         return replace(self, verdicts=(*self.verdicts, verdict))
 
 
-def _extent(mask: Picture | None) -> Box | None:
-    """The smallest box around what the mask shows."""
-    if mask is None:
-        return None
-    rows, columns = np.flatnonzero(mask.full.max(axis=1) > 127), np.flatnonzero(mask.full.max(axis=0) > 127)
+def extent(mask: Pixels) -> Box | None:
+    """The smallest box around what the mask shows; None where it shows nothing."""
+    rows, columns = np.flatnonzero(mask.max(axis=1) > 127), np.flatnonzero(mask.max(axis=0) > 127)
     if not len(rows):
         return None
     return Box(float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1))

@@ -1,0 +1,77 @@
+"""Cut the product out: everything else becomes see-through.
+
+Along the alpha that the picture came with, else the shape that came with the image, else one that is found.
+"""
+
+from typing import Literal
+
+import numpy as np
+from pydantic import Field
+
+from services.postprocess.geometry import Box
+from services.postprocess.matting import shape_of, without_ground
+from services.postprocess.operations.frame import Frame
+from services.postprocess.operations.operation import Operation, Parameters
+from services.postprocess.pixels import Pixels, is_transparent
+from services.postprocess.saliency import most_salient, salient
+from shared.events import Verdict
+
+# A product is no speck and does not fill its picture to the rim: outside of these a shape is likelier a mistake.
+LEAST, MOST = 0.01, 0.95
+
+
+class CutOut(Parameters):
+    """`by`: `shape` takes only what came with the image, `found` only what is found in it, `best` the former if any."""
+
+    by: Literal["best", "shape", "found"] = "best"
+    least: float = Field(default=LEAST, ge=0, le=1, description="Share of the picture below which a person looks")
+
+
+def cut_out(frame: Frame, wanted: CutOut) -> Frame:
+    whole = frame.whole()
+    pixels = whole.pixels()
+    if is_transparent(pixels):
+        return whole.noted("cut-out", "as it came")
+    alpha, how = _alpha(whole, wanted)
+    if alpha is None:
+        return whole.judged(_missing())
+    share = float(np.count_nonzero(alpha > 127)) / alpha.size
+    made = whole.replaced(without_ground(pixels, alpha)).noted("cut-out", how)
+    if how == "found" or not wanted.least <= share <= MOST:
+        made = made.judged(_doubt(share, least=wanted.least))
+    return made
+
+
+def _alpha(frame: Frame, wanted: CutOut) -> tuple[Pixels | None, str]:
+    if frame.mask is not None and wanted.by != "found":
+        return frame.mask.full, "shape"
+    if wanted.by == "shape":
+        return None, "none"
+    return shape_of(frame.picture, frame.live or _guessed(frame)), "found"
+
+
+def _guessed(frame: Frame) -> Box:
+    """Where the product probably is: the salient half of the picture."""
+    box = frame.picture.box
+    return most_salient(salient(frame.picture), box, within=box, width=box.width * 0.7, height=box.height * 0.7)
+
+
+def _missing() -> Verdict:
+    what = "is not cut out: no shape came with the image, and the recipe takes no other"
+    return Verdict(check="cut-out", ok=False, sentence=f"The product {what}.")
+
+
+def _doubt(share: float, *, least: float) -> Verdict:
+    ok = least <= share <= MOST
+    judged = "look at its edge" if ok else "which is hardly a product"
+    return Verdict(
+        check="cut-out",
+        ok=ok,
+        number=round(share, 4),
+        limit=least if share < least else MOST,
+        unit="of the picture",
+        sentence=f"The product's shape was found by its colours and takes {share:.0%} of the picture: {judged}.",
+    )
+
+
+CUT_OUT = Operation.of("cut-out", CutOut, cut_out)
