@@ -61,8 +61,8 @@ async def test_a_corrupt_picture_is_refused_and_the_child_goes_on(children: Chil
 
 
 async def test_a_recipe_that_makes_no_sense_is_refused_by_name(children: Children) -> None:
-    with pytest.raises(PictureRefused, match="no operation 'sharpen'") as refused:
-        await children.develop(GOOD, order(rendition(operations=[step("sharpen")])))
+    with pytest.raises(PictureRefused, match="no operation 'solarise'") as refused:
+        await children.develop(GOOD, order(rendition(operations=[step("solarise")])))
     assert refused.value.code == "recipe"
 
 

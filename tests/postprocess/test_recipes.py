@@ -86,11 +86,7 @@ def test_a_proxy_of_a_see_through_picture_stays_see_through() -> None:
 
 
 def test_an_unknown_operation_is_named_with_its_place() -> None:
-<<<<<<< HEAD
-    with pytest.raises(BadRecipe, match=r"web@1, main: there is no operation 'solarise'; there are crop, mark, pad"):
-=======
     with pytest.raises(BadRecipe, match=r"web@1, main: there is no operation 'solarise'; there are canvas"):
->>>>>>> 06f4b53 (Recipes for web, blog, landing page, social, email, ads and marketplace, each with who published its limits; a product is cut out, enlarged, sharpened, laid on another ground and written in wide gamut)
         derivatives(written(plain()), recipe(rendition(operations=[step("solarise")])))
 
 

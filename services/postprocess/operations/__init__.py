@@ -24,15 +24,11 @@ from services.postprocess.operations.upscale import UPSCALE
 
 __all__ = ["NO_EQUIPMENT", "Equipment", "Frame", "Materials", "Operation", "Parameters", "operations"]
 
-OURS = (CANVAS, COLOUR, CROP, CUT_OUT, PAD, RESIZE, SHARPEN, UPSCALE)
+OURS = (CANVAS, COLOUR, CROP, CUT_OUT, MARK, PAD, RESIZE, SHARPEN, UPSCALE)
 
 
 @cache
 def operations() -> dict[str, Operation]:
     """Every operation by its name; one of ours cannot be replaced from outside."""
     found = {point.name: point.load() for point in entry_points(group="calotype.operations")}
-<<<<<<< HEAD
-    return found | {operation.name: operation for operation in (CROP, RESIZE, PAD, MARK)}
-=======
     return found | {operation.name: operation for operation in OURS}
->>>>>>> 06f4b53 (Recipes for web, blog, landing page, social, email, ads and marketplace, each with who published its limits; a product is cut out, enlarged, sharpened, laid on another ground and written in wide gamut)
