@@ -4,6 +4,8 @@ Carsten Rother, Vladimir Kolmogorov, Andrew Blake: GrabCut, SIGGRAPH 2004 (OpenC
 Guided Image Filtering, ECCV 2010.
 """
 
+from typing import Any
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +14,7 @@ from services.postprocess.geometry import Box
 from services.postprocess.pictures import Picture
 from services.postprocess.pixels import Pixels
 
-Plane = npt.NDArray[np.float32]
+Plane = npt.NDArray[np.floating[Any]]
 
 SIDE = 512  # the longest side that GrabCut works at: a fifth of a second there, ten times that at 1024
 ROUNDS = 4
@@ -34,7 +36,7 @@ def shape_of(picture: Picture, box: Box) -> Pixels:
     marked[top:bottom, left:right] = cv2.GC_PR_FGD
     if (marked == cv2.GC_BGD).any():
         cv2.setRNGSeed(SEED)
-        cv2.grabCut(small, marked, None, np.zeros((1, 65)), np.zeros((1, 65)), ROUNDS, cv2.GC_INIT_WITH_MASK)
+        cv2.grabCut(small, marked, (0, 0, 0, 0), np.zeros((1, 65)), np.zeros((1, 65)), ROUNDS, cv2.GC_INIT_WITH_MASK)
     found = np.where((marked == cv2.GC_FGD) | (marked == cv2.GC_PR_FGD), 255, 0).astype(np.uint8)
     return _enlarged(_fitted(_bounded(picture, FITTED), _without_crumbs(found)), *picture.size)
 

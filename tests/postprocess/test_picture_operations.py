@@ -121,8 +121,8 @@ def test_a_colour_that_the_brand_lacks_is_told_and_leaves_the_ground_white() -> 
 
 def test_a_shadow_lies_under_the_product_and_nowhere_else() -> None:
     image, mask = disc()
-    steps = ("cut-out", {}), ("canvas", {"fill": 0.5, "shadow": 0.6})
-    pixels = applied(frame_of(image, (200, 200), mask=mask), *steps).pixels()
+    frame = frame_of(image, (200, 200), mask=mask)
+    pixels = applied(frame, ("cut-out", {}), ("canvas", {"fill": 0.5, "shadow": 0.6})).pixels()
     assert pixels[152, 100].max() < 200
     assert pixels[20, 100].min() == 255
 

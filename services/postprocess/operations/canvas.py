@@ -87,7 +87,7 @@ def _shaded(ground: Pixels, inner: Frame, strength: float) -> Pixels:
     axes = max(1, round(across * 0.46)), max(1, round(across * FLATNESS))
     cv2.ellipse(shade, (width // 2, foot - axes[1] // 2), axes, 0, 0, 360, strength, -1)
     soft = cv2.GaussianBlur(shade, (0, 0), max(1.0, across * SOFTNESS))
-    return np.rint(ground * (1 - soft[..., None])).astype(np.uint8)
+    return np.asarray(np.rint(ground * (1 - soft[..., None])), dtype=np.uint8)
 
 
 CANVAS = Operation.of("canvas", Canvas, canvas)
