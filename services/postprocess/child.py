@@ -12,11 +12,14 @@ import resource
 import struct
 import sys
 import traceback
+from pathlib import Path
 from typing import Any, BinaryIO
 
 from pydantic import ValidationError
 
 from services.postprocess.decoding import CorruptImage
+from services.postprocess.hooks import NO_MODELS, Models
+from services.postprocess.model_files import ModelFile
 from services.postprocess.operations import Equipment
 from services.postprocess.recipes import BadRecipe, Developed, Order, develop
 
@@ -28,14 +31,28 @@ NICENESS = 5
 def main() -> None:
     answers = _keep_stdout_clean()
     _confine(memory=int(sys.argv[1]) * 1024 * 1024)
+    models = _models(*sys.argv[2:])
     while (asked := _read(sys.stdin.buffer)) is not None:
         header, original, inputs = asked
-        _write(answers, *_answer(header, original, inputs))
+        equipment = Equipment(mark_key=bytes.fromhex(header["mark_key"]) or None, models=models)
+        _write(answers, *_answer(header, original, inputs, equipment))
 
 
-def _answer(header: dict[str, Any], original: bytes, inputs: list[bytes]) -> tuple[dict[str, Any], list[bytes]]:
+def _models(told: str = "") -> Models:
+    """The models that this process was started with. Their library is loaded only where there are any."""
+    if not told:
+        return NO_MODELS
+    from services.postprocess.models import models  # noqa: PLC0415  # 50 MB of address space, an optional group
+
+    asked = json.loads(told)
+    files = {hook: ModelFile(Path(path), sha256) for hook, (path, sha256) in asked["files"].items()}
+    return models(files, seconds=asked["seconds"])
+
+
+def _answer(
+    header: dict[str, Any], original: bytes, inputs: list[bytes], equipment: Equipment
+) -> tuple[dict[str, Any], list[bytes]]:
     try:
-        equipment = Equipment(mark_key=bytes.fromhex(header["mark_key"]) or None)
         developed = develop(original, Order.model_validate(header["order"]), inputs, equipment=equipment)
     except ValidationError as error:
         return {"error": "recipe", "detail": f"the recipe cannot be read: {error}"}, []

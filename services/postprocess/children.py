@@ -15,6 +15,7 @@ from typing import Any
 
 import services
 from services.postprocess.files import Development, Made
+from services.postprocess.model_files import ModelFile
 from shared.events import Verdict
 
 LENGTH = struct.Struct("!I")
@@ -49,11 +50,12 @@ class Children:
         seconds: float = 60,
         memory_mb: int = 1024,
         idle_seconds: float = 30,
+        models: Mapping[str, ModelFile] | None = None,
         mark_key: bytes | None = None,
     ) -> None:
         self._free = asyncio.Semaphore(count)
         self._seconds = seconds
-        self._memory_mb = memory_mb
+        self._arguments = _arguments(memory_mb, models or {}, seconds=seconds / 2)
         self._idle_seconds = idle_seconds
         self._mark_key = mark_key or b""
         self._idle: list[_Child] = []
@@ -64,7 +66,7 @@ class Children:
         Raises PictureRefused, OutOfMemory, ChildDied, and RuntimeError with the child's traceback for a bug of ours.
         """
         async with self._free:
-            child = self._rested() or await _Child.start(memory_mb=self._memory_mb)
+            child = self._rested() or await _Child.start(self._arguments)
             try:
                 async with asyncio.timeout(self._seconds):
                     header, blobs = await child.ask(self._header(order), [original, *inputs])
@@ -122,7 +124,7 @@ class _Child:
         self.dismissal: asyncio.TimerHandle | None = None
 
     @classmethod
-    async def start(cls, *, memory_mb: int) -> "_Child":
+    async def start(cls, arguments: Sequence[str]) -> "_Child":
         environment = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
         # A child has one core: a thread for each other one would take address space and give nothing.
         environment |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
@@ -132,7 +134,7 @@ class _Child:
                 sys.executable,
                 "-m",
                 "services.postprocess.child",
-                str(memory_mb),
+                *arguments,
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 env=environment,
@@ -187,6 +189,14 @@ class _Child:
             await self.kill()
             return "closed pipes"
         return f"signal {-code}" if code < 0 else f"exit status {code}"
+
+
+def _arguments(memory_mb: int, models: Mapping[str, ModelFile], *, seconds: float) -> list[str]:
+    """What a child is started with; with models, also where they are and how long they may take."""
+    if not models:
+        return [str(memory_mb)]
+    files = {hook: [str(file.path), file.sha256] for hook, file in models.items()}
+    return [str(memory_mb), json.dumps({"files": files, "seconds": seconds})]
 
 
 def _development(header: dict[str, Any], blobs: list[bytes]) -> Development:

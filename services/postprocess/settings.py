@@ -1,10 +1,13 @@
 """Stage 4's environment, beside what every stage reads."""
 
 import os
+from pathlib import Path
+from typing import Self
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, PrivateAttr, SecretStr, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
+from services.postprocess.model_files import ModelFile, model_file
 from shared.mark_keys import mark_key
 from shared.settings import Settings
 
@@ -19,6 +22,15 @@ class PostprocessSettings(Settings):
         default=60.0, gt=0, description="After this a child is ended, and its work tried again"
     )
     child_memory_mb: int = Field(default=1024, ge=512, description="Address space of one child")
+    model_cut_out: Path | None = Field(default=None, description="An ONNX model that tells product from ground")
+    model_cut_out_sha256: str = Field(default="", description="Which it must have, or the stage does not start")
+    model_upscale: Path | None = Field(default=None, description="An ONNX model that enlarges")
+    model_upscale_sha256: str = ""
+    model_moderation: Path | None = Field(default=None, description="An ONNX model that scores what must not be shown")
+    model_moderation_sha256: str = ""
+    model_memory_mb: int = Field(
+        default=1024, ge=0, description="Address space that a child has beside its own where a model is configured"
+    )
     mark_key: SecretStr = Field(
         default=SecretStr(""),
         description="32 bytes in hexadecimal, by which the invisible mark is written and read; without it none is",
@@ -26,6 +38,8 @@ class PostprocessSettings(Settings):
     review_proxies: tuple[int, ...] = Field(
         default=(320, 1024, 2048), description="Longest sides of the pictures the review page shows; [] makes none"
     )
+
+    _models: dict[str, ModelFile] = PrivateAttr(default_factory=dict)
 
     @field_validator("mark_key")
     @classmethod
@@ -38,3 +52,19 @@ class PostprocessSettings(Settings):
         """The key of the invisible mark."""
         text = self.mark_key.get_secret_value()
         return mark_key(text) if text else None
+
+    @model_validator(mode="after")
+    def _models_are_what_they_should_be(self) -> Self:
+        named = {
+            "cut_out": (self.model_cut_out, self.model_cut_out_sha256),
+            "upscale": (self.model_upscale, self.model_upscale_sha256),
+            "moderation": (self.model_moderation, self.model_moderation_sha256),
+        }
+        found = {hook: model_file(f"CALOTYPE_MODEL_{hook.upper()}", *given) for hook, given in named.items()}
+        self._models = {hook: file for hook, file in found.items() if file}
+        return self
+
+    @property
+    def models(self) -> dict[str, ModelFile]:
+        """The model files by hook, each as its SHA-256 says."""
+        return self._models

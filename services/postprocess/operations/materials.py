@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from uuid import UUID
 
+from services.postprocess.hooks import NO_MODELS, Models
 from services.postprocess.pictures import Picture
 
 
@@ -12,6 +13,7 @@ class Equipment:
     """What the installation gives, the same for every picture. `mark_key` writes the invisible mark."""
 
     mark_key: bytes | None = field(default=None, repr=False)
+    models: Models = NO_MODELS
 
 
 NO_EQUIPMENT = Equipment()
