@@ -38,7 +38,12 @@ def shape_of(picture: Picture, box: Box) -> Pixels:
         cv2.setRNGSeed(SEED)
         cv2.grabCut(small, marked, (0, 0, 0, 0), np.zeros((1, 65)), np.zeros((1, 65)), ROUNDS, cv2.GC_INIT_WITH_MASK)
     found = np.where((marked == cv2.GC_FGD) | (marked == cv2.GC_PR_FGD), 255, 0).astype(np.uint8)
-    return _enlarged(_fitted(_bounded(picture, FITTED), _without_crumbs(found)), *picture.size)
+    return fitted(picture, _without_crumbs(found))
+
+
+def fitted(picture: Picture, mask: Pixels) -> Pixels:
+    """A rough mask of any size, at the picture's and with its edges where the picture has them."""
+    return _enlarged(_fitted(_bounded(picture, FITTED), mask), *picture.size)
 
 
 def without_ground(pixels: Pixels, alpha: Pixels) -> Pixels:

@@ -1,6 +1,7 @@
 """Cut the product out: everything else becomes see-through.
 
-Along the alpha that the picture came with, else the shape that came with the image, else one that is found.
+Along the alpha that the picture came with, else the shape that came with the image, else one that is found: by the
+installation's model where it has one, and by the picture's colours.
 """
 
 from typing import Literal
@@ -9,7 +10,8 @@ import numpy as np
 from pydantic import Field
 
 from services.postprocess.geometry import Box
-from services.postprocess.matting import shape_of, without_ground
+from services.postprocess.matting import fitted, shape_of, without_ground
+from services.postprocess.model_files import ModelFailed
 from services.postprocess.operations.frame import Frame
 from services.postprocess.operations.operation import Operation, Parameters
 from services.postprocess.pixels import Pixels, is_transparent
@@ -18,6 +20,7 @@ from shared.events import Verdict
 
 # A product is no speck and does not fill its picture to the rim: outside of these a shape is likelier a mistake.
 LEAST, MOST = 0.01, 0.95
+MISSING = "The product is not cut out: no shape came with the image, and the recipe takes no other."
 
 
 class CutOut(Parameters):
@@ -32,22 +35,31 @@ def cut_out(frame: Frame, wanted: CutOut) -> Frame:
     pixels = whole.pixels()
     if is_transparent(pixels):
         return whole.noted("cut-out", "as it came")
-    alpha, how = _alpha(whole, wanted)
+    alpha, how, fault = _alpha(whole, wanted)
+    if fault:
+        whole = whole.judged(Verdict(check="cut-out", ok=False, sentence=fault))
     if alpha is None:
-        return whole.judged(_missing())
+        return whole
     share = float(np.count_nonzero(alpha > 127)) / alpha.size
     made = whole.replaced(without_ground(pixels, alpha)).noted("cut-out", how)
     if how == "found" or not wanted.least <= share <= MOST:
-        made = made.judged(_doubt(share, least=wanted.least))
+        made = made.judged(_doubt(share, how, least=wanted.least))
     return made
 
 
-def _alpha(frame: Frame, wanted: CutOut) -> tuple[Pixels | None, str]:
+def _alpha(frame: Frame, wanted: CutOut) -> tuple[Pixels | None, str, str | None]:
+    """The shape, how it was come by, and what a reviewer must know of that."""
     if frame.mask is not None and wanted.by != "found":
-        return frame.mask.full, "shape"
+        return frame.mask.full, "shape", None
     if wanted.by == "shape":
-        return None, "none"
-    return shape_of(frame.picture, frame.live or _guessed(frame)), "found"
+        return None, "none", MISSING
+    models, fault = frame.materials.equipment.models, None
+    if models.cut_out:
+        try:
+            return fitted(frame.picture, models.cut_out(frame.pixels())), models.names["cut_out"], None
+        except ModelFailed as failed:
+            fault = f"The product was cut out by its colours, since the model {failed}."
+    return shape_of(frame.picture, frame.live or _guessed(frame)), "found", fault
 
 
 def _guessed(frame: Frame) -> Box:
@@ -56,21 +68,17 @@ def _guessed(frame: Frame) -> Box:
     return most_salient(salient(frame.picture), box, within=box, width=box.width * 0.7, height=box.height * 0.7)
 
 
-def _missing() -> Verdict:
-    what = "is not cut out: no shape came with the image, and the recipe takes no other"
-    return Verdict(check="cut-out", ok=False, sentence=f"The product {what}.")
-
-
-def _doubt(share: float, *, least: float) -> Verdict:
+def _doubt(share: float, how: str, *, least: float) -> Verdict:
     ok = least <= share <= MOST
     judged = "look at its edge" if ok else "which is hardly a product"
+    found = {"shape": "came with the image", "found": "was found by its colours"}.get(how, "was found by a model")
     return Verdict(
         check="cut-out",
         ok=ok,
         number=round(share, 4),
         limit=least if share < least else MOST,
         unit="of the picture",
-        sentence=f"The product's shape was found by its colours and takes {share:.0%} of the picture: {judged}.",
+        sentence=f"The product's shape {found} and takes {share:.0%} of the picture: {judged}.",
     )
 
 

@@ -1,4 +1,6 @@
-"""Enlarge what is too small for its channel: Lanczos, then back-projection, so that shrinking it gives the original.
+"""Enlarge what is too small for its channel: by the installation's model, else by Lanczos and back-projection.
+
+The latter so that shrinking the picture gives the original again:
 
 Michal Irani, Shmuel Peleg: Improving Resolution by Image Registration, CVGIP 1991; here with one picture and the area
 average as its camera.
@@ -11,9 +13,11 @@ import numpy as np
 from pydantic import Field
 
 from services.postprocess.geometry import fit_inside
+from services.postprocess.model_files import ModelFailed
 from services.postprocess.operations.frame import Frame
 from services.postprocess.operations.operation import Operation, Parameters
 from services.postprocess.pixels import Pixels
+from shared.events import Verdict
 
 ROUNDS = 2  # the first takes back most of the blur; after the second, rings show at edges
 
@@ -30,8 +34,20 @@ def upscale(frame: Frame, wanted: Upscale) -> Frame:
         return frame
     bound = round(frame.window.width * wanted.factor), round(frame.window.height * wanted.factor)
     width, height = fit_inside(frame.window.width, frame.window.height, within=bound, enlarge=min(reach, wanted.factor))
-    small = frame.whole().pixels()
-    return frame.rendered(width, height).replaced(enlarged(small, width, height)).noted("upscale", "back-projection")
+    pixels, how, fault = _made(frame, width, height)
+    made = frame.rendered(width, height).replaced(pixels).noted("upscale", how)
+    return made.judged(Verdict(check="upscale", ok=False, sentence=fault)) if fault else made
+
+
+def _made(frame: Frame, width: int, height: int) -> tuple[Pixels, str, str | None]:
+    """The pixels, how they were made, and what a reviewer must know of that."""
+    small, models, fault = frame.whole().pixels(), frame.materials.equipment.models, None
+    if models.upscale:
+        try:
+            return models.upscale(small, width, height), models.names["upscale"], None
+        except ModelFailed as failed:
+            fault = f"The picture was enlarged by back-projection, since the model {failed}."
+    return enlarged(small, width, height), "back-projection", fault
 
 
 def enlarged(small: Pixels, width: int, height: int) -> Pixels:
