@@ -57,14 +57,14 @@ def asset_id(job: UUID, run: int) -> UUID:
 
 
 def asset_version_id(
-    asset: UUID, original_sha256: str, derivative_sha256s: Iterable[str], *, supersedes: UUID | None = None
+    asset: UUID, original_sha256: str, derivative_sha256s: Iterable[str], *, asked: UUID | str | None = None
 ) -> UUID:
-    """One exact set of bytes; a version made to take the place of another is named by that one too.
+    """One exact set of bytes; a version made anew is named by the event that asked for it, too.
 
     So whoever goes back to an earlier recipe gets a version that can be decided on and published, not the old one's id.
     """
-    after = () if supersedes is None else ("supersedes", supersedes)
-    return derive("asset-version", asset, original_sha256, *sorted(derivative_sha256s), *after)
+    anew = () if asked is None else ("anew", asked)
+    return derive("asset-version", asset, original_sha256, *sorted(derivative_sha256s), *anew)
 
 
 def rerun_id(asset_version: UUID, recipes: Mapping[str, str]) -> UUID:

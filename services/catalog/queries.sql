@@ -153,18 +153,18 @@ select publication_id, request_id, job_id, asset_version_id, target, state, loca
 from publications where request_id = any(:requests::uuid[]) order by changed_at;
 
 -- name: assets(batch, request, campaign, sku, ranks, seq, many)
--- A page, newest first; `review_version` is what a decision must name while the asset waits, and an approval where a check
--- has rejected it.
+-- A page of versions, newest first; `review_version` is what a decision must name while one waits, and an approval where a
+-- check has rejected it. A version made anew stands where its own decision puts it, for its job was approved before.
 select a.asset_id, a.asset_version_id, a.job_id, a.request_id, a.run, a.seq, a.event_id, a.processed_at,
-       j.rank, j.variant, r.batch_id, r.row_key, r.campaign, r.asset_type, r.template, r.product, r.skus, r.locale,
-       r.confidentiality, r.variants, r.parent_asset_id, coalesce(w.review_version, d.next_review) as review_version,
+       v.rank, j.variant, r.batch_id, r.row_key, r.campaign, r.asset_type, r.template, r.product, r.skus, r.locale,
+       r.confidentiality, r.variants, r.parent_asset_id, coalesce(w.review_version, d.next_review) as review_version, a.supersedes,
        d.decision_id, d.decision, d.code, d.reason, d.principal, d.decided_at, d.undo_until, d.state as decision_state
 from assets a
 join requests r on r.request_id = a.request_id
 join jobs j on j.job_id = a.job_id
 left join awaiting_review w on w.asset_id = a.asset_id and w.asset_version_id = a.asset_version_id
 left join lateral (
-    select d.*, case when d.principal like 'check:%' and j.rank = 5 then (
+    select d.*, case when d.principal like 'check:%' and (j.rank = 5 or a.supersedes is not null) then (
                select max(e.review_version) + 1 from decisions e
                where e.asset_id = d.asset_id and e.asset_version_id = d.asset_version_id
            ) end as next_review
@@ -172,27 +172,31 @@ left join lateral (
     where d.asset_id = a.asset_id and d.asset_version_id = a.asset_version_id and d.state <> 'undone'
     order by d.review_version desc limit 1
 ) d on true
+cross join lateral (
+    select case when a.supersedes is null then j.rank when w.asset_id is not null or d.state = 'open' then 2
+                when d.decision = 'approve' then 6 else 5 end as rank
+) v
 where (:batch::uuid is null or r.batch_id = :batch)
   and (:request::uuid is null or r.request_id = :request)
   and (:campaign::text is null or r.campaign = :campaign)
   and (:sku::text is null or r.skus @> array[:sku::text])
-  and (:ranks::int[] is null or j.rank = any(:ranks))
+  and (:ranks::int[] is null or v.rank = any(:ranks))
   and (:seq::bigint is null or a.seq < :seq)
 order by a.seq desc
 limit :many;
 
 -- name: asset(id)^
--- The newest version of an asset.
+-- The version of an asset that was approved last, else its newest.
 select a.asset_id, a.asset_version_id, a.job_id, a.request_id, a.run, a.seq, a.event_id, a.processed_at,
-       j.rank, j.variant, r.batch_id, r.row_key, r.campaign, r.asset_type, r.template, r.product, r.skus, r.locale,
-       r.confidentiality, r.variants, r.parent_asset_id, coalesce(w.review_version, d.next_review) as review_version,
+       v.rank, j.variant, r.batch_id, r.row_key, r.campaign, r.asset_type, r.template, r.product, r.skus, r.locale,
+       r.confidentiality, r.variants, r.parent_asset_id, coalesce(w.review_version, d.next_review) as review_version, a.supersedes,
        d.decision_id, d.decision, d.code, d.reason, d.principal, d.decided_at, d.undo_until, d.state as decision_state
 from assets a
 join jobs j on j.job_id = a.job_id
 left join requests r on r.request_id = a.request_id
 left join awaiting_review w on w.asset_id = a.asset_id and w.asset_version_id = a.asset_version_id
 left join lateral (
-    select d.*, case when d.principal like 'check:%' and j.rank = 5 then (
+    select d.*, case when d.principal like 'check:%' and (j.rank = 5 or a.supersedes is not null) then (
                select max(e.review_version) + 1 from decisions e
                where e.asset_id = d.asset_id and e.asset_version_id = d.asset_version_id
            ) end as next_review
@@ -200,8 +204,36 @@ left join lateral (
     where d.asset_id = a.asset_id and d.asset_version_id = a.asset_version_id and d.state <> 'undone'
     order by d.review_version desc limit 1
 ) d on true
+cross join lateral (
+    select case when a.supersedes is null then j.rank when w.asset_id is not null or d.state = 'open' then 2
+                when d.decision = 'approve' then 6 else 5 end as rank
+) v
 where a.asset_id = :id
-order by a.seq desc limit 1;
+order by coalesce(d.decision = 'approve' and d.state = 'final', false) desc,
+         case when d.decision = 'approve' and d.state = 'final' then d.ended_at end desc, a.seq desc limit 1;
+
+-- name: versions(asset)
+-- Every version of an asset, oldest first, and where each stands.
+select a.asset_version_id, a.event_id, a.processed_at, a.supersedes, v.rank, coalesce(w.review_version, d.next_review) as review_version,
+       d.decision_id, d.decision, d.code, d.reason, d.principal, d.decided_at, d.undo_until, d.state as decision_state
+from assets a
+join jobs j on j.job_id = a.job_id
+left join awaiting_review w on w.asset_id = a.asset_id and w.asset_version_id = a.asset_version_id
+left join lateral (
+    select d.*, case when d.principal like 'check:%' and (j.rank = 5 or a.supersedes is not null) then (
+               select max(e.review_version) + 1 from decisions e
+               where e.asset_id = d.asset_id and e.asset_version_id = d.asset_version_id
+           ) end as next_review
+    from decisions d
+    where d.asset_id = a.asset_id and d.asset_version_id = a.asset_version_id and d.state <> 'undone'
+    order by d.review_version desc limit 1
+) d on true
+cross join lateral (
+    select case when a.supersedes is null then j.rank when w.asset_id is not null or d.state = 'open' then 2
+                when d.decision = 'approve' then 6 else 5 end as rank
+) v
+where a.asset_id = :asset
+order by a.seq;
 
 -- name: accepted(request)$
 select body from ledger where about = :request and type = 'RequestAccepted' limit 1;
@@ -217,9 +249,10 @@ select decision_id, asset_version_id, review_version, decision, code, reason, ru
 from decisions where asset_id = :asset order by decided_at;
 
 -- name: decisions_that_hold(assets)
--- The newest decision of each asset that was not taken back.
+-- The decision of each asset that holds: an approval, even where a later version was rejected; else the newest.
 select distinct on (asset_id) asset_id, decision_id, decision, code, reason, principal, decided_at, undo_until, state
-from decisions where asset_id = any(:assets::uuid[]) and state <> 'undone' order by asset_id, decided_at desc;
+from decisions where asset_id = any(:assets::uuid[]) and state <> 'undone'
+order by asset_id, (decision = 'approve' and state = 'final') desc, decided_at desc;
 
 -- name: file(id)^
 -- The fact that describes the file; which of its files it is, the reader finds by deriving the ids again.
@@ -268,7 +301,7 @@ select job_id, case when bool_and(cost is not null) and count(distinct currency)
 from attempts where job_id = any(:jobs::uuid[]) group by job_id;
 
 -- name: pictures(job)
-select type, body from ledger
+select event_id, type, body from ledger
 where about = :job and type in ('ImageGenerated', 'ImageProcessed') order by occurred_at;
 
 -- name: failed_jobs(reason, stage, backend, batch, campaign, request, job, failed, after, many)

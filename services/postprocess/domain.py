@@ -107,7 +107,9 @@ def _processed(
     return ImageProcessed.of(
         **_about(event, at=at),
         asset_id=event.asset_id,
-        asset_version_id=ids.asset_version_id(event.asset_id, ending.original.sha256, hashes, supersedes=supersedes),
+        asset_version_id=ids.asset_version_id(
+            event.asset_id, ending.original.sha256, hashes, asked=event.event_id if supersedes else None
+        ),
         brief=event.brief,
         original=ending.original,
         files=list(ending.files),

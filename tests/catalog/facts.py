@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID, uuid5
 
 from shared import ids
@@ -15,11 +15,14 @@ from shared.events import (
     AssetApproved,
     AssetPublished,
     AssetRejected,
+    AssetSuperseded,
     Attempt,
     AttemptState,
     Brief,
     CancelRequested,
     Confidentiality,
+    DerivativesFailed,
+    DerivativesRequested,
     Event,
     FailureReason,
     File,
@@ -59,6 +62,7 @@ BLANK = Verdict(
     unit="bits",
     sentence="It is blank.",
 )
+Decided = TypeVar("Decided", AssetApproved, AssetRejected)
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 
 
@@ -257,6 +261,67 @@ class Job:
         return PublicationFailed.of(
             **self._publication(after, f"failed {after}"), code="refused", detail="the folder is full"
         )
+
+    # -- the files of the approved version asked for by another recipe, and what becomes of that
+
+    @property
+    def new_version_id(self) -> UUID:
+        files = [self.file("web-square").sha256]
+        asked = self.asked_anew().event_id
+        return ids.asset_version_id(self.asset_id, self.file("original").sha256, files, asked=asked)
+
+    def asked_anew(self, *, version: int = 2) -> DerivativesRequested:
+        pin = Pin(name="web", version=version, digest=f"{version}" * 64)
+        return DerivativesRequested.of(
+            **self._fields(20, ids.rerun_id(self.asset_version_id, {"web": pin.digest})),
+            asset_id=self.asset_id,
+            supersedes=self.asset_version_id,
+            by="otto",
+            image=self.generated(recipes={"web": pin}),
+            confidentiality=Confidentiality.PUBLIC,
+        )
+
+    def processed_anew(self) -> ImageProcessed:
+        fields = self.processed().model_dump(exclude={"event_id", "cause_id", "occurred_at"})
+        return ImageProcessed.of(
+            **fields
+            | self._fields(21, self.asked_anew().event_id)
+            | {
+                "asset_version_id": self.new_version_id,
+                "files": [self.file("web-square", width=800, height=800, recipe="web@2", rendition="square")],
+                "supersedes": self.asset_version_id,
+            }
+        )
+
+    def failed_anew(self) -> DerivativesFailed:
+        return DerivativesFailed.of(
+            **self._fields(21, self.asked_anew().event_id),
+            asset_id=self.asset_id,
+            supersedes=self.asset_version_id,
+            reason=FailureReason.INVALID_REQUEST,
+            detail="web@2, square: there is no operation 'crpo'",
+            confidentiality=Confidentiality.PUBLIC,
+        )
+
+    def approved_anew(self) -> AssetApproved:
+        return self._anew(self.approved())
+
+    def rejected_anew(self) -> AssetRejected:
+        return self._anew(self.rejected())
+
+    def _anew(self, fact: Decided) -> Decided:
+        fields = fact.model_dump(exclude={"event_id", "cause_id", "occurred_at"})
+        again = {"asset_version_id": self.new_version_id, "supersedes": self.asset_version_id}
+        return type(fact).of(**fields | self._fields(25, "a decision anew") | again)
+
+    def published_anew(self) -> AssetPublished:
+        fields = self.published().model_dump(exclude={"event_id", "cause_id", "occurred_at"})
+        new = self.new_version_id
+        again = {"asset_version_id": new, "publication_id": ids.publication_id(new, "site")}
+        return AssetPublished.of(**fields | self._publication(27, "delivered anew") | again)
+
+    def superseded(self) -> AssetSuperseded:
+        return AssetSuperseded.of(**self._publication(28, "superseded"), superseded_by=self.new_version_id)
 
     def life(self) -> list[Event]:
         """What is heard of a run that goes well, up to the person; a fresh start takes the prompt of the first."""

@@ -40,11 +40,11 @@ TABLES = {
     "progress": "job_id, run, noted_at, step, waiting_on, detail",
     "failures": "job_id, run, request_id, failed_at, stage, reason, detail, remedy",
     "attempts": "job_id, attempt_id, run, number, backend, state, cost, currency, seconds, settled",
-    "assets": "asset_id, asset_version_id, request_id, job_id, run, event_id, processed_at",
+    "assets": "asset_id, asset_version_id, request_id, job_id, run, event_id, processed_at, supersedes",
     "files": "file_id, job_id, event_id",
     "publications": "publication_id, request_id, job_id, asset_version_id, target, rank, state, location, detail, "
     "changed_at",
-    "awaiting_review": "asset_id, asset_version_id, request_id, job_id, run, review_version",
+    "awaiting_review": "asset_id, asset_version_id, request_id, job_id, run, review_version, supersedes",
     "decisions": "asset_id, asset_version_id, request_id, job_id, run, review_version, decision, code, reason, "
     "principal, decided_at, undo_until, state, ended_at",
     "tombstones": "request_id, job_id, cancelled_by, reason",

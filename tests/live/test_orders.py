@@ -24,6 +24,7 @@ REPEATED = 0.2  # of the facts, heard once more; of those of copies alone half
 
 OVER = Request(name="every end there is", variants=6)
 OPEN = Request(name="some still wait", variants=3)
+ANEW = Request(name="made anew", variants=3)
 
 
 def over() -> list[Event]:
@@ -71,6 +72,27 @@ def still_open() -> list[Event]:
     ]
 
 
+def made_anew() -> list[Event]:
+    """All are approved, and made anew by another recipe: one new version is approved too, one rejected, one waits."""
+    served, kept, waits = ANEW.jobs
+    return [
+        ANEW.accepted(),
+        *(
+            fact
+            for job in ANEW.jobs
+            for fact in (job.processed(), job.approved(), job.asked_anew(), job.processed_anew())
+        ),
+        served.published(),
+        served.approved_anew(),
+        served.published_anew(),
+        served.superseded(),
+        kept.published(),
+        kept.rejected_anew(),
+        waits.failed_anew(),
+        ANEW.cancel(waits),
+    ]
+
+
 def refused_later(job: Job) -> Event:
     """The same run's end in other words, of another stage: a dead letter that somebody dropped."""
     fields = job.failed(after=6).model_dump(exclude={"event_id"})
@@ -97,6 +119,48 @@ async def test_a_campaign_in_any_order_leaves_one_catalog(servers: EmbeddedServe
     async with asyncio.TaskGroup() as both:  # while Postgres writes for one, Python reads for the other
         for part in (groups[::2], groups[1::2]):
             both.create_task(hear_all(original, part, url=await new_database(servers)))
+
+
+@pytest.mark.timeout(300)
+async def test_versions_made_anew_in_any_order_leave_one_catalog(servers: EmbeddedServers) -> None:
+    original = Original.of([ANEW], made_anew())
+    async with open_books(await new_database(servers)) as books:
+        plain = original.copy(0)
+        plain.told = [[n] for n in range(len(plain.facts))]
+        expected = await heard_anew(books, [plain])
+        as_people_decided(expected[0])
+        many = ORDERS // 5
+        for numbers in (range(1, 21), range(21, many)):
+            copies = [shuffled(original.copy(n)) for n in numbers]
+            found = await heard_anew(books, copies)
+            for copy in copies:
+                assert found[copy.number] == expected[0], explained(copy, expected[0], found[copy.number])
+
+
+async def heard_anew(books: Books, copies: Sequence[Copy]) -> dict[int, Rows]:
+    """The rows; and a request is complete once, whatever becomes of versions that were made later."""
+    for turn in range(max(len(copy.told) for copy in copies)):
+        await books.hear([copy.facts[n] for copy in copies if turn < len(copy.told) for n in copy.told[turn]])
+    found = await books.rows_of(copies)
+    told = [body["jobs"] for kind, body in await books.told() if kind == "RequestCompleted"]
+    assert told.count({"approved": 3}) == len(copies)
+    await books.forget()
+    return found
+
+
+def as_people_decided(rows: Rows) -> None:
+    served, kept, waits = ANEW.jobs
+    assert {tuple(row.split(",")[4:6]) for row in rows["jobs"]} == {("6", "5")}, "approved, whatever came later"
+    (waiting,) = rows["awaiting_review"]
+    assert str(waits.new_version_id)[:28] in waiting
+    assert len(rows["assets"]) == 6
+    states = {row.split(",")[3]: row.split(",")[6] for row in rows["publications"]}
+    assert states == {
+        str(served.asset_version_id)[:28]: "superseded",
+        str(served.new_version_id)[:28]: "delivered",
+        str(kept.asset_version_id)[:28]: "delivered",
+    }
+    assert not rows.get("failures"), "what was to be better and failed is not the job's failure"
 
 
 async def hear_all(original: Original, groups: Sequence[range], *, url: str) -> None:

@@ -132,12 +132,14 @@ class Batch:
     failures: dict[tuple[str, int], Row] = field(default_factory=dict)
     attempts: dict[str, Row] = field(default_factory=dict)
     assets: list[Fact] = field(default_factory=list)
-    files: list[Row] = field(default_factory=list)
+    files: dict[UUID, Row] = field(default_factory=dict)
     publications: dict[str, Row] = field(default_factory=dict)
     rejections: list[Row] = field(default_factory=list)
     """Decisions that checks made."""
     cancels: list[Fact] = field(default_factory=list)
     retried: set[str] = field(default_factory=set)
+    decided: list[tuple[str, str]] = field(default_factory=list)
+    """Asset and version, of versions made anew that were decided on."""
 
 
 def gather(facts: Iterable[Fact]) -> Batch:
@@ -217,7 +219,9 @@ def _files(batch: Batch, fact: Fact) -> None:
     asset = body["asset_id"]
     for file in files_of(fact.kind, body):
         found = file_id(asset, file["sha256"], file.get("recipe"), file.get("rendition"))
-        batch.files.append((found, body["workspace"], body["job_id"], body["event_id"]))
+        known = batch.files.get(found)
+        if known is None or body["event_id"] < known[3]:
+            batch.files[found] = (found, body["workspace"], body["job_id"], body["event_id"])
 
 
 def _failed(batch: Batch, fact: Fact) -> None:
@@ -308,12 +312,18 @@ PUBLISHED: dict[str, Callable[[Body], tuple[PublicationState, str | None, str | 
 
 
 def _rejected(batch: Batch, fact: Fact) -> None:
+    _decided(batch, fact)
     if decision := decision_of(fact.body):
         batch.rejections.append((*decision, fact.at, fact.trace))
 
 
 def _cancel(batch: Batch, fact: Fact) -> None:
     batch.cancels.append(fact)
+
+
+def _decided(batch: Batch, fact: Fact) -> None:
+    if fact.body.get("supersedes"):
+        batch.decided.append((fact.body["asset_id"], fact.body["asset_version_id"]))
 
 
 def _retried(batch: Batch, fact: Fact) -> None:
@@ -330,6 +340,7 @@ ADD: dict[str, Callable[[Batch, Fact], None]] = {
     "JobRetried": _retried,
     "AttemptSettled": _settled,
     "CancelRequested": _cancel,
+    "AssetApproved": _decided,
     "AssetRejected": _rejected,
     **dict.fromkeys(PUBLISHED, _publication),
 }

@@ -16,7 +16,7 @@ from services.catalog.review.machine import named
 from services.catalog.sql import queries
 from shared import ids
 from shared.errors import Rejected
-from shared.events import FailureReason, JobStatus, WaitingOn
+from shared.events import FailureReason, JobStatus, PublicationState, WaitingOn
 from shared.postgres import Connection
 
 REQUESTS_SHOWN = 50  # of a batch: a life is for reading, and every request can be asked for by itself
@@ -137,6 +137,7 @@ async def situations(connection: Connection, jobs: Sequence[Mapping[str, Any]], 
     async for row in queries.publications_of(connection, requests=requests):
         words_of = row["location"] or row["detail"]
         placed.setdefault(row["job_id"], []).append(Placed(target=row["target"], state=row["state"], words=words_of))
+    placed = {job: standing(found) for job, found in placed.items()}
     ruled = await _ruled(connection, jobs)
     return [
         _situation(
@@ -149,6 +150,15 @@ async def situations(connection: Connection, jobs: Sequence[Mapping[str, Any]], 
         )
         for row in jobs
     ]
+
+
+def standing(placed: Sequence[Placed]) -> list[Placed]:
+    """Of each target what was said last, but not of a version whose place another has taken there."""
+    last: dict[str, Placed] = {}
+    for one in placed:
+        if one.target not in last or one.state != PublicationState.SUPERSEDED:
+            last[one.target] = one
+    return list(last.values())
 
 
 async def _ruled(connection: Connection, jobs: Sequence[Mapping[str, Any]]) -> dict[UUID, Ruled]:

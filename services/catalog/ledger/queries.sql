@@ -94,30 +94,35 @@ on conflict (job_id, attempt_id) do update set
     latency_seconds = excluded.latency_seconds, price_list = excluded.price_list, device_seconds = excluded.device_seconds
 where (excluded.settled, excluded.cost is not null) > (a.settled, a.cost is not null);
 
--- name: write_assets(assets, versions, workspaces, requests, jobs, runs, events, times, rejected)
+-- name: write_assets(assets, versions, workspaces, requests, jobs, runs, events, times, rejected, supersedes)
 -- The asset's row is the inbox: only what has just arrived can wait for a person, if its job has not ended otherwise and
 -- nobody cancelled it. What a check rejects waits for nobody, and is rejected too where its run was told to have failed
--- (rank 4): in whichever order the two are heard. What comes back waits, or is to be rejected.
+-- (rank 4): in whichever order the two are heard. A version that is to take an approved one's place waits until it is
+-- decided on itself. What comes back waits, or is to be rejected.
 with told as (
     select * from unnest(:assets::uuid[], :versions::uuid[], :workspaces::uuid[], :requests::uuid[], :jobs::uuid[],
-                         :runs::int[], :events::uuid[], :times::timestamptz[], :rejected::bool[])
-        as t(asset_id, asset_version_id, workspace, request_id, job_id, run, event_id, processed_at, rejected)
+                         :runs::int[], :events::uuid[], :times::timestamptz[], :rejected::bool[], :supersedes::uuid[])
+        as t(asset_id, asset_version_id, workspace, request_id, job_id, run, event_id, processed_at, rejected, supersedes)
 ), arrived as (
-    insert into assets (asset_id, asset_version_id, workspace, request_id, job_id, run, event_id, processed_at)
-    select asset_id, asset_version_id, workspace, request_id, job_id, run, event_id, processed_at from told
+    insert into assets (asset_id, asset_version_id, workspace, request_id, job_id, run, event_id, processed_at, supersedes)
+    select asset_id, asset_version_id, workspace, request_id, job_id, run, event_id, processed_at, supersedes from told
     on conflict do nothing
     returning asset_id, asset_version_id
 ), undecided as (
     select distinct on (t.asset_id, t.asset_version_id) t.*
     from told t join arrived using (asset_id, asset_version_id)
-    join jobs j on j.job_id = t.job_id and j.run = t.run and (j.rank = 2 or (t.rejected and j.rank = 4))
-    where not exists (
+    join jobs j on j.job_id = t.job_id and j.run = t.run
+    where case when t.supersedes is null then (j.rank = 2 or (t.rejected and j.rank = 4)) and not exists (
         select 1 from tombstones s
         where s.request_id = t.request_id and s.job_id in (t.job_id, '00000000-0000-0000-0000-000000000000')
-    )
+    ) else not exists (
+        select 1 from ledger l
+        where l.about = t.job_id and l.type in ('AssetApproved', 'AssetRejected')
+          and (l.body::json ->> 'asset_version_id')::uuid = t.asset_version_id
+    ) end
 ), waiting as (
-    insert into awaiting_review (asset_id, asset_version_id, workspace, request_id, job_id, run)
-    select asset_id, asset_version_id, workspace, request_id, job_id, run from undecided where not rejected
+    insert into awaiting_review (asset_id, asset_version_id, workspace, request_id, job_id, run, supersedes)
+    select asset_id, asset_version_id, workspace, request_id, job_id, run, supersedes from undecided where not rejected
     on conflict do nothing
     returning asset_version_id
 )
@@ -136,9 +141,12 @@ from unnest(:ids::uuid[], :workspaces::uuid[], :assets::uuid[], :versions::uuid[
 on conflict do nothing;
 
 -- name: write_files(files, workspaces, jobs, events)!
-insert into files (file_id, workspace, job_id, event_id)
+-- A file that several versions of an asset have is described by the same one of their facts, whichever came first.
+insert into files as f (file_id, workspace, job_id, event_id)
 select * from unnest(:files::uuid[], :workspaces::uuid[], :jobs::uuid[], :events::uuid[])
-on conflict do nothing;
+    as t(file_id, workspace, job_id, event_id)
+order by t.file_id
+on conflict (file_id) do update set event_id = excluded.event_id where excluded.event_id < f.event_id;
 
 -- name: write_publications(ids, workspaces, requests, jobs, versions, targets, ranks, states, locations, details, times)!
 -- A later state has a higher rank, and of the same rank the later word counts.
@@ -162,24 +170,35 @@ select pg_advisory_xact_lock_shared(hashtext('calotype.catalog.cancels'));
 -- name: hold_cancels()$
 select pg_advisory_xact_lock(hashtext('calotype.catalog.cancels'));
 
--- name: await_review(asset, version, workspace, request, job, run, review_version)$
+-- name: await_review(asset, version, workspace, request, job, run, review_version, supersedes)$
 -- A decision was taken back: somebody can decide again, unless the job ended or was started again meanwhile.
-insert into awaiting_review (asset_id, asset_version_id, workspace, request_id, job_id, run, review_version)
-select :asset, :version, :workspace, :request, j.job_id, j.run, :review_version
-from (select job_id, run from jobs where job_id = :job and run = :run and rank = 2 for update) as j
+insert into awaiting_review (asset_id, asset_version_id, workspace, request_id, job_id, run, review_version, supersedes)
+select :asset, :version, :workspace, :request, j.job_id, j.run, :review_version, :supersedes::uuid
+from (
+    select job_id, run from jobs
+    where job_id = :job and run = :run and (rank = 2 or :supersedes::uuid is not null) for update
+) as j
 on conflict do nothing
 returning 1;
 
 -- name: stop_waiting(jobs, ended)!
--- The job ended some other way, or was started again: nobody needs to decide on what this run made.
+-- The job ended some other way, or was started again: nobody needs to decide on what this run made. A version that was
+-- made anew came when its job had long ended.
 delete from awaiting_review a using jobs j
-where a.job_id = any(:jobs::uuid[]) and j.job_id = a.job_id and (j.rank >= :ended::int or j.run > a.run);
+where a.job_id = any(:jobs::uuid[]) and j.job_id = a.job_id
+  and ((j.rank >= :ended::int and a.supersedes is null) or j.run > a.run);
+
+-- name: stop_waiting_for(assets, versions)!
+-- These versions were decided on.
+delete from awaiting_review a using unnest(:assets::uuid[], :versions::uuid[]) as t(asset_id, asset_version_id)
+where a.asset_id = t.asset_id and a.asset_version_id = t.asset_version_id;
 
 -- name: drop_cancelled(requests, jobs)
--- The same lock as a decision's: whoever deletes the row has won. A nil job is the whole request.
+-- The same lock as a decision's: whoever deletes the row has won. A nil job is the whole request. What was approved stays
+-- so, and a version made anew of it is not what a cancel means.
 with held as (
     select a.asset_id, a.asset_version_id from awaiting_review a
-    where exists (
+    where a.supersedes is null and exists (
         select 1 from unnest(:requests::uuid[], :jobs::uuid[]) as c(request_id, job_id)
         where c.request_id = a.request_id and (c.job_id is null or c.job_id = a.job_id)
     )

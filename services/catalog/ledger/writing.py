@@ -66,6 +66,7 @@ class Writing:
             told += await self._cancel([CancelRequested.model_validate(cancel.body) for cancel in batch.cancels])
         if passed := [job for job, row in changed.items() if row["rank"] >= ENDED or row["run"] > 1]:
             await queries.stop_waiting(self.connection, jobs=passed, ended=ENDED)
+        await self._rows(queries.stop_waiting_for, batch.decided)
         await self.tell(told)
 
     async def tell(self, events: Sequence[Event]) -> None:
@@ -97,7 +98,7 @@ class Writing:
         await self._rows(queries.note_progress, list(batch.progress.values()))
         await self._rows(queries.write_failures, list(batch.failures.values()))
         await self._rows(queries.write_attempts, list(batch.attempts.values()))
-        await self._rows(queries.write_files, batch.files)
+        await self._rows(queries.write_files, list(batch.files.values()))
         await self._rows(queries.write_publications, list(batch.publications.values()))
         await self._rows(queries.write_rejections, batch.rejections)
         return changed
@@ -151,6 +152,7 @@ class Writing:
                 body["event_id"],
                 fact.at,
                 machine.rejecting(body) is not None,
+                body.get("supersedes"),
             )
             for fact in batch.assets
         ]
@@ -161,7 +163,12 @@ class Writing:
 
     async def _drop(self, assets: Sequence[Fact], changed: Mapping[str, asyncpg.Record]) -> list[Event]:
         """Of assets that have just arrived, those whose job somebody had cancelled."""
-        new = [fact for fact in assets if _is_completed(changed.get(fact.body["job_id"]), fact.body.get("run", 1))]
+        new = [
+            fact
+            for fact in assets
+            if not fact.body.get("supersedes")
+            and _is_completed(changed.get(fact.body["job_id"]), fact.body.get("run", 1))
+        ]
         cancelled = await self.buried(new)
         return [dropped(fact, by=by) for fact in new if (by := cancelled.get(fact.body["job_id"]))]
 
@@ -187,6 +194,7 @@ class Writing:
             job=body["job_id"],
             run=body.get("run", 1),
             review_version=review_version,
+            supersedes=body.get("supersedes"),
         )
         if waits:
             self.news.append(_waits(body))

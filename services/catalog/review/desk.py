@@ -222,7 +222,8 @@ class Desk:
             asset = (await self._documents(writing, [row]))[row["asset_version_id"]]
             told: list[Event] = [recorded(row, asset, word="undo")]
             fact = heard(asset)
-            cancelled = await writing.buried([fact])
+            # What was approved before stays so; a cancel says nothing of a version made anew.
+            cancelled = await writing.buried([fact] if asset.supersedes is None else [])
             if by := cancelled.get(str(asset.job_id)):
                 told.append(dropped(fact, by=by))
             else:
@@ -294,8 +295,8 @@ def _decided_under(asset: ImageProcessed, person: Person, verdict: AssetVerdict)
 def _answer(verdict: AssetVerdict, row: Mapping[str, Any] | None, person: Person) -> Taken | Refused:
     if row is None:
         return Refused(asset_id=verdict.asset_id, code="not_found", what="there is no such asset", named={})
-    same = (row["principal"], row["decision"], row["code"], row["review_version"])
-    if same == (person.principal, verdict.decision, verdict.code, verdict.review_version):
+    same = (row["principal"], row["decision"], row["code"], row["review_version"], row["decided_version"])
+    if same == (person.principal, verdict.decision, verdict.code, verdict.review_version, verdict.asset_version):
         # The same decision, sent again: an answer got lost on its way.
         return Taken(asset_id=verdict.asset_id, decision_id=row["decision_id"], undo_until=row["undo_until"])
     what, named = conflict(row, verdict)

@@ -44,6 +44,7 @@ def rejected(asset: Body, *, at: Any, trace: str | None) -> AssetRejected:
         reason=verdict["sentence"],
         by=Approver(principal=f"{CHECK}{verdict['check']}", at=at),
         rubric=asset["rubric"],
+        supersedes=asset.get("supersedes"),
     )
 
 

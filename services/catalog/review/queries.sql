@@ -22,11 +22,12 @@ where asset_id = any(:assets::uuid[]) and principal like 'check:%' order by deci
 -- name: overrule(assets, versions, review_versions)!
 -- What a check rejected and nobody has decided on since can be decided on for this transaction: by whoever approves it now,
 -- building on the last review that there was.
-insert into awaiting_review (asset_id, asset_version_id, workspace, request_id, job_id, run, review_version)
-select d.asset_id, d.asset_version_id, d.workspace, d.request_id, d.job_id, d.run, w.review_version
+insert into awaiting_review (asset_id, asset_version_id, workspace, request_id, job_id, run, review_version, supersedes)
+select d.asset_id, d.asset_version_id, d.workspace, d.request_id, d.job_id, d.run, w.review_version, a.supersedes
 from unnest(:assets::uuid[], :versions::uuid[], :review_versions::int[]) as w(asset_id, asset_version_id, review_version)
 join decisions d using (asset_id, asset_version_id)
-join jobs j on j.job_id = d.job_id and j.run = d.run and j.rank = 5
+join assets a using (asset_id, asset_version_id)
+join jobs j on j.job_id = d.job_id and j.run = d.run and (j.rank = 5 or a.supersedes is not null)
 where d.principal like 'check:%'
   and not exists (
       select from decisions e
@@ -74,7 +75,7 @@ select * from decisions where decision_id = :id;
 select a.asset_id, a.asset_version_id, j.rank, j.since, j.reason as ended_why,
        w.review_version as open_at, w.asset_version_id as open_version,
        d.decision_id, d.review_version, d.decision, d.code, d.principal,
-       d.decided_at, d.undo_until, d.state
+       d.decided_at, d.undo_until, d.state, d.asset_version_id as decided_version
 from (select distinct on (asset_id) * from assets where asset_id = any(:assets::uuid[]) order by asset_id, seq desc) a
 join jobs j on j.job_id = a.job_id
 left join awaiting_review w on w.asset_id = a.asset_id

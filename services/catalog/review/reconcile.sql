@@ -33,11 +33,13 @@ where a.asset_id = any(:assets::uuid[]) and d.asset_id = a.asset_id and d.asset_
 
 -- name: await_again(assets)!
 -- What was decided and taken back waits, for a review that builds on the last one, if its job has not ended meanwhile.
-insert into awaiting_review (asset_id, asset_version_id, workspace, request_id, job_id, run, review_version)
-select d.asset_id, d.asset_version_id, d.workspace, d.request_id, d.job_id, d.run, max(d.review_version) + 1
-from decisions d join jobs j on j.job_id = d.job_id and j.run = d.run and j.rank = 2
+insert into awaiting_review (asset_id, asset_version_id, workspace, request_id, job_id, run, review_version, supersedes)
+select d.asset_id, d.asset_version_id, d.workspace, d.request_id, d.job_id, d.run, max(d.review_version) + 1, a.supersedes
+from decisions d
+join assets a on a.asset_id = d.asset_id and a.asset_version_id = d.asset_version_id
+join jobs j on j.job_id = d.job_id and j.run = d.run and (j.rank = 2 or a.supersedes is not null)
 where d.asset_id = any(:assets::uuid[])
-group by d.asset_id, d.asset_version_id, d.workspace, d.request_id, d.job_id, d.run
+group by d.asset_id, d.asset_version_id, d.workspace, d.request_id, d.job_id, d.run, a.supersedes
 having bool_and(d.state = 'undone')
 on conflict (asset_id, asset_version_id) do update set review_version = excluded.review_version;
 

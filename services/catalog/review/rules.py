@@ -99,6 +99,7 @@ def concluded(decision: Mapping[str, Any], asset: ImageProcessed, *, public_url:
         "asset_version_id": asset.asset_version_id,
         "confidentiality": asset.confidentiality,
         "rubric": asset.rubric,
+        "supersedes": asset.supersedes,
     }
     if decision["decision"] == "reject":
         return AssetRejected.of(**shared, code=decision["code"], reason=decision["reason"], by=approver)

@@ -46,7 +46,7 @@ def routes(reading: Reading) -> APIRouter:
             row = await queries.asset(connection, id=asset_id)
             if row is None:
                 raise HttpProblem("not_found", "there is no such asset", where=str(asset_id))
-            facts = await facts_of(connection, row["job_id"], run=row["run"])
+            facts = await facts_of(connection, row["job_id"], run=row["run"], event=row["event_id"])
             decisions = [dict(d) async for d in queries.decisions_of(connection, asset=asset_id)]
             publications = [
                 dict(p)
@@ -56,11 +56,13 @@ def routes(reading: Reading) -> APIRouter:
             attempts = [dict(a) async for a in queries.attempts(connection, jobs=[row["job_id"]])]
             costs = await costs_of(connection, [row])
             children = [child_of(child) async for child in queries.children(connection, asset=asset_id)]
+            versions = [version_of(version) async for version in queries.versions(connection, asset=asset_id)]
         return answer(
             asset_of(row)
             | costs[row["job_id"]]
             | _described(facts, public_url=reading.public_url)
             | {"decisions": decisions, "publications": publications, "attempts": attempts, "children": children}
+            | {"versions": versions}
         )
 
     @router.get("/v1/assets/{asset_id}/request")
@@ -80,7 +82,6 @@ def routes(reading: Reading) -> APIRouter:
 
 def asset_of(row: Mapping[str, Any]) -> dict[str, Any]:
     """One asset as lists answer it; `decision` is the one that holds, made or already a fact."""
-    decided = row["decision_id"] is not None
     return {
         "asset_id": row["asset_id"],
         "asset_version": row["asset_version_id"],
@@ -93,18 +94,8 @@ def asset_of(row: Mapping[str, Any]) -> dict[str, Any]:
         "run": row["run"],
         "status": RANKED[row["rank"]],
         "processed_at": row["processed_at"],
-        "decision": {
-            "decision_id": row["decision_id"],
-            "decision": row["decision"],
-            "code": row["code"],
-            "reason": row["reason"],
-            "by": row["principal"],
-            "at": row["decided_at"],
-            "undo_until": row["undo_until"],
-            "state": row["decision_state"],
-        }
-        if decided
-        else None,
+        "decision": _decision(row),
+        "supersedes": row["supersedes"],
         **{
             name: row[name]
             for name in (
@@ -137,11 +128,39 @@ async def accepted_of(connection: Any, request: UUID) -> RequestAccepted | None:
     return None if body is None else RequestAccepted.model_validate_json(body)
 
 
+def version_of(row: Mapping[str, Any]) -> dict[str, Any]:
+    """One of an asset's versions, as its row of `versions` has it."""
+    return {
+        "asset_version": row["asset_version_id"],
+        "supersedes": row["supersedes"],
+        "status": RANKED[row["rank"]],
+        "processed_at": row["processed_at"],
+        "review_version": row["review_version"],
+        "decision": _decision(row),
+    }
+
+
+def _decision(row: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The decision that holds in a row, made or already a fact."""
+    if row["decision_id"] is None:
+        return None
+    return {
+        "decision_id": row["decision_id"],
+        "decision": row["decision"],
+        "code": row["code"],
+        "reason": row["reason"],
+        "by": row["principal"],
+        "at": row["decided_at"],
+        "undo_until": row["undo_until"],
+        "state": row["decision_state"],
+    }
+
+
 Facts = tuple[ImageGenerated | None, ImageProcessed | None]
 
 
-async def facts_of(connection: Any, job: UUID, *, run: int) -> Facts:
-    """What inference and postprocess said of this run's picture."""
+async def facts_of(connection: Any, job: UUID, *, run: int, event: UUID | None = None) -> Facts:
+    """What inference said of this run's picture, and postprocess: in the fact `event`, else in its last."""
     generated: ImageGenerated | None = None
     processed: ImageProcessed | None = None
     async for row in queries.pictures(connection, job=job):
@@ -149,7 +168,7 @@ async def facts_of(connection: Any, job: UUID, *, run: int) -> Facts:
             continue
         if row["type"] == "ImageGenerated":
             generated = ImageGenerated.model_validate_json(row["body"])
-        else:
+        elif event in {None, row["event_id"]}:
             processed = ImageProcessed.model_validate_json(row["body"])
     return generated, processed
 

@@ -41,6 +41,7 @@ from services.catalog.web.view import (
     Money,
     Routing,
     Span,
+    VersionLine,
     Viewer,
 )
 from shared import ids
@@ -64,7 +65,8 @@ async def job_detail(connection: Connection, job: UUID, *, public_url: str) -> J
         return None
     row = rows[0]
     why = (await explain(connection, rows, public_url=public_url))[job]
-    facts = await _facts(connection, row)
+    asset = await catalog.asset(connection, id=ids.asset_id(job, row["run"]))
+    facts = await _facts(connection, row, event=asset and asset["event_id"])
     told = (await life(connection, job)).facts
     prompt, generated, processed = (facts.get(kind) for kind in ("PromptAssembled", "ImageGenerated", "ImageProcessed"))
     return JobDetail(
@@ -93,7 +95,7 @@ async def asset_life(
     row = await catalog.asset(connection, id=asset)
     if row is None:
         return None
-    facts = await _facts(connection, row)
+    facts = await _facts(connection, row, event=row["event_id"])
     processed: ImageProcessed = facts["ImageProcessed"]
     accepted: RequestAccepted | None = facts.get("RequestAccepted")
     prompt: PromptAssembled | None = facts.get("PromptAssembled")
@@ -105,6 +107,8 @@ async def asset_life(
     name = title(processed.brief)
     decisions = [d async for d in catalog.decisions_of(connection, asset=asset)]
     holds = [d for d in decisions if d["state"] != "undone"]
+    here = [d for d in holds if d["asset_version_id"] == row["asset_version_id"]]
+    publications = await _publications(connection, row)
     return AssetLife(
         asset_id=asset,
         asset_version_id=row["asset_version_id"],
@@ -132,9 +136,10 @@ async def asset_life(
         files=_with_manifest(processed, generated),
         checks=tuple(map(check_of, processed.checks)),
         rubric_label=processed.rubric.label,
-        rubric=await rubric_lines(rubrics, processed, met=holds[-1]["rubric"] if holds else ()),
+        rubric=await rubric_lines(rubrics, processed, met=here[-1]["rubric"] if here else ()),
         decisions=tuple(_decision(d, name=name, asset=asset, viewer=viewer.name) for d in holds),
-        publications=publication_lines(await _publications(connection, row)),
+        publications=publication_lines(publications),
+        versions=await _versions(connection, row, told.facts, publications),
         facts=tuple(
             Fact(
                 at=fact["at"],
@@ -228,15 +233,47 @@ def _attempt_pieces(attempts: Sequence[Facts], *, begins: float, seconds: float)
         at += lasted
 
 
-async def _facts(connection: Connection, row: Mapping[str, Any]) -> dict[str, Any]:
-    """The facts of the row's run that describe its picture, by kind."""
+async def _facts(connection: Connection, row: Mapping[str, Any], *, event: UUID | None = None) -> dict[str, Any]:
+    """The facts of the row's run that describe its picture, by kind; of its versions the one that `event` made."""
     wanted = ["RequestAccepted", "PromptAssembled", "ImageGenerated", "ImageProcessed"]
     found: dict[str, Event] = {}
     async for fact in queries.facts_about(connection, abouts=[row["request_id"], row["job_id"]], types=wanted):
-        event = BY_TYPE[f"calotype.{fact['type']}"].model_validate_json(fact["body"])
-        if getattr(event, "run", row["run"]) in {row["run"], 1}:  # a prompt is assembled once, in the first run
-            found[fact["type"]] = event
+        if fact["type"] == "ImageProcessed" and event not in {None, fact["event_id"]}:
+            continue
+        told = BY_TYPE[f"calotype.{fact['type']}"].model_validate_json(fact["body"])
+        if getattr(told, "run", row["run"]) in {row["run"], 1}:  # a prompt is assembled once, in the first run
+            found[fact["type"]] = told
     return found
+
+
+async def _versions(
+    connection: Connection, row: Mapping[str, Any], facts: Sequence[Facts], publications: Sequence[Any]
+) -> tuple[VersionLine, ...]:
+    """Each version with the recipes that made it, who decided, and where it stands or stood."""
+    made = {fact["event_id"]: fact["body"] for fact in facts if fact["type"] == "ImageProcessed"}
+    found = [version async for version in catalog.versions(connection, asset=row["asset_id"])]
+    return tuple(
+        VersionLine(
+            version_id=version["asset_version_id"],
+            at=version["processed_at"],
+            state=DECIDED[version["decision"]] if version["decision_state"] == "open" else mark_of(version["rank"]),
+            by=named(version["principal"]) if version["principal"] else None,
+            recipes=_recipes(made.get(str(version["event_id"]))),
+            places=tuple(
+                f"{place['state']}: {place['target']}"
+                for place in publications
+                if place["asset_version_id"] == version["asset_version_id"]
+            ),
+            is_shown=version["asset_version_id"] == row["asset_version_id"],
+            waits=version["review_version"] is not None,
+        )
+        for version in found
+    )
+
+
+def _recipes(processed: Facts | None) -> tuple[str, ...]:
+    named = (file.get("recipe") for file in processed["files"]) if processed else ()
+    return tuple(dict.fromkeys(recipe for recipe in named if recipe))
 
 
 def _decided(facts: Sequence[Facts]) -> bool:

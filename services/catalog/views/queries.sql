@@ -40,9 +40,10 @@ select count(*) as decided, count(*) filter (where decision = 'approve') as acce
 from decisions where state <> 'undone' and decided_at >= date_trunc('day', now()) and principal not like 'check:%';
 
 -- name: frames(requests)
--- Every picture of these requests with the fact that describes it.
-select a.asset_id, a.asset_version_id, a.job_id, a.request_id, a.run, a.processed_at, l.body,
-       j.rank, j.variant, coalesce(w.review_version, d.next_review) as review_version,
+-- Every picture of these requests with the fact that describes it. Of an asset with several versions the one that waits,
+-- else the one that was decided on last.
+select distinct on (a.asset_id) a.asset_id, a.asset_version_id, a.job_id, a.request_id, a.run, a.processed_at, a.supersedes,
+       l.body, v.rank, j.variant, coalesce(w.review_version, d.next_review) as review_version,
        d.decision_id, d.decision, d.code, d.reason, d.rubric, d.principal, d.decided_at, d.undo_until,
        d.state as decision_state
 from assets a
@@ -50,7 +51,7 @@ join jobs j on j.job_id = a.job_id and j.run = a.run
 join ledger l on l.about = a.job_id and l.event_id = a.event_id
 left join awaiting_review w on w.asset_id = a.asset_id and w.asset_version_id = a.asset_version_id
 left join lateral (
-    select d.*, case when d.principal like 'check:%' and j.rank = 5 then (
+    select d.*, case when d.principal like 'check:%' and (j.rank = 5 or a.supersedes is not null) then (
                select max(e.review_version) + 1 from decisions e
                where e.asset_id = d.asset_id and e.asset_version_id = d.asset_version_id
            ) end as next_review
@@ -58,8 +59,12 @@ left join lateral (
     where d.asset_id = a.asset_id and d.asset_version_id = a.asset_version_id and d.state <> 'undone'
     order by d.review_version desc limit 1
 ) d on true
+cross join lateral (
+    select case when a.supersedes is null then j.rank when w.asset_id is not null or d.state = 'open' then 2
+                when d.decision = 'approve' then 6 else 5 end as rank
+) v
 where a.request_id = any(:requests::uuid[])
-order by j.variant;
+order by a.asset_id, w.asset_id is not null desc, d.decided_at desc nulls last, a.seq desc;
 
 -- name: request_of_asset(asset)$
 select request_id from assets where asset_id = :asset limit 1;
@@ -150,7 +155,7 @@ select job_id, count(*) over () as listed from (
         select j.job_id, 1, d.died_at from dead_letters d join jobs j on j.job_id = d.about
         where d.state in ('waiting', 'replaying')
         union all
-        select job_id, 2, since from awaiting_review
+        select job_id, 2, since from awaiting_review where supersedes is null
     ) as named order by job_id, place
 ) as once
 order by place, at offset :skipped limit :many;

@@ -484,6 +484,20 @@ class Child:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class VersionLine:
+    """One of an asset's versions; `places` say what became of it at each target."""
+
+    version_id: UUID
+    at: datetime
+    state: Mark
+    by: str | None
+    recipes: tuple[str, ...]
+    places: tuple[str, ...]
+    is_shown: bool
+    waits: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AssetLife:
     """Everything known about one asset, for a person."""
 
@@ -526,6 +540,8 @@ class AssetLife:
     """The request for this very picture, as JSON."""
     parent: UUID | None = None
     children: tuple[Child, ...] = ()
+    versions: tuple[VersionLine, ...] = ()
+    """Oldest first; more than one where its files were made anew by other recipes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
