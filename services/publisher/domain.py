@@ -12,6 +12,7 @@ from shared import ids
 from shared.events import (
     AssetApproved,
     AssetPublished,
+    AssetSuperseded,
     Confidentiality,
     PublicationFailed,
     PublicationState,
@@ -24,7 +25,13 @@ from shared.library.documents import TargetDocument
 # Where a publication may go from each state; what is not listed is final. Recall and replacement leave `delivered`.
 TRANSITIONS: dict[PublicationState, frozenset[PublicationState]] = {
     PublicationState.PENDING: frozenset(
-        {PublicationState.DELIVERED, PublicationState.FAILED, PublicationState.UNCERTAIN}
+        # Superseded without a delivery: a version that was approved later stands there already.
+        {
+            PublicationState.DELIVERED,
+            PublicationState.FAILED,
+            PublicationState.UNCERTAIN,
+            PublicationState.SUPERSEDED,
+        }
     ),
     PublicationState.UNCERTAIN: frozenset(
         {PublicationState.PENDING, PublicationState.DELIVERED, PublicationState.FAILED}  # again, or a person's word
@@ -164,6 +171,25 @@ def failed(delivery: Delivery, refusal: Refusal, *, now: datetime, uncertain: bo
         remedy=refusal.remedy,
         uncertain=uncertain,
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Newer:
+    """A version of the same asset that was approved later and stands at the same target."""
+
+    asset_version_id: UUID
+    approval: UUID
+
+    @classmethod
+    def of(cls, approval: str) -> Self:
+        """Of an AssetApproved as it is kept."""
+        told = orjson.loads(approval)
+        return cls(asset_version_id=UUID(told["asset_version_id"]), approval=UUID(told["event_id"]))
+
+
+def superseded(delivery: Delivery, newer: Newer, *, now: datetime) -> AssetSuperseded:
+    about = _about(delivery) | {"cause_id": newer.approval}
+    return AssetSuperseded.of(**about, occurred_at=now, superseded_by=newer.asset_version_id)
 
 
 def _about(delivery: Delivery) -> dict[str, Any]:

@@ -62,10 +62,43 @@ returning publication_id;
 -- How target and publication stand when a try begins. No clock but this one goes into a signature.
 select t.state, t.document, coalesce(p.unsure, false) as unsure, coalesce(p.sent_run = p.run, false) as sent,
        (select o.cause from outages o where o.workspace = :workspace and o.target = :name and o.probe_at is not null) as down,
+       (select na.event from publications n join assets na on na.asset_version_id = n.asset_version_id
+        where n.asset_id = p.asset_id and n.target = p.target and n.state = 'delivered'
+          and (na.approved_at, na.asset_version_id) > (a.approved_at, a.asset_version_id)
+        order by na.approved_at desc, na.asset_version_id desc limit 1) as newer,
        clock_timestamp() as now
 from (values (:workspace::uuid, :name::text, :id::uuid)) as asked(workspace, name, id)
 left join targets t on t.workspace = asked.workspace and t.name = asked.name
-left join publications p on p.publication_id = asked.id;
+left join publications p on p.publication_id = asked.id
+left join assets a on a.asset_version_id = p.asset_version_id;
+
+-- name: hold_versions(ids)
+-- Of two versions of an asset that are delivered at the same moment the second to be settled sees the first: whoever settles
+-- one has all of them. In the order of the key, so that nobody waits in a circle.
+select o.publication_id
+from unnest(:ids::uuid[]) as i(publication_id) join publications s using (publication_id)
+cross join lateral (
+    select o.publication_id from publications o where o.asset_id = s.asset_id and o.target = s.target
+) o join publications p on p.publication_id = o.publication_id
+order by p.publication_id for update of p;
+
+-- name: supersede(ids)
+-- Of an asset's versions that stand at one target the one that was approved last is served, in whichever order they were
+-- delivered; each of the others is told once.
+update publications p set state = 'superseded', detail = 'superseded by ' || x.newer_version
+from (
+    select distinct on (o.publication_id) o.publication_id, oa.event, oa.traceparent, na.event as newer,
+           na.asset_version_id as newer_version
+    from unnest(:ids::uuid[]) as i(publication_id) join publications s using (publication_id)
+    join publications o on o.asset_id = s.asset_id and o.target = s.target and o.state = 'delivered'
+    join publications n on n.asset_id = s.asset_id and n.target = s.target and n.state = 'delivered'
+    join assets oa on oa.asset_version_id = o.asset_version_id
+    join assets na on na.asset_version_id = n.asset_version_id
+    where (na.approved_at, na.asset_version_id) > (oa.approved_at, oa.asset_version_id)
+    order by o.publication_id, na.approved_at desc, na.asset_version_id desc
+) x
+where p.publication_id = x.publication_id and p.state = 'delivered'
+returning p.target, x.event, x.traceparent, x.newer;
 
 -- name: mark_sent(id, epoch)$
 -- Before it is sent to a target where twice would be twice; a zombie gets no row back.
@@ -167,7 +200,10 @@ from unnest(:ids::uuid[], :workspaces::uuid[], :requests::uuid[], :jobs::uuid[],
           receipts, verified, time)
 order by id, run desc, time desc
 on conflict (publication_id) do update set
-    run = excluded.run, state = excluded.state, code = excluded.code, detail = excluded.detail, remedy = excluded.remedy,
-    location = excluded.location, receipts = excluded.receipts, verified = excluded.verified,
+    run = greatest(p.run, excluded.run), state = excluded.state, code = excluded.code, detail = excluded.detail,
+    remedy = excluded.remedy, location = coalesce(excluded.location, p.location),
+    receipts = coalesce(excluded.receipts, p.receipts), verified = coalesce(excluded.verified, p.verified),
     settled_at = excluded.settled_at
-where (p.state in ('pending', 'uncertain') and p.run <= excluded.run) or p.run < excluded.run;
+where p.state not in ('superseded', 'withdrawn')
+  and (p.state in ('pending', 'uncertain') and p.run <= excluded.run or p.run < excluded.run
+       or excluded.state = 'superseded');

@@ -22,8 +22,8 @@ from shared.reconciling import Chapter, Told, main, settle_told
 from shared.service import Service
 from shared.topics import ASSETS_PUBLISHED
 
-Ended = AssetPublished | PublicationFailed
-Fact = Ended | PublicationWithdrawn | AssetSuperseded
+Ended = AssetPublished | PublicationFailed | AssetSuperseded
+Fact = Ended | PublicationWithdrawn
 
 
 def chapters(_service: Service) -> list[Chapter]:
@@ -31,7 +31,12 @@ def chapters(_service: Service) -> list[Chapter]:
 
 
 async def settle(transaction: Transaction, facts: Sequence[Fact]) -> None:
-    ends = [fact for fact in facts if isinstance(fact, Ended)]
+    """One that is superseded was delivered before, as a rule: its place and receipts are kept."""
+    await _tell(transaction, [fact for fact in facts if isinstance(fact, AssetPublished | PublicationFailed)])
+    await _tell(transaction, [fact for fact in facts if isinstance(fact, AssetSuperseded)])
+
+
+async def _tell(transaction: Transaction, ends: Sequence[Ended]) -> None:
     if not ends:
         return
     failures = [fact if isinstance(fact, PublicationFailed) else None for fact in ends]
@@ -49,7 +54,7 @@ async def settle(transaction: Transaction, facts: Sequence[Fact]) -> None:
         runs=[_run(fact.cause_id) for fact in ends],
         states=[_state(fact) for fact in ends],
         codes=[failed and failed.code for failed in failures],
-        details=[failed and failed.detail for failed in failures],
+        details=[_detail(fact) for fact in ends],
         remedies=[failed and failed.remedy for failed in failures],
         locations=[delivered and delivered.location for delivered in deliveries],
         receipts=[
@@ -79,7 +84,15 @@ async def settle(transaction: Transaction, facts: Sequence[Fact]) -> None:
 def _state(fact: Ended) -> PublicationState:
     if isinstance(fact, AssetPublished):
         return PublicationState.DELIVERED
+    if isinstance(fact, AssetSuperseded):
+        return PublicationState.SUPERSEDED
     return PublicationState.UNCERTAIN if fact.uncertain else PublicationState.FAILED
+
+
+def _detail(fact: Ended) -> str | None:
+    if isinstance(fact, AssetSuperseded):
+        return f"superseded by {fact.superseded_by}"
+    return fact.detail if isinstance(fact, PublicationFailed) else None
 
 
 def _run(cause: UUID | str) -> int:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from services.publisher.domain import RETRIABLE, Delivered, Refusal, delivery_of, failed, published
 from services.publisher.handler import KIND, payload_of, queries
 from services.publisher.http import Publication, found
+from services.publisher.worker import hold_versions, supersede
 from shared.audit import acted
 from shared.events import AssetApproved, PublicationState, Verified
 from shared.http import Gate, HttpProblem
@@ -109,6 +110,7 @@ async def settle_by_hand(transaction: Transaction, publication_id: UUID, stateme
     words = f"{by} says so: {statement.note}"
     if not statement.delivered:
         refusal = Refusal(code="not_delivered", detail=words, remedy="retry it, if it is to be delivered after all")
+    await hold_versions(transaction, [publication_id])
     row = await queries.state(
         transaction.connection,
         id=publication_id,
@@ -130,4 +132,5 @@ async def settle_by_hand(transaction: Transaction, publication_id: UUID, stateme
     else:
         delivered = Delivered(location=statement.location or words, receipts=[], verified=Verified.STATED)
         transaction.emit(published(delivery, delivered, now=row["settled_at"]))
+        await supersede(transaction, [publication_id], now=row["settled_at"])
     return True

@@ -20,12 +20,14 @@ from opentelemetry.trace import SpanKind
 from services.publisher.domain import (
     Delivered,
     Delivery,
+    Newer,
     Refusal,
     delivery_of,
     difference,
     failed,
     published,
     refusal_of,
+    superseded,
 )
 from services.publisher.handler import Order, queries
 from services.publisher.outages import end_outages, note_outages
@@ -34,7 +36,7 @@ from shared.blobs import EXTENSIONS, Blobs, blob_key
 from shared.bus import Transaction
 from shared.crash import crash_point
 from shared.errors import Rejected, Unavailable
-from shared.events import Event, PublicationState, PublicFile
+from shared.events import AssetApproved, Event, PublicationState, PublicFile
 from shared.leases import Leased, Outcome
 from shared.library.documents import TargetDocument
 from shared.observability import is_sampled, log_context, start_span, traceparent_of
@@ -58,6 +60,7 @@ class Tried:
     unsure: bool = False
     answered: bool = False
     away: Away | None = None
+    newer: Newer | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +72,7 @@ class Standing:
     unsure: bool
     sent: bool
     down: str | None
+    newer: str | None
     now: datetime
 
 
@@ -94,8 +98,8 @@ class Publisher:
         standing = await self._standing(lease, delivery.target)
         delivery = delivery.at(standing.now)
         unsure = standing.unsure or lease.losses > 0
-        if standing.sent:
-            return _uncertain(delivery, "its worker was lost while it was under way")
+        if (over := _over(delivery, standing)) is not None:
+            return over
         try:
             document = _document(standing, delivery)
             if not document.enabled:
@@ -212,12 +216,14 @@ class Publisher:
 
     async def record(self, transaction: Transaction, settled: Sequence[tuple[Leased, Outcome]]) -> None:
         """Beside the settlement of the leases: the publications' new state, how their targets do, and the events."""
+        ids = [lease.work_id for lease, _ in settled]
+        await hold_versions(transaction, ids)
         now: datetime = await queries.now(transaction.connection)
         tries = [_tried(lease, outcome) for lease, outcome in settled]
         await queries.settle_publications(
             transaction.connection,
             now=now,
-            ids=[lease.work_id for lease, _ in settled],
+            ids=ids,
             states=[tried.state for tried in tries],
             codes=[tried.refusal and tried.refusal.code for tried in tries],
             details=[tried.refusal and tried.refusal.detail for tried in tries],
@@ -235,6 +241,23 @@ class Publisher:
         )
         await end_outages(transaction, {target for target, tried in zip(of, tries, strict=True) if tried.answered})
         transaction.emit(*(_event(tried, now=now) for tried in tries if tried.state is not PublicationState.PENDING))
+        if any(tried.delivered for tried in tries):
+            await supersede(transaction, ids, now=now)
+
+
+async def hold_versions(transaction: Transaction, ids: Sequence[UUID]) -> None:
+    """Before publications are settled: every version of their assets at their targets."""
+    _ = [row async for row in queries.hold_versions(transaction.connection, ids=ids)]
+
+
+async def supersede(transaction: Transaction, ids: Sequence[UUID], *, now: datetime) -> None:
+    """After these were settled: of each asset at each target the version that was approved last is the one served."""
+    async for row in queries.supersede(transaction.connection, ids=ids):
+        asset = AssetApproved.model_validate_json(row["event"])
+        old = replace(delivery_of(asset, target=row["target"]), traceparent=row["traceparent"])
+        newer = Newer.of(row["newer"])
+        log.info("publication.superseded", target=old.target, version=str(asset.asset_version_id))
+        transaction.emit(superseded(old, newer, now=now))
 
 
 def exhausted(lease: Leased, why: str) -> Outcome:
@@ -273,6 +296,23 @@ def _delivery(lease: Leased) -> Delivery:
 def _delivered(delivery: Delivery, delivered: Delivered) -> Tried:
     log.info("publication.delivered", target=delivery.target, location=delivered.location)
     return Tried(delivery=delivery, state=PublicationState.DELIVERED, delivered=delivered, answered=True)
+
+
+def _over(delivery: Delivery, standing: Standing) -> Tried | None:
+    """The end of one that is not to be sent any more."""
+    if standing.sent:
+        return _uncertain(delivery, "its worker was lost while it was under way")
+    return None if standing.newer is None else _superseded(delivery, Newer.of(standing.newer))
+
+
+def _superseded(delivery: Delivery, newer: Newer) -> Tried:
+    """Not sent: whoever takes what comes last would serve it in the newer one's place."""
+    refusal = Refusal(
+        code="superseded",
+        detail=f"superseded by {newer.asset_version_id}, which stands at {delivery.target}",
+        remedy="nothing to do",
+    )
+    return Tried(delivery=delivery, state=PublicationState.SUPERSEDED, refusal=refusal, newer=newer)
 
 
 def _waits(delivery: Delivery, away: Away, *, unsure: bool) -> Tried:
@@ -341,6 +381,8 @@ def _json(delivered: Delivered) -> str:
 def _event(tried: Tried, *, now: datetime) -> Event:
     if tried.delivered is not None:
         return published(tried.delivery, tried.delivered, now=now)
+    if tried.newer is not None:
+        return superseded(tried.delivery, tried.newer, now=now)
     assert tried.refusal is not None
     uncertain = tried.state is PublicationState.UNCERTAIN
     return failed(tried.delivery, tried.refusal, now=now, uncertain=uncertain)

@@ -20,6 +20,7 @@ from shared.events import (
     ApiKey,
     AssetApproved,
     AssetPublished,
+    AssetSuperseded,
     Event,
     LibraryItemChanged,
     PublicationFailed,
@@ -33,7 +34,7 @@ from shared.topics import ASSETS_PUBLISHED
 from tests.live.stage import new_database
 from tests.publisher.builders import APPROVED_AT, FILES, WORKSPACE
 
-Ended = AssetPublished | PublicationFailed
+Ended = AssetPublished | PublicationFailed | AssetSuperseded
 
 
 def settings_at(servers: EmbeddedServers, url: str, folder: Path, **changed: Any) -> PublisherSettings:
@@ -144,7 +145,7 @@ class Publishing:
 
 def read_ended(record: Any) -> Ended:
     event = BY_TYPE[dict(record.headers)["ce_type"].decode()].model_validate_json(record.value)
-    assert isinstance(event, AssetPublished | PublicationFailed)
+    assert isinstance(event, AssetPublished | PublicationFailed | AssetSuperseded)
     event.__dict__["traceparent"] = dict(record.headers).get("traceparent", b"").decode() or None
     return event
 

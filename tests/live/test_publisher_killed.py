@@ -23,7 +23,7 @@ from shared.outbox import Outbox
 from shared.postgres import Pool, open_pool
 from shared.topics import ASSETS_PUBLISHED
 from tests.live.dying_publisher import STEPS
-from tests.live.publishing import blobs_at, hold, read_ended, settings_at, target_changed, until
+from tests.live.publishing import Ended, blobs_at, hold, read_ended, settings_at, target_changed, until
 from tests.live.stage import new_database
 from tests.publisher.builders import FILES, approved, delivery, target_document
 from tests.servers.receiver import PUBLISHER_ENVIRONMENT, Receiver, receiving
@@ -154,18 +154,24 @@ async def nothing_left(pool: Pool) -> bool:
 
 async def published_ids(servers: EmbeddedServers, settings: PublisherSettings) -> dict[object, int]:
     """Publication → how many different facts say that it was delivered."""
+    facts = set()
+    for fact in await told(servers, settings):
+        assert isinstance(fact, AssetPublished)
+        facts.add((fact.publication_id, fact.event_id))
+    return dict(Counter(publication for publication, _ in facts))
+
+
+async def told(servers: EmbeddedServers, settings: PublisherSettings) -> list[Ended]:
+    """Everything that was said of publications, from the beginning; what was sent twice twice."""
     name = settings.topic_prefix + ASSETS_PUBLISHED.name
     consumer = AIOKafkaConsumer(name, bootstrap_servers=servers.kafka_bootstrap, auto_offset_reset="earliest")
     await consumer.start()
     try:
-        facts = set()
+        found: list[Ended] = []
         ends = await consumer.end_offsets(consumer.assignment())
         for partition, end in ends.items():
             while await consumer.position(partition) < end:
-                for record in (await consumer.getmany(partition, timeout_ms=500)).get(partition, []):
-                    fact = read_ended(record)
-                    assert isinstance(fact, AssetPublished)
-                    facts.add((fact.publication_id, fact.event_id))
+                found += map(read_ended, (await consumer.getmany(partition, timeout_ms=500)).get(partition, []))
     finally:
         await consumer.stop()
-    return dict(Counter(publication for publication, _ in facts))
+    return found

@@ -88,7 +88,7 @@ async def test_what_nobody_knows_is_listed_and_settled_by_a_persons_word(
             if isinstance(fact, AssetPublished):
                 assert delivered and fact.verified is Verified.STATED
             else:
-                assert not delivered and not fact.uncertain
+                assert isinstance(fact, PublicationFailed) and not delivered and not fact.uncertain
             again = await operator.post(f"{address}/settle", json=word)
             assert (again.status_code, again.json()["title"]) == (409, "conflict")
             (act,) = (await operator.get("/v1/stages/publisher/actions")).json()["actions"]

@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid5
 
@@ -57,6 +57,18 @@ def approved(name: str = "a", *, files: dict[str, bytes] | None = None, **change
         "source_type": SourceType.TRAINED,
     }
     return AssetApproved.of(**(fields | changed))
+
+
+def newer(asset: AssetApproved, *, hours: float = 1) -> AssetApproved:
+    """The approval of another version of the same asset, so many hours later."""
+    fields = asset.model_dump(exclude={"event_id", "cause_id", "occurred_at", "asset_version_id", "supersedes"})
+    return AssetApproved.of(
+        **fields,
+        cause_id=uuid5(NAMES, f"decision {asset.event_id} {hours}"),
+        occurred_at=asset.occurred_at + timedelta(hours=hours),
+        asset_version_id=ids.asset_version_id(asset.asset_id, "0" * 64, [], asked=f"{hours}"),
+        supersedes=asset.asset_version_id,
+    )
 
 
 def public_file(name: str, rendition: str, data: bytes) -> PublicFile:

@@ -8,12 +8,14 @@ import pytest
 from services.publisher.domain import (
     TRANSITIONS,
     Delivered,
+    Newer,
     Refusal,
     delivery_of,
     difference,
     failed,
     published,
     refusal_of,
+    superseded,
 )
 from shared.events import Confidentiality, PublicationState, Receipt, SourceType
 from tests.publisher.builders import APPROVED_AT, FILES, approved, delivery, public_file, target_document
@@ -110,6 +112,19 @@ def test_delivered_is_left_only_by_recall_or_replacement_and_withdrawn_never() -
     assert TRANSITIONS[PublicationState.DELIVERED] == {PublicationState.SUPERSEDED, PublicationState.WITHDRAWN}
     assert PublicationState.WITHDRAWN not in TRANSITIONS
     assert PublicationState.UNKNOWN not in set(TRANSITIONS).union(*TRANSITIONS.values())
+
+
+def test_a_version_that_was_approved_later_supersedes_by_its_approval() -> None:
+    later = approved("later")
+    newer = Newer.of(later.body().decode())
+    fact = superseded(delivery(), newer, now=APPROVED_AT)
+    assert (fact.publication_id, fact.asset_version_id) == (
+        delivery().publication_id,
+        delivery().asset.asset_version_id,
+    )
+    assert (fact.superseded_by, fact.cause_id) == (later.asset_version_id, later.event_id)
+    again = superseded(delivery(), newer, now=APPROVED_AT.replace(day=21))
+    assert again.event_id == fact.event_id
 
 
 def test_a_fresh_start_and_a_persons_word_are_facts_of_their_own() -> None:
