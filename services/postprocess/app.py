@@ -29,6 +29,7 @@ async def build(service: Service) -> None:
         memory_mb=settings.child_memory_mb + (settings.model_memory_mb if settings.models else 0),
         models=settings.models,
         mark_key=settings.mark(),
+        fonts=settings.fonts,
     )
     processor = Processor(
         blobs=service.blobs,

@@ -34,7 +34,8 @@ def main() -> None:
     models = _models(*sys.argv[2:])
     while (asked := _read(sys.stdin.buffer)) is not None:
         header, original, inputs = asked
-        equipment = Equipment(mark_key=bytes.fromhex(header["mark_key"]) or None, models=models)
+        key = bytes.fromhex(header["mark_key"]) or None
+        equipment = Equipment(mark_key=key, models=models, fonts=header["fonts"])
         _write(answers, *_answer(header, original, inputs, equipment))
 
 

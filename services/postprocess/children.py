@@ -52,12 +52,14 @@ class Children:
         idle_seconds: float = 30,
         models: Mapping[str, ModelFile] | None = None,
         mark_key: bytes | None = None,
+        fonts: Path | None = None,
     ) -> None:
         self._free = asyncio.Semaphore(count)
         self._seconds = seconds
         self._arguments = _arguments(memory_mb, models or {}, seconds=seconds / 2)
         self._idle_seconds = idle_seconds
         self._mark_key = mark_key or b""
+        self._fonts = str(fonts.resolve()) if fonts else None
         self._idle: list[_Child] = []
 
     async def develop(self, original: bytes, order: Mapping[str, Any], inputs: Sequence[bytes] = ()) -> Development:
@@ -96,7 +98,7 @@ class Children:
 
     def _header(self, order: Mapping[str, Any]) -> dict[str, Any]:
         """The key comes with each order: arguments and environments of processes are there to be read."""
-        return {"order": order, "mark_key": self._mark_key.hex()}
+        return {"order": order, "mark_key": self._mark_key.hex(), "fonts": self._fonts}
 
     def _rested(self) -> "_Child | None":
         """A child that waits for work, and has not died waiting."""

@@ -84,6 +84,9 @@ def versions() -> dict[str, str]:
         "cpu": cv2.getCPUFeaturesLine(),
         "simplejpeg": version("simplejpeg"),
         "isal": version("isal"),
+        "uharfbuzz": version("uharfbuzz"),
+        "uniseg": version("uniseg"),
+        "budoux": version("budoux"),
         **{name: version for name, version in codecs.items() if version},
     }
 

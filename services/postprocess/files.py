@@ -19,6 +19,9 @@ from shared.library.documents import Brand, Recipe
 # Operations that cut along the product's shape, where the image came with one.
 MASKED = frozenset({"cut-out", "canvas"})
 
+# Operations that take a mark of the brand without naming it.
+MARKED = {"logo": "logo"}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Made:
@@ -129,7 +132,8 @@ def needed(event: ImageGenerated, recipes: Mapping[str, Recipe], brand: Brand | 
     if event.mask and any(step.op in MASKED for step in steps):
         keys["mask"] = event.mask.key
     marks = brand.marks if brand else {}
-    for name in sorted({str(step.params.get("mark", "")) for step in steps} & marks.keys()):
+    wanted = {str(step.params.get(place, MARKED.get(step.op, ""))) for step in steps for place in ("mark", "on_dark")}
+    for name in sorted(wanted & marks.keys()):
         keys[f"mark/{name}"] = _source_key(event.workspace, marks[name])
     return keys
 

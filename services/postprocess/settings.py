@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Self
 
-from pydantic import Field, PrivateAttr, SecretStr, field_validator, model_validator
+from pydantic import DirectoryPath, Field, PrivateAttr, SecretStr, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from services.postprocess.model_files import ModelFile, model_file
@@ -34,6 +34,9 @@ class PostprocessSettings(Settings):
     mark_key: SecretStr = Field(
         default=SecretStr(""),
         description="32 bytes in hexadecimal, by which the invisible mark is written and read; without it none is",
+    )
+    fonts: DirectoryPath | None = Field(
+        default=None, description="Folder of fonts that overlays may be set in, beside those that are shipped"
     )
     review_proxies: tuple[int, ...] = Field(
         default=(320, 1024, 2048), description="Longest sides of the pictures the review page shows; [] makes none"

@@ -2,10 +2,11 @@ import hashlib
 
 import orjson
 
-from services.postprocess.files import complete, order
+from services.postprocess.files import complete, needed, order
 from shared import ids
+from shared.library.documents import Brand
 from tests.postprocess.development import developed, made
-from tests.postprocess.documents import recipe, rendition
+from tests.postprocess.documents import recipe, rendition, step
 from tests.postprocess.images import WORKSPACE, generated
 
 WEB = recipe(rendition("960"), version=4)
@@ -90,3 +91,13 @@ def test_a_child_is_told_nothing_but_plain_data() -> None:
     asked = order(event, {"web": WEB}, proxies=(320,))
     assert orjson.loads(orjson.dumps(asked))["recipes"]["web"]["renditions"][0]["name"] == "960"
     assert asked["live_area"] == (0.1, 0.1, 0.9, 0.9)
+
+
+def test_the_brands_marks_that_overlays_take_are_fetched_and_no_others() -> None:
+    marks = {"logo": "1" * 64, "light": "2" * 64, "vegan": "3" * 64, "seal": "4" * 64}
+    brand = Brand(name="salt-linden", version=1, owner="design", title="Salt & Linden", marks=marks)
+    steps = [step("resize"), step("logo", on_dark="light"), step("badge", mark="vegan", text={"en": "New"})]
+    web = recipe(rendition(operations=steps))
+    keys = needed(generated(b"original", web), {"web": web}, brand)
+    assert sorted(keys) == ["mark/light", "mark/logo", "mark/vegan"]
+    assert all(marks[name.removeprefix("mark/")] in key for name, key in keys.items())

@@ -3,7 +3,7 @@ from PIL import Image
 from pydantic import ValidationError
 
 from services.postprocess.geometry import Point
-from services.postprocess.operations import Frame, operations
+from services.postprocess.operations import Frame, Materials, operations
 from services.postprocess.pictures import Picture
 from services.postprocess.pixels import pixels_of
 from tests.postprocess.pictures import BLUE, GREEN, RED, WHITE, near, plain, with_spot
@@ -125,6 +125,13 @@ def test_operations_can_follow_each_other_in_any_order() -> None:
         ("pad", {"background": "white"}),
         ("pad", {"fill": 0}),
         ("pad", {"fill": "most"}),
+        ("text", {"text": "subtitle"}),
+        ("text", {"anchor": "north"}),
+        ("text", {"colour": "rgb(0,0,0)"}),
+        ("text", {"weight": 0}),
+        ("logo", {"opacity": 0}),
+        ("badge", {"height": 2}),
+        ("watermark", {"text": {"en": "x" * 301}}),
     ],
 )
 def test_a_parameter_that_makes_no_sense_is_refused(name: str, params: dict[str, object]) -> None:
@@ -132,9 +139,20 @@ def test_a_parameter_that_makes_no_sense_is_refused(name: str, params: dict[str,
         applied(frame_of(plain(), (10, 10)), (name, params))
 
 
-# What every operation has to hold, from inside this tree or from outside it.
+# What every operation has to hold, from inside this tree or from outside it; overlays with something to lay.
+DEFAULT = {"default": "Salt"}
+EXAMPLES: dict[str, dict[str, object]] = {
+    "text": {"text": DEFAULT, "least": 6, "scrim": "needed", "contrast": 21},
+    "badge": {"text": DEFAULT, "least": 6, "height": 0.5, "width": 1},
+    "watermark": {"text": DEFAULT},
+}
+BRAND = Materials(palette={"ink": "#24201D"}, marks={"logo": Picture(pixels_of(plain(9, 6, (*GREEN, 200))))})
 every_operation = pytest.mark.parametrize("name", sorted(operations()))
 every_shape = pytest.mark.parametrize("size", [(64, 64), (200, 10), (1, 300)])
+
+
+def branded(image: Image.Image) -> Frame:
+    return Frame.of(Picture(pixels_of(image)), wanted=(30, 20), materials=BRAND)
 
 
 @every_operation
@@ -142,9 +160,9 @@ every_shape = pytest.mark.parametrize("size", [(64, 64), (200, 10), (1, 300)])
 def test_an_operation_leaves_what_it_was_given_as_it_was(name: str, size: tuple[int, int]) -> None:
     image = with_spot(*size, x=0.5, y=0.5, radius=3)
     before = image.tobytes()
-    frame = frame_of(image, (30, 20))
+    frame = branded(image)
     window, focal = frame.window, frame.focal
-    applied(frame, (name, {})).pixels()
+    applied(frame, (name, EXAMPLES.get(name, {}))).pixels()
     assert frame.picture.full.tobytes() == before
     assert (frame.window, frame.focal) == (window, focal)
 
@@ -153,7 +171,8 @@ def test_an_operation_leaves_what_it_was_given_as_it_was(name: str, size: tuple[
 @every_shape
 def test_an_operation_gives_the_same_pixels_each_time(name: str, size: tuple[int, int]) -> None:
     first, again = (
-        applied(frame_of(with_spot(*size, x=0.3, y=0.5, radius=3), (30, 20)), (name, {})).pixels() for _ in range(2)
+        applied(branded(with_spot(*size, x=0.3, y=0.5, radius=3)), (name, EXAMPLES.get(name, {}))).pixels()
+        for _ in range(2)
     )
     assert first.shape == again.shape
     assert first.tobytes() == again.tobytes()
@@ -162,7 +181,7 @@ def test_an_operation_gives_the_same_pixels_each_time(name: str, size: tuple[int
 @every_operation
 @every_shape
 def test_an_operation_keeps_the_window_inside_its_picture(name: str, size: tuple[int, int]) -> None:
-    frame = applied(frame_of(plain(*size), (30, 20)), (name, {}))
+    frame = applied(branded(plain(*size)), (name, EXAMPLES.get(name, {})))
     box = frame.picture.box
     assert frame.window.within(box) == pytest.approx(frame.window)
     assert min(frame.size) >= 1

@@ -86,7 +86,7 @@ def test_a_proxy_of_a_see_through_picture_stays_see_through() -> None:
 
 
 def test_an_unknown_operation_is_named_with_its_place() -> None:
-    with pytest.raises(BadRecipe, match=r"web@1, main: there is no operation 'solarise'; there are canvas"):
+    with pytest.raises(BadRecipe, match=r"web@1, main: there is no operation 'solarise'; there are badge, canvas"):
         derivatives(written(plain()), recipe(rendition(operations=[step("solarise")])))
 
 

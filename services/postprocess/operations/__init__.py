@@ -9,22 +9,26 @@ An operation from outside this tree is an entry point in the group `calotype.ope
 from functools import cache
 from importlib.metadata import entry_points
 
+from services.postprocess.operations.badge import BADGE
 from services.postprocess.operations.canvas import CANVAS
 from services.postprocess.operations.colour import COLOUR
 from services.postprocess.operations.crop import CROP
 from services.postprocess.operations.cut_out import CUT_OUT
 from services.postprocess.operations.frame import Frame
+from services.postprocess.operations.logo import LOGO
 from services.postprocess.operations.mark import MARK
 from services.postprocess.operations.materials import NO_EQUIPMENT, Equipment, Materials
 from services.postprocess.operations.operation import Operation, Parameters
 from services.postprocess.operations.pad import PAD
 from services.postprocess.operations.resize import RESIZE
 from services.postprocess.operations.sharpen import SHARPEN
+from services.postprocess.operations.text import TEXT
 from services.postprocess.operations.upscale import UPSCALE
+from services.postprocess.operations.watermark import WATERMARK
 
 __all__ = ["NO_EQUIPMENT", "Equipment", "Frame", "Materials", "Operation", "Parameters", "operations"]
 
-OURS = (CANVAS, COLOUR, CROP, CUT_OUT, MARK, PAD, RESIZE, SHARPEN, UPSCALE)
+OURS = (BADGE, CANVAS, COLOUR, CROP, CUT_OUT, LOGO, MARK, PAD, RESIZE, SHARPEN, TEXT, UPSCALE, WATERMARK)
 
 
 @cache

@@ -10,10 +10,14 @@ from services.postprocess.pictures import Picture
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Equipment:
-    """What the installation gives, the same for every picture. `mark_key` writes the invisible mark."""
+    """What the installation gives, the same for every picture.
+
+    `mark_key` writes the invisible mark; `fonts` is the folder of the operator's own.
+    """
 
     mark_key: bytes | None = field(default=None, repr=False)
     models: Models = NO_MODELS
+    fonts: str | None = None
 
 
 NO_EQUIPMENT = Equipment()

@@ -46,6 +46,14 @@ def paragraph_level(text: str) -> int:
     return _first_strong(classes, _matching(classes), 0, len(classes)) or 0
 
 
+def level_for(text: str, *, right_to_left: bool) -> int:
+    """That of the locale where the text has a letter of its direction (HL1), else the text's own."""
+    kinds = {bidirectional(character) for character in text}
+    if right_to_left and kinds & {"R", "AL"}:
+        return 1
+    return 0 if not right_to_left and "L" in kinds else paragraph_level(text)
+
+
 def visual_order(found: Sequence[int]) -> list[int]:
     """L2: the places of a line's runs from left to right, by the level of each."""
     order = list(range(len(found)))

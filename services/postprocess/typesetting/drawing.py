@@ -31,7 +31,7 @@ class Drawn:
 def draw(arrangement: Arrangement, side: Side) -> Drawn:
     """Every baseline on a whole row, every line's ink flush with its side."""
     raster = hb.RasterDraw()
-    size, height = arrangement.size, math.ceil(arrangement.ascent)
+    size, ascent = arrangement.size, arrangement.ascent
     scale = size / EM
     for number, line in enumerate(arrangement.lines):
         left = _indent(line, side, arrangement.width / size)
@@ -39,9 +39,9 @@ def draw(arrangement: Arrangement, side: Side) -> Drawn:
         for glyph in line.glyphs:
             raster.transform = (scale, 0, 0, scale, (left + glyph.x) * size, baseline + glyph.y * size)
             raster.draw_glyph(glyph.face.font, glyph.id)
-    bottom = math.floor(arrangement.ascent - arrangement.height)
-    raster.extents = hb.RasterExtents(0, bottom, math.ceil(arrangement.width), height - bottom)
-    return Drawn(_pixels(raster.render()), height)
+    width, height = math.ceil(arrangement.width), arrangement.height
+    raster.extents = hb.RasterExtents(0, ascent - height, width, height)
+    return Drawn(_pixels(raster.render()), ascent)
 
 
 def _indent(line: Line, side: Side, width: float) -> float:

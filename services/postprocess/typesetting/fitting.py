@@ -40,14 +40,15 @@ class Arrangement:
     pitch: int
 
     @property
-    def ascent(self) -> float:
-        """Ink above the first baseline, in pixels."""
-        return self.lines[0].ink.top * self.size
+    def ascent(self) -> int:
+        """Rows of pixels that ink above the first baseline touches."""
+        return math.ceil(self.lines[0].ink.top * self.size)
 
     @property
-    def height(self) -> float:
-        """From the top of the ink to its bottom, in pixels."""
-        return self.ascent + self.pitch * (len(self.lines) - 1) - self.lines[-1].ink.bottom * self.size
+    def height(self) -> int:
+        """Rows that any ink touches, every baseline being on a whole row."""
+        below = math.ceil(-self.lines[-1].ink.bottom * self.size)
+        return self.ascent + self.pitch * (len(self.lines) - 1) + below
 
     @property
     def width(self) -> float:

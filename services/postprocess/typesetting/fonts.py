@@ -20,6 +20,7 @@ SUFFIXES = {".ttf", ".otf", ".ttc", ".otc"}
 LATIN, ARABIC, JAPANESE = "Instrument Sans", "IBM Plex Sans Arabic", "Noto Sans JP"
 # Written in the Arabic script: their texts are set in one family, Latin words and figures in them too.
 IN_ARABIC = frozenset({"ar", "fa", "ur", "ps", "ckb", "sd", "ug"})
+RIGHT_TO_LEFT = IN_ARABIC | {"he", "yi", "dv", "syr"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +96,18 @@ class Fonts:
 
 def usual(locale: str) -> tuple[str, ...]:
     """The families for a locale where a recipe names none. What they cannot write is missed, not found elsewhere."""
-    language = locale.replace("_", "-").partition("-")[0].lower()
-    if language == "ja":
+    if language_of(locale) == "ja":
         return (JAPANESE,)
-    return (ARABIC,) if language in IN_ARABIC else (LATIN, ARABIC)
+    return (ARABIC,) if language_of(locale) in IN_ARABIC else (LATIN, ARABIC)
+
+
+def language_of(locale: str) -> str:
+    return locale.replace("_", "-").partition("-")[0].lower()
+
+
+def right_to_left(locale: str) -> bool:
+    """Whether its readers begin on the right."""
+    return language_of(locale) in RIGHT_TO_LEFT
 
 
 def _faces(folder: Path) -> Iterator[_Face]:

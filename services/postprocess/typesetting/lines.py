@@ -1,5 +1,6 @@
 """From characters to glyphs: a paragraph's levels and scripts once, then any stretch of it as one line."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -10,12 +11,15 @@ import uharfbuzz as hb
 
 from services.postprocess.typesetting import bidi
 from services.postprocess.typesetting.faults import MissingGlyphs
-from services.postprocess.typesetting.fonts import EM, Typeface
+from services.postprocess.typesetting.fonts import EM, Typeface, right_to_left
 
 # Japanese display text is set with proportional punctuation; a full-width comma tears a hole into a headline.
 FEATURES: dict[str, dict[str, bool]] = {"ja": {"palt": True, "kern": True}}
 # Laid between characters, seen by nobody: no font needs a glyph for them.
 INVISIBLE = frozenset(range(0x200B, 0x2010)) | frozenset(range(0x202A, 0x202F)) | frozenset(range(0x2060, 0x2070))
+
+
+MEASURE = re.compile(r"\d[\d.,]*[ \u00a0\u202f]?[A-Za-zµ°%]{1,3}(?![A-Za-z])")
 
 
 class Glyph(NamedTuple):
@@ -63,14 +67,19 @@ class Paragraph:
         self.text = text
         self.locale = locale
         self.faces = tuple(faces)
-        self.level = bidi.paragraph_level(text)
-        self._levels = bidi.levels(text, self.level)
+        self.level = bidi.level_for(text, right_to_left=right_to_left(locale))
+        self._levels = _levels(text, self.level)
         self._scripts = _scripts(text)
         self._lines: dict[tuple[int, int], Line] = {}
 
     @property
     def right_to_left(self) -> bool:
         return bool(self.level % 2)
+
+    @property
+    def stands_on_baseline(self) -> bool:
+        """Whether its letters stand on a line, and only tails hang below it."""
+        return {"Latn", "Grek", "Cyrl"}.issuperset(self._scripts)
 
     def line(self, start: int, end: int) -> Line:
         """The stretch as a line of its own, without the spaces at its end. Raises MissingGlyphs."""
@@ -140,6 +149,26 @@ def _ink(glyphs: Sequence[Glyph]) -> Ink:
         return Ink(0, 0, 0, 0)
     lefts, bottoms, rights, tops = zip(*boxes, strict=True)
     return Ink(min(lefts), min(bottoms), max(rights), max(tops))
+
+
+def _levels(text: str, base: int) -> list[int]:
+    """UAX #9 with one thing more, as its HL3 allows: in a text from right to left a figure and its Latin unit are one.
+
+    Without it "100 ml" reads "ml 100" there, as in a browser, and on no package.
+    """
+    if base % 2 == 0:
+        return bidi.levels(text, base)
+    marked = MEASURE.sub("\u2066\\g<0>\u2069", text)
+    found = bidi.levels(marked, base)
+    if marked == text:
+        return found
+    ends = {at + shift for number, match in enumerate(MEASURE.finditer(text)) for at, shift in _marks(match, number)}
+    return [level for at, level in enumerate(found) if at not in ends]
+
+
+def _marks(match: re.Match[str], before: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Where the isolate around a figure stands, with two marks for each one before it."""
+    return (match.start(), 2 * before), (match.end(), 2 * before + 1)
 
 
 def _scripts(text: str) -> list[str]:
