@@ -2,10 +2,12 @@
 
 import asyncio
 import contextlib
+from datetime import timedelta
 
 from services.postprocess.children import Children
 from services.postprocess.handler import ANEW, KIND, wire
 from services.postprocess.settings import PostprocessSettings
+from services.postprocess.twins import Twins
 from services.postprocess.worker import Processor, Progress, exhausted
 from shared.current import wire_current
 from shared.errors import Unavailable
@@ -13,6 +15,7 @@ from shared.events import JobProgressed
 from shared.kafka import record_of
 from shared.leases import Worker
 from shared.library.pinned import Library
+from shared.partitions import History, remembered
 from shared.service import Service
 
 STAGE = "postprocess"
@@ -37,6 +40,7 @@ async def build(service: Service) -> None:
         children=children,
         progress=progress_of(service),
         proxies=settings.review_proxies,
+        twins=Twins(service.database),
     )
     worker = Worker(
         stage=STAGE,
@@ -52,6 +56,8 @@ async def build(service: Service) -> None:
     )
     wire(service.bus, worker=worker, proxies=settings.review_proxies)
     wire_current(service.bus, stage=STAGE)
+    kept = max(timedelta(days=settings.history_days), remembered(STAGE))
+    service.histories.append(History(table="likenesses", kept=kept, ended="asked_at"))
     if "work" in service.roles:
         service.add(children)
         service.add_worker(worker)

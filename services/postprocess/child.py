@@ -72,6 +72,7 @@ def _told(developed: Developed) -> dict[str, Any]:
     return {
         "original": developed.original._asdict(),
         "versions": developed.versions,
+        "measures": developed.measures.model_dump(mode="json"),
         "derivatives": [
             {
                 "channel": made.channel,

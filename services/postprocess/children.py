@@ -16,7 +16,7 @@ from typing import Any
 import services
 from services.postprocess.files import Development, Made
 from services.postprocess.model_files import ModelFile
-from shared.events import Verdict
+from shared.events import Measures, Verdict
 
 LENGTH = struct.Struct("!I")
 # The whole environment of a child: where programs and libraries are, and nothing that opens a door.
@@ -226,4 +226,5 @@ def _development(header: dict[str, Any], blobs: list[bytes]) -> Development:
         )
         for told, data in zip(header["derivatives"], blobs, strict=True)
     ]
-    return Development(**header["original"], made=made, versions=header["versions"])
+    measures = Measures.model_validate(header["measures"])
+    return Development(**header["original"], made=made, versions=header["versions"], measures=measures)

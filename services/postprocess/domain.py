@@ -21,6 +21,7 @@ from shared.events import (
     ImageProcessed,
     JobCancelled,
     JobFailed,
+    Measures,
     Stage,
     Verdict,
 )
@@ -34,6 +35,7 @@ class Processed:
     files: Sequence[File] = ()
     proxies: Sequence[File] = ()
     checks: Sequence[Verdict] = ()
+    measures: Measures | None = None
     manifest: File | None = None
 
 
@@ -115,6 +117,7 @@ def _processed(
         files=list(ending.files),
         proxies=list(ending.proxies),
         checks=list(ending.checks),
+        measures=ending.measures,
         derivatives_manifest=ending.manifest,
         focal=event.focal,
         source_type=event.source_type,

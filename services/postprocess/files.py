@@ -8,12 +8,12 @@ from uuid import UUID
 
 import orjson
 
-from services.postprocess.checks import Subject, check
+from services.postprocess.checks.files import Subject, check
 from services.postprocess.domain import Processed
 from services.postprocess.names import file_name
 from shared import ids
 from shared.blobs import EXTENSIONS, MEDIA_TYPES, blob_key
-from shared.events import File, ImageGenerated, Verdict
+from shared.events import File, ImageGenerated, Measures, Verdict
 from shared.library.documents import Brand, Recipe
 
 # Operations that cut along the product's shape, where the image came with one.
@@ -50,6 +50,7 @@ class Development:
     height: int
     made: list[Made]
     versions: dict[str, str]
+    measures: Measures | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +84,7 @@ def complete(
             *check(subjects, alt_text=event.alt_text, caption=event.caption, blocking=blocking),
             *_said_by_operations([made for made, _ in published], blocking),
         ],
+        measures=development.measures,
         manifest=manifest.file,
     )
     return processed, [*stored, manifest]

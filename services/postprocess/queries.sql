@@ -12,3 +12,8 @@ returning work_id, created_at;
 -- name: current_time()$
 -- Facts are dated by the database, never by a worker's host.
 select clock_timestamp();
+
+-- name: seen_before(asset, asked_at, workspace, job, parent, fingerprint, bands, many)
+-- Kept and looked up in one round trip, under a lock that a statement of its own could not wait for and then see past.
+select asset_id, fingerprint from liken(:asset, :asked_at, :workspace, :job, :parent, :fingerprint, :bands::bigint[], :many)
+order by seq;

@@ -9,14 +9,17 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from services.postprocess.checks.measures import measured
+from services.postprocess.checks.view import View
 from services.postprocess.decoding import Facts, Limits, decode, decode_mask, inspect
 from services.postprocess.encoding import Encoded, encode, encode_within, versions
 from services.postprocess.operations import NO_EQUIPMENT, Equipment, Frame, Materials, operations
 from services.postprocess.pictures import Picture
 from services.postprocess.pixels import is_transparent
-from shared.events import Verdict
+from shared.events import Measures, Verdict
 from shared.library.documents import Operation, Recipe, Rendition
 
 # Recipes name a quality they like, not one they bear: under a byte budget the search stops here. Below it, blocks
@@ -97,6 +100,7 @@ class Developed:
     original: Facts
     derivatives: list[Derivative]
     versions: dict[str, str]
+    measures: Measures
 
 
 def develop(
@@ -111,7 +115,17 @@ def develop(
     picture, facts = decode(data, limits, wide=_wants_its_own_colours(order))
     sitting = _sitting(order, picture, dict(zip(order.inputs, inputs, strict=True)), limits, equipment)
     made = [*_proxies(sitting), *_renditions(sitting)]
-    return Developed(facts, made, versions())
+    return Developed(facts, made, versions(), measured(_view(sitting)))
+
+
+def _view(sitting: Sitting) -> View:
+    """What checks look at."""
+    return View.of(
+        np.ascontiguousarray(sitting.picture.full[:, :, :3]),
+        mask=None if sitting.mask is None else sitting.mask.full.reshape(sitting.mask.full.shape[:2]),
+        live=sitting.order.live_area,
+        palette=tuple(sitting.order.palette.values()),
+    )
 
 
 def _sitting(

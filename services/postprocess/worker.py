@@ -18,9 +18,19 @@ from services.postprocess.domain import Asked, Cancelled, Ending, Failed, Proces
 from services.postprocess.files import Stored, complete, needed, order
 from services.postprocess.handler import ANEW, queries
 from services.postprocess.rulings import ruled
+from services.postprocess.twins import TWIN, Twins, unseen, wants_twins
 from shared.blobs import Blobs
 from shared.errors import BlobMissing, Rejected
-from shared.events import DerivativesRequested, Event, FailureReason, ImageGenerated, JobProgressed, JobStatus, Stage
+from shared.events import (
+    DerivativesRequested,
+    Event,
+    FailureReason,
+    ImageGenerated,
+    JobProgressed,
+    JobStatus,
+    Stage,
+    Verdict,
+)
 from shared.leases import MAX_FAILURES, Leased, Outcome, buried
 from shared.library.documents import Brand, Recipe, Rubric
 from shared.library.pinned import Library
@@ -59,6 +69,7 @@ class Processor:
     children: Children
     progress: Progress
     proxies: Sequence[int]
+    twins: Twins | None = None
 
     async def run(self, lease: Leased) -> Outcome:
         """Raises Unavailable while the store is away; that costs the work nothing."""
@@ -93,7 +104,16 @@ class Processor:
             raise GivenUp(_refused(refused)) from refused
         processed, files = complete(event, development, blocking=frozenset(rubric.blocking_checks))
         await self._store(files)
-        return replace(processed, checks=ruled(processed.checks, rubric))
+        found = [*processed.checks, *await self._twins(event, processed, rubric)]
+        return replace(processed, checks=ruled(found, rubric))
+
+    async def _twins(self, event: ImageGenerated, processed: Processed, rubric: Rubric) -> list[Verdict]:
+        """After the files are stored: what is known from here on is there."""
+        if not wants_twins(rubric):
+            return []
+        if self.twins is None or processed.measures is None:
+            return [unseen()]
+        return [await self.twins.judge(event, processed.measures, limit=rubric.limits.get(TWIN))]
 
     async def _inputs(self, keys: Mapping[str, str]) -> dict[str, bytes]:
         """What lies beside the original: its mask, the brand's marks."""

@@ -6,7 +6,7 @@ from uuid import UUID
 from pydantic import Field
 
 from shared.events.envelope import Event
-from shared.events.words import Brief, Confidentiality, FailureReason, File, Pin, Run, SourceType, Verdict
+from shared.events.words import Brief, Confidentiality, FailureReason, File, Measures, Pin, Run, SourceType, Verdict
 
 
 class ImageProcessed(Event):
@@ -24,6 +24,7 @@ class ImageProcessed(Event):
     files: list[File] = Field(description="The derivatives; what is published besides the original")
     proxies: list[File] = Field(description="For the review page: longest side 320, 1024, 2048")
     checks: list[Verdict] = Field(default_factory=list)
+    measures: Measures | None = None
     derivatives_manifest: File | None = None
     focal: tuple[float, float] | None = None
     source_type: SourceType = SourceType.TRAINED

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 import deploy
-from services.postprocess.checks import Subject, check
+from services.postprocess.checks.files import Subject, check
 from services.postprocess.recipes import Derivative, Order, develop
 from shared.library.documents import Recipe
 from shared.library.reading import read_folder
