@@ -37,7 +37,7 @@ promises: .venv/dev.stamp ## Say which promises of docs/promises.md nothing show
 faults: .venv/dev.stamp ## Break everything while requests run (SEED=1 REQUESTS=2000 FAULTS=200 ARGS=…), last line JSON
 	@$(BIN)/python -m tests.faults --seed $(or $(SEED),1) --requests $(or $(REQUESTS),2000) --faults $(or $(FAULTS),200) $(ARGS)
 
-bench-%: .venv/dev.stamp ## Run one benchmark: backlog, bus, engine, outages, pipeline, priority, proof
+bench-%: .venv/dev.stamp ## Run one benchmark: backlog, bus, derivatives, engine, outages, pipeline, priority, proof
 	@$(BIN)/python -m benchmarks.$*
 
 COMPILE := $(UV) pip compile --universal --generate-hashes --python-version 3.11 --quiet --no-header
