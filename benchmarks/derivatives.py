@@ -1,8 +1,8 @@
 """Derivative sets per second on two cores: an original PNG and five derivatives of it, from the same PNG.
 
-Against a Pillow script on one thread; a libvips script on one thread, on two (two processes of one each), and on two and
+Against a Pillow script on one thread; a libvips script on one thread, on two (two processes of one each) and on two
 told to hurry (PNG compression 1, WebP effort 0, as ours); and Thumbor with two processes. Each rival has an environment
-of its own, made from a lock beside it. imgproxy, which one might take instead of Thumbor, comes as a container only, or
+of its own, made from a lock beside it. imgproxy, which one might take instead of Thumbor, comes as a container, or
 from a Go proxy.
 
 `--side 2048` takes larger originals. Files are compared: equal dimensions, SSIM (Wang 2004) against Pillow's Lanczos,
