@@ -5,16 +5,14 @@ from collections.abc import Callable
 
 from PIL import Image, ImageCms, ImageOps
 
-
-class Undecodable(Exception):
-    """A file that begins as a picture, and what its decoder says of the rest."""
+from shared.pictures.words import damaged
 
 
 def decoded(opened: Image.Image) -> Image.Image:
     """An opened file's pixels, upright and in sRGB, and nothing else of it: no EXIF, no profile, no text.
 
     Raises:
-        Undecodable: it is not whole.
+        Refused: it is not whole.
         MemoryError: it takes more than this process may have.
     """
     return _whole(opened, to_srgb)
@@ -33,7 +31,7 @@ def _whole(opened: Image.Image, convert: Callable[[Image.Image], Image.Image]) -
         raise
     except Exception as error:
         # A decoder fed by strangers raises anything: OSError, SyntaxError, struct.error, IndexError and others.
-        raise Undecodable(str(error)) from error
+        raise damaged(str(error)[:200]) from error
     image.info = {}
     return image
 

@@ -1,6 +1,7 @@
 """A child process that decodes one picture of a stranger's for `calotype mark read`: bytes in, its brightness out.
 
-It has a memory limit, may write no file, and never sees the key; see `shared/marking.py` for what is read from it.
+It has limits of memory and of processor time, may write no file, and never sees the key; see `shared/marking.py` for
+what is read from it.
 """
 
 import io
@@ -11,28 +12,39 @@ import numpy as np
 from PIL import Image
 
 from shared.marking import luma
-from shared.srgb import Undecodable, decoded
+from shared.pictures import Limits, Refused, clock
+from shared.pictures.opening import opened
+from shared.pictures.size import refuse_too_large
+from shared.pictures.words import damaged
+from shared.srgb import decoded
 
 MEMORY = 1024 * 1024 * 1024
-MAX_PIXELS = 40_000_000
-DECODERS = ("PNG", "JPEG", "WEBP", "AVIF")
+SECONDS = 30  # of processor time
+LIMITS = Limits()
+AVIF = b"ftypavif"  # which we publish and let in nowhere else
 
 
 def main() -> None:
     for limit, most in ((resource.RLIMIT_AS, MEMORY), (resource.RLIMIT_CORE, 0), (resource.RLIMIT_FSIZE, 0)):
         resource.setrlimit(limit, (most, most))
+    data = sys.stdin.buffer.read()
+    try:
+        with clock.decoding(SECONDS):
+            pixels = np.asarray(decoded(_avif(data) if data[4:12] == AVIF else opened(data, LIMITS)))
+    except Refused as refused:
+        is_foreign = refused.code == "unsupported_media_type"
+        sys.exit("it is no PNG, JPEG, WebP or AVIF" if is_foreign else refused.what)
+    sys.stdout.buffer.write(luma(pixels).tobytes())
+
+
+def _avif(data: bytes) -> Image.Image:
     Image.MAX_IMAGE_PIXELS = None  # which would only warn; ours refuses
     try:
-        image = Image.open(io.BytesIO(sys.stdin.buffer.read()), formats=DECODERS)
-    except Exception:  # noqa: BLE001  # a decoder fed by strangers raises anything
-        sys.exit("it is no PNG, JPEG, WebP or AVIF")
-    if image.width * image.height > MAX_PIXELS:
-        sys.exit(f"it has more than {MAX_PIXELS // 1_000_000} million pixels")
-    try:
-        pixels = np.asarray(decoded(image))
-    except Undecodable as error:
-        sys.exit(str(error))
-    sys.stdout.buffer.write(luma(pixels).tobytes())
+        image = Image.open(io.BytesIO(data), formats=["AVIF"])
+    except Exception as error:  # a decoder fed by strangers raises anything
+        raise damaged("its header cannot be read") from error
+    refuse_too_large(image.width, image.height, LIMITS)
+    return image
 
 
 if __name__ == "__main__":

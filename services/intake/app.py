@@ -40,7 +40,7 @@ async def build(service: Service) -> None:
     http_more.wire(service.app, intake)
     http_batches.wire(service.app, intake)
     http_library.wire(service.app, intake)
-    http_sources.wire(service.app, intake, Pictures())
+    http_sources.wire(service.app, intake, Pictures(decode_seconds=settings.decode_seconds))
     http_accounts.wire(service.app, intake, bootstrap_token=settings.bootstrap_token.get_secret_value())
     handler.wire(service.bus, shelves=shelves, blobs=blobs)
     if "work" in service.roles:

@@ -1,6 +1,7 @@
 """Pictures of strangers made into ours, each in a child process of its own, within limits of time and memory.
 
-A picture that breaks its child breaks nothing else, and the service itself loads no decoder.
+A picture that breaks its child breaks nothing else, and the service itself loads no decoder. What a picture has to be
+stands in `shared.pictures`.
 """
 
 import asyncio
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import services
 from shared.errors import Rejected
+from shared.pictures import Refused, clock
 
 LENGTH = struct.Struct("!I")
 # The whole environment of a child: where programs and libraries are, and nothing that opens a door.
@@ -30,10 +32,16 @@ class Picture:
 
 
 class Pictures:
-    """At most `at_once` children; whoever comes meanwhile waits."""
+    """At most `at_once` children; whoever comes meanwhile waits.
 
-    def __init__(self, *, at_once: int = 2, seconds: float = 60, memory_mb: int = 1024) -> None:
+    `decode_seconds` are of processor time, `seconds` of everybody's and for the whole errand.
+    """
+
+    def __init__(
+        self, *, at_once: int = 2, decode_seconds: float = 5, seconds: float = 60, memory_mb: int = 1024
+    ) -> None:
         self._free = asyncio.Semaphore(at_once)
+        self._decode_seconds = decode_seconds
         self._seconds = seconds
         self._memory_mb = memory_mb
 
@@ -54,8 +62,10 @@ class Pictures:
                 if process.returncode is None:
                     process.kill()
                     await process.wait()
-        if process.returncode != 0:
-            # Its stack, of a lack of memory too, stands in our log: stderr is ours.
+        if process.returncode == -clock.ENDED:
+            slow = Refused("too_slow", f"the picture takes more than {self._decode_seconds:g} s to decode")
+            raise Rejected(slow.code, slow.what, "body", slow.remedy)
+        if process.returncode != 0:  # what it said of that stands in our log: stderr is ours
             raise _unreadable(f"ended its decoder, which may take {self._memory_mb} MB")
         start = LENGTH.size + LENGTH.unpack_from(answer)[0]
         header = json.loads(answer[LENGTH.size : start])
@@ -71,6 +81,7 @@ class Pictures:
             "-m",
             "services.intake.picture_child",
             str(self._memory_mb),
+            str(self._decode_seconds),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             env=environment,

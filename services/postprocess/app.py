@@ -29,6 +29,7 @@ async def build(service: Service) -> None:
     children = Children(
         count=settings.children,
         seconds=settings.child_seconds,
+        decode_seconds=settings.decode_seconds,
         memory_mb=settings.child_memory_mb + (settings.model_memory_mb if settings.models else 0),
         models=settings.models,
         mark_key=settings.mark(),

@@ -1,7 +1,7 @@
 """A child process that decodes and encodes: reads an order and its pictures from stdin, writes what it made to stdout.
 
-It holds no address and no key but the invisible mark's, may not write files, and has a memory limit. A picture that
-breaks it breaks only it.
+It holds no address and no key but the invisible mark's, may not write files, and has limits of memory and of processor
+time for decoding. A picture that breaks it breaks only it.
 
 On the wire both ways: four bytes of length, a JSON header of that length, then the blobs whose sizes the header names.
 """
@@ -17,11 +17,11 @@ from typing import Any, BinaryIO
 
 from pydantic import ValidationError
 
-from services.postprocess.decoding import CorruptImage
 from services.postprocess.hooks import NO_MODELS, Models
 from services.postprocess.model_files import ModelFile
 from services.postprocess.operations import Equipment
 from services.postprocess.recipes import BadRecipe, Developed, Order, develop
+from shared.pictures import Limits, Refused
 
 LENGTH = struct.Struct("!I")
 # Pixels yield to event loops: on a busy machine heartbeats and answers come first, derivatives a little later.
@@ -31,12 +31,13 @@ NICENESS = 5
 def main() -> None:
     answers = _keep_stdout_clean()
     _confine(memory=int(sys.argv[1]) * 1024 * 1024)
-    models = _models(*sys.argv[2:])
+    models = _models(*sys.argv[3:])
+    limits = Limits(seconds=float(sys.argv[2]))
     while (asked := _read(sys.stdin.buffer)) is not None:
         header, original, inputs = asked
         key = bytes.fromhex(header["mark_key"]) or None
         equipment = Equipment(mark_key=key, models=models, fonts=header["fonts"])
-        _write(answers, *_answer(header, original, inputs, equipment))
+        _write(answers, *_answer(header, original, inputs, equipment, limits))
 
 
 def _models(told: str = "") -> Models:
@@ -51,14 +52,15 @@ def _models(told: str = "") -> Models:
 
 
 def _answer(
-    header: dict[str, Any], original: bytes, inputs: list[bytes], equipment: Equipment
+    header: dict[str, Any], original: bytes, inputs: list[bytes], equipment: Equipment, limits: Limits
 ) -> tuple[dict[str, Any], list[bytes]]:
     try:
-        developed = develop(original, Order.model_validate(header["order"]), inputs, equipment=equipment)
+        order = Order.model_validate(header["order"])
+        developed = develop(original, order, inputs, equipment=equipment, limits=limits)
     except ValidationError as error:
         return {"error": "recipe", "detail": f"the recipe cannot be read: {error}"}, []
-    except CorruptImage as error:
-        return {"error": "corrupt", "detail": str(error)}, []
+    except Refused as refused:
+        return {"error": refused.code, "detail": refused.what}, []
     except BadRecipe as error:
         return {"error": "recipe", "detail": str(error)}, []
     except MemoryError:

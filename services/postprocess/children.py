@@ -17,6 +17,7 @@ import services
 from services.postprocess.files import Development, Made
 from services.postprocess.model_files import ModelFile
 from shared.events import Measures, Verdict
+from shared.pictures import clock
 
 LENGTH = struct.Struct("!I")
 # The whole environment of a child: where programs and libraries are, and nothing that opens a door.
@@ -24,7 +25,7 @@ ENVIRONMENT = ("PATH", "LD_LIBRARY_PATH", "PYTHONDONTWRITEBYTECODE", "SYSTEMROOT
 
 
 class PictureRefused(Exception):
-    """The child looked and said no; trying again says the same. `code` is `corrupt` or `recipe`."""
+    """The child looked and said no; trying again says the same. `code` is `recipe` or one of `pictures.REMEDIES`."""
 
     def __init__(self, code: str, detail: str) -> None:
         super().__init__(detail)
@@ -48,6 +49,7 @@ class Children:
         *,
         count: int,
         seconds: float = 60,
+        decode_seconds: float = 5,
         memory_mb: int = 1024,
         idle_seconds: float = 30,
         models: Mapping[str, ModelFile] | None = None,
@@ -56,7 +58,8 @@ class Children:
     ) -> None:
         self._free = asyncio.Semaphore(count)
         self._seconds = seconds
-        self._arguments = _arguments(memory_mb, models or {}, seconds=seconds / 2)
+        self._decode_seconds = decode_seconds
+        self._arguments = _arguments(memory_mb, decode_seconds, models or {}, seconds=seconds / 2)
         self._idle_seconds = idle_seconds
         self._mark_key = mark_key or b""
         self._fonts = str(fonts.resolve()) if fonts else None
@@ -76,11 +79,14 @@ class Children:
                 await child.kill()
                 raise ChildDied(f"the child process took longer than {self._seconds:g} s") from None
             except (asyncio.IncompleteReadError, ConnectionError):
-                raise ChildDied(f"the child process ended with {await child.ended()}") from None
+                raise self._gone(await child.ended()) from None
             except BaseException:  # cancelled while the child works: what it writes now answers nobody
                 await child.kill()
                 raise
-            self._rest(child)
+            if header.get("error") == "memory":
+                await child.kill()  # what is left of its memory may be in pieces
+            else:
+                self._rest(child)
         return _development(header, blobs)
 
     @property
@@ -99,6 +105,11 @@ class Children:
     def _header(self, order: Mapping[str, Any]) -> dict[str, Any]:
         """The key comes with each order: arguments and environments of processes are there to be read."""
         return {"order": order, "mark_key": self._mark_key.hex(), "fonts": self._fonts}
+
+    def _gone(self, how: str) -> Exception:
+        if how == f"signal {clock.ENDED.value}":
+            return PictureRefused("too_slow", f"a picture takes more than {self._decode_seconds:g} s to decode")
+        return ChildDied(f"the child process ended with {how}")
 
     def _rested(self) -> "_Child | None":
         """A child that waits for work, and has not died waiting."""
@@ -193,12 +204,13 @@ class _Child:
         return f"signal {-code}" if code < 0 else f"exit status {code}"
 
 
-def _arguments(memory_mb: int, models: Mapping[str, ModelFile], *, seconds: float) -> list[str]:
+def _arguments(memory_mb: int, decode_seconds: float, models: Mapping[str, ModelFile], *, seconds: float) -> list[str]:
     """What a child is started with; with models, also where they are and how long they may take."""
+    limits = [str(memory_mb), str(decode_seconds)]
     if not models:
-        return [str(memory_mb)]
+        return limits
     files = {hook: [str(file.path), file.sha256] for hook, file in models.items()}
-    return [str(memory_mb), json.dumps({"files": files, "seconds": seconds})]
+    return [*limits, json.dumps({"files": files, "seconds": seconds})]
 
 
 def _development(header: dict[str, Any], blobs: list[bytes]) -> Development:

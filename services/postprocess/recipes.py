@@ -5,6 +5,7 @@ trust each other no further than JSON.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -14,13 +15,14 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from services.postprocess.checks.measures import measured
 from services.postprocess.checks.view import View
-from services.postprocess.decoding import Facts, Limits, decode, decode_mask, inspect
+from services.postprocess.decoding import Facts, decode, decode_mask, inspect
 from services.postprocess.encoding import Encoded, encode, encode_within, versions
 from services.postprocess.operations import NO_EQUIPMENT, Equipment, Frame, Materials, operations
 from services.postprocess.pictures import Picture
 from services.postprocess.pixels import is_transparent
 from shared.events import Measures, Verdict
 from shared.library.documents import Operation, Recipe, Rendition
+from shared.pictures import Limits, Refused
 
 # Recipes name a quality they like, not one they bear: under a byte budget the search stops here. Below it, blocks
 # and mosquito noise show on flat walls at any size.
@@ -111,7 +113,7 @@ def develop(
     equipment: Equipment = NO_EQUIPMENT,
     limits: Limits = LIMITS,
 ) -> Developed:
-    """Every derivative of the original. Raises decoding.CorruptImage and BadRecipe."""
+    """Every derivative of the original. Raises Refused and BadRecipe."""
     picture, facts = decode(data, limits, wide=_wants_its_own_colours(order))
     sitting = _sitting(order, picture, dict(zip(order.inputs, inputs, strict=True)), limits, equipment)
     made = [*_proxies(sitting), *_renditions(sitting)]
@@ -131,10 +133,13 @@ def _view(sitting: Sitting) -> View:
 def _sitting(
     order: Order, picture: Picture, inputs: Mapping[str, bytes], limits: Limits, equipment: Equipment
 ) -> Sitting:
-    mask = Picture(decode_mask(inputs["mask"], limits)) if "mask" in inputs else None
-    marks = {
-        name.removeprefix("mark/"): decode(data, limits)[0] for name, data in inputs.items() if name.startswith("mark/")
-    }
+    mask, marks = None, {}
+    for name, data in inputs.items():
+        with _naming(name):
+            if name == "mask":
+                mask = Picture(decode_mask(data, limits))
+            elif name.startswith("mark/"):
+                marks[name.removeprefix("mark/")] = decode(data, limits)[0]
     materials = Materials(
         texts=order.texts,
         locale=order.locale,
@@ -145,6 +150,15 @@ def _sitting(
     )
     # A mask of another size is of another picture.
     return Sitting(order, picture, mask if mask and mask.size == picture.size else None, materials)
+
+
+@contextmanager
+def _naming(name: str) -> Iterator[None]:
+    """What is refused in here says of which picture it speaks."""
+    try:
+        yield
+    except Refused as refused:
+        raise Refused(refused.code, f"{name}: {refused.what}") from refused
 
 
 def _wants_its_own_colours(order: Order) -> bool:

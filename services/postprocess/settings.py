@@ -21,6 +21,9 @@ class PostprocessSettings(Settings):
     child_seconds: float = Field(
         default=60.0, gt=0, description="After this a child is ended, and its work tried again"
     )
+    decode_seconds: float = Field(
+        default=5.0, gt=0, description="Processor time that decoding one picture may take; the picture is refused then"
+    )
     child_memory_mb: int = Field(default=1024, ge=512, description="Address space of one child")
     model_cut_out: Path | None = Field(default=None, description="An ONNX model that tells product from ground")
     model_cut_out_sha256: str = Field(default="", description="Which it must have, or the stage does not start")

@@ -258,7 +258,7 @@ def _refused(refused: PictureRefused) -> Failed:
         )
     return Failed(
         reason=FailureReason.CORRUPT_OUTPUT,
-        detail=f"the backend's picture was refused: {refused.detail}",
+        detail=f"the backend's picture was refused as {refused.code}: {refused.detail}",
         remedy="run the job again; if it stays so, look at the backend",
     )
 

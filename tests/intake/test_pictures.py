@@ -93,7 +93,7 @@ async def test_a_bomb_is_refused_by_its_header(size: tuple[int, int]) -> None:
 
 async def test_a_text_that_unpacks_to_gigabytes_takes_nothing_with_it() -> None:
     text = chunk(b"zTXt", b"Comment\x00\x00" + zlib.compress(bytes(200_000_000), 9))
-    assert (await refused(GOOD[:33] + text + GOOD[33:])).code == "damaged_picture"
+    assert (await refused(GOOD[:33] + text + GOOD[33:])).code == "too_much_metadata"
 
 
 async def test_forty_million_pixels_are_taken() -> None:
@@ -156,13 +156,22 @@ async def test_a_picture_that_takes_too_much_is_named_and_its_neighbours_go_on()
     large, good = await asyncio.gather(
         refused(written(Image.new("RGB", (7000, 5000))), pictures), pictures.rewritten(GOOD)
     )
-    assert large.code == "unreadable_picture" and good == await pictures.rewritten(GOOD)
+    assert large.code == "too_much_memory" and good == await pictures.rewritten(GOOD)
 
 
 async def test_a_picture_that_takes_too_long_is_named_and_leaves_no_process() -> None:
     pictures = Pictures(at_once=1, seconds=0.05)
     assert (await refused(GOOD, pictures)).code == "unreadable_picture"
     assert not children()
+
+
+async def test_a_picture_that_takes_its_decoder_too_long_is_named_and_its_neighbours_go_on() -> None:
+    pictures = Pictures(decode_seconds=0.1)
+    large, good = await asyncio.gather(
+        refused(written(Image.new("RGB", (8000, 5000))), pictures), pictures.rewritten(GOOD)
+    )
+    assert large.code == "too_slow" and "0.1 s" in large.what
+    assert good.data
 
 
 async def test_who_hangs_up_leaves_no_process_and_the_next_is_served() -> None:

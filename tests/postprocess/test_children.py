@@ -56,7 +56,7 @@ async def test_a_corrupt_picture_is_refused_and_the_child_goes_on(children: Chil
     pids = children.pids
     with pytest.raises(PictureRefused, match="does not decode") as refused:
         await children.develop(written(grainy())[:3000], SIMPLE)
-    assert refused.value.code == "corrupt"
+    assert refused.value.code == "damaged_picture"
     assert children.pids == pids
 
 

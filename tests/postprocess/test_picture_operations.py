@@ -7,13 +7,14 @@ import pytest
 from PIL import Image, ImageCms, ImageDraw
 
 from services.postprocess import profiles
-from services.postprocess.decoding import Limits, decode
+from services.postprocess.decoding import decode
 from services.postprocess.encoding import Format, encode
 from services.postprocess.operations import Frame, Materials, operations
 from services.postprocess.operations.colour import converted
 from services.postprocess.pictures import Picture
 from services.postprocess.pixels import Pixels, pixels_of
 from services.postprocess.saliency import most_salient, salient
+from shared.pictures import Limits
 from tests.postprocess.pictures import BLUE, GREEN, RED, grainy, near, plain, read, with_spot, written
 
 BONE = (0xF2, 0xEC, 0xE0)

@@ -2,9 +2,9 @@ from typing import Any
 
 import pytest
 
-from services.postprocess.decoding import CorruptImage
 from services.postprocess.recipes import BadRecipe, Derivative, Order, develop
 from shared.library.documents import Recipe
+from shared.pictures import Refused
 from tests.postprocess.documents import recipe, rendition, step
 from tests.postprocess.pictures import BLUE, RED, grainy, near, plain, read, with_spot, written
 
@@ -96,5 +96,5 @@ def test_a_wrong_parameter_is_named_with_its_place() -> None:
 
 
 def test_a_corrupt_original_makes_nothing() -> None:
-    with pytest.raises(CorruptImage):
+    with pytest.raises(Refused):
         derivatives(written(plain())[:60], recipe(rendition()))

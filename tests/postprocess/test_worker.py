@@ -122,7 +122,7 @@ async def test_what_is_made_continues_the_trace_it_was_asked_in(tmp_path: Path) 
 
 @pytest.mark.parametrize(
     ("code", "reason"),
-    [("corrupt", FailureReason.CORRUPT_OUTPUT), ("recipe", FailureReason.INVALID_REQUEST)],
+    [("damaged_picture", FailureReason.CORRUPT_OUTPUT), ("recipe", FailureReason.INVALID_REQUEST)],
 )
 async def test_a_refused_picture_fails_at_once_by_name(tmp_path: Path, code: str, reason: FailureReason) -> None:
     bench = Bench(tmp_path, PictureRefused(code, "cut short"))
