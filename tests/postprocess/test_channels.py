@@ -11,7 +11,7 @@ from services.postprocess.checks.files import Subject, check
 from services.postprocess.recipes import Derivative, Order, develop
 from shared.library.documents import Recipe
 from shared.library.reading import read_folder
-from tests.postprocess.pictures import GREEN, RED, near, plain, read, written
+from tests.postprocess.pictures import GREEN, RED, WHITE, near, plain, read, written
 
 READING = read_folder(Path(deploy.__file__).parent / "library")
 RECIPES: dict[str, Recipe] = {
@@ -89,3 +89,18 @@ def test_no_shipped_marketplace_rendition_bears_text_or_a_logo() -> None:
     overlays = {"text", "logo", "badge", "watermark"}
     steps = [step.op for rendition in RECIPES["marketplace"].renditions for step in rendition.operations]
     assert not overlays & set(steps)
+
+
+@pytest.mark.parametrize(
+    ("locale", "headline"),
+    [("en", "Evenings that smell of salt"), ("ar", "دفء الشتاء في زجاجة"), ("ja", "菩提樹の花、冬の一杯に。")],
+)
+def test_the_mail_hero_bears_its_headline_where_people_begin_to_read(locale: str, headline: str) -> None:
+    order = Order(recipes={"email": RECIPES["email"]}, texts={"headline": headline}, locale=locale)
+    (hero,) = develop(written(plain(1280, 640, WHITE)), order).derivatives
+    (verdict,) = hero.verdicts
+    assert (verdict.check, verdict.ok) == ("text", True)
+    ink = np.argwhere(np.asarray(read(hero.data).convert("L")) < 60)
+    assert len(ink) > 1000
+    assert (ink[:, 1] > 600).all() if locale == "ar" else (ink[:, 1] < 600).all()
+    assert len(hero.data) <= 200_000
