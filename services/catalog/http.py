@@ -6,7 +6,18 @@ from fastapi import FastAPI
 
 from services.catalog.feed import Feed
 from services.catalog.review.desk import Desk
-from services.catalog.routes import assets, deadletters, decisions, events, files, jobs, lives, rebuilds, retries
+from services.catalog.routes import (
+    assets,
+    deadletters,
+    decisions,
+    events,
+    files,
+    jobs,
+    lives,
+    rebuilds,
+    retries,
+    statistics,
+)
 from services.catalog.routes.frame import Reading
 from services.catalog.web.data import CatalogPages
 from services.catalog.web.pages import pages
@@ -30,6 +41,7 @@ def wire(
     """`database_url` is for sessions past a pooler; `image_origins` are where files are served from, if not by us."""
     app.include_router(jobs.routes(reading))
     app.include_router(retries.routes(reading, desk))
+    app.include_router(statistics.routes(reading))  # before one asset's, whose address would take its word for an id
     app.include_router(assets.routes(reading))
     app.include_router(files.routes(reading, blobs, secret=reading.gate.secret))
     app.include_router(decisions.routes(reading, desk))

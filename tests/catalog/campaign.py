@@ -91,6 +91,7 @@ class Piece:
     decision: view.Decision | None = None
     met: frozenset[str] = frozenset()
     missing: str | None = None
+    apart: tuple[str, ...] = ()
 
     @property
     def asked(self) -> Row:

@@ -33,6 +33,7 @@ from shared.events import (
     JobProgressed,
     JobRetried,
     Lane,
+    Measures,
     Parameters,
     Pin,
     Priority,
@@ -158,7 +159,7 @@ class Job:
         }
         return ImageGenerated.of(**self._fields(4, self.begun), **(fields | changed))
 
-    def processed(self, *, checks: Sequence[Verdict] = (WEIGHT,)) -> ImageProcessed:
+    def processed(self, *, checks: Sequence[Verdict] = (WEIGHT,), measures: Measures | None = None) -> ImageProcessed:
         return ImageProcessed.of(
             **self._fields(5, self.generated().event_id),
             asset_id=self.asset_id,
@@ -171,6 +172,7 @@ class Job:
                 for side in (320, 1024)
             ],
             checks=list(checks),
+            measures=measures,
             source_type=SourceType.ALGORITHMIC,
             rubric=self.request.rubric,
             alt_text="An amber bottle",

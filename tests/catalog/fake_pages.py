@@ -143,6 +143,7 @@ class FakePages:
             codes=CODES,
             cursor=self._told,
             last=next((d for d in decisions if d.decision_id == query.last and d.undo_until), None),
+            by_outliers=query.by_outliers,
             coming="3 jobs are running, the next in about 20 s",
         )
 
@@ -257,6 +258,7 @@ def shown(piece: Piece) -> view.Shown:
         rubric_label=f"{asked.asset_type.replace(' ', '-')}@2",
         rubric=tuple(replace(line, met=line.key in piece.met) for line in RUBRIC),
         checks=checks(piece),
+        apart=piece.apart,
         made_by=made_by(piece),
         missing=piece.missing,
         decision=standing(piece),
@@ -402,6 +404,7 @@ def life(piece: Piece) -> view.AssetLife:
         cost=FREE,
         files=files(piece),
         checks=checks(piece),
+        apart=piece.apart,
         rubric_label=f"{asked.asset_type.replace(' ', '-')}@2",
         rubric=tuple(replace(line, met=line.key in piece.met) for line in RUBRIC),
         decisions=(decision,) if decision else (),

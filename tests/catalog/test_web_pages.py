@@ -153,6 +153,17 @@ async def test_what_a_check_rejected_says_why_and_a_person_may_approve_it() -> N
         assert "Approve anyway" not in (await browser.get(f"/review?queue=rejected&asset={piece.asset_id}")).text
 
 
+async def test_outliers_first_stays_in_the_address_and_the_page_says_what_is_apart() -> None:
+    fake = reviewed()
+    fake.pieces[9].apart = ("darker than the rest of the set: 0.31, median 0.52",)
+    async with browse(fake) as browser:
+        plain = (await browser.get("/review")).text
+        page = (await browser.get(f"/review?order=outliers&asset={fake.pieces[9].asset_id}")).text
+    assert "/review?order=outliers" in plain
+    assert "darker than the rest of the set: 0.31, median 0.52" in shown(page)
+    assert "order=outliers" in fields(page, "/review/decisions")["next"]
+
+
 async def test_an_undo_after_its_window_says_so_and_the_decision_stands() -> None:
     fake = reviewed()
     async with browse(fake) as browser:

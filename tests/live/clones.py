@@ -41,6 +41,8 @@ TABLES = {
     "failures": "job_id, run, request_id, failed_at, stage, reason, detail, remedy",
     "attempts": "job_id, attempt_id, run, number, backend, state, cost, currency, seconds, settled",
     "assets": "asset_id, asset_version_id, request_id, job_id, run, event_id, processed_at, supersedes",
+    "measures": "asset_id, asset_version_id, job_id, run, campaign, asset_type, exposure, product_scale, centre_x, "
+    "centre_y, colours",
     "files": "file_id, job_id, event_id",
     "publications": "publication_id, request_id, job_id, asset_version_id, target, rank, state, location, detail, "
     "changed_at",

@@ -10,7 +10,17 @@ from itertools import pairwise
 import pytest
 
 from deploy.local.servers import EmbeddedServers
-from shared.events import AttemptSettled, AttemptState, Event, FailureReason, JobFailed, JobStatus, Stage, WaitingOn
+from shared.events import (
+    AttemptSettled,
+    AttemptState,
+    Event,
+    FailureReason,
+    JobFailed,
+    JobStatus,
+    Measures,
+    Stage,
+    WaitingOn,
+)
 from tests.catalog.facts import BEGIN, Job, Request
 from tests.live.clones import Books, Copy, Original, Rows, open_books
 from tests.live.stage import new_database
@@ -27,6 +37,9 @@ OPEN = Request(name="some still wait", variants=3)
 ANEW = Request(name="made anew", variants=3)
 
 
+MEASURES = Measures(colours=[("#f2ece0", 1.0)], exposure=(0.5, 0.1, 0.9), entropy=5.0, fingerprint="0" * 112)
+
+
 def over() -> list[Event]:
     """Every job ends: each way there is, one of them after a fresh start, one with a cost that is known late."""
     approved, failed, cancelled, retried, dropped, blank = OVER.jobs
@@ -34,7 +47,7 @@ def over() -> list[Event]:
     return [
         OVER.accepted(),
         approved.generated(),
-        approved.processed(),
+        approved.processed(measures=MEASURES),
         approved.progressed(),
         approved.approved(),
         approved.publication_failed(),

@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from deploy.local.servers import EmbeddedServers
-from shared.events import Event, JobProgressed
+from shared.events import Event, JobProgressed, Measures
 from tests.catalog.facts import Request
 from tests.live.cataloguing import Catalog, catalog
 from tests.live.test_catalog import all_facts
 
-TABLES = ("requests", "jobs", "failures", "attempts", "assets", "files", "publications", "decisions")
+MEASURES = Measures(colours=[("#f2ece0", 1.0)], exposure=(0.5, 0.1, 0.9), entropy=5.0, fingerprint="0" * 112)
+TABLES = ("requests", "jobs", "failures", "attempts", "assets", "files", "publications", "measures", "decisions")
 
 
 INVENT_A_FAILURE = """
@@ -68,7 +69,9 @@ async def test_what_was_damaged_is_named_and_mended_and_the_rest_is_left_as_it_w
 ) -> None:
     async with catalog(servers, tmp_path) as running:
         request, kept, blank = Request(name="damaged", variants=4), Request(name="kept"), Request(name="blank")
+        measured = Request(name="measured")
         await running.hear(*kept_facts(request), *kept.life(), blank.accepted(), blank.jobs[0].blank())
+        await running.hear(measured.accepted(), measured.jobs[0].processed(measures=MEASURES))
         before = await told(running)
         waits = await running.rows("select * from awaiting_review order by 1")
         good, failed, _, _ = request.jobs
@@ -81,6 +84,7 @@ async def test_what_was_damaged_is_named_and_mended_and_the_rest_is_left_as_it_w
             "delete from files",
             "delete from publications",
             "delete from decisions",
+            "update measures set exposure = 0.9",
         ):
             await running.service.database.execute(damage)
         found = await rebuild(running, check=True)

@@ -134,6 +134,7 @@ class Batch:
     assets: list[Fact] = field(default_factory=list)
     files: dict[UUID, Row] = field(default_factory=dict)
     publications: dict[str, Row] = field(default_factory=dict)
+    measures: list[Row] = field(default_factory=list)
     rejections: list[Row] = field(default_factory=list)
     """Decisions that checks made."""
     cancels: list[Fact] = field(default_factory=list)
@@ -212,6 +213,26 @@ def _generated(batch: Batch, fact: Fact) -> None:
 def _processed(batch: Batch, fact: Fact) -> None:
     batch.assets.append(fact)
     _files(batch, fact)
+    if measures := fact.body.get("measures"):
+        batch.measures.append(_measures(fact.body, measures))
+
+
+def _measures(body: Body, measures: Body) -> Row:
+    brief, (x, y) = body["brief"], measures.get("centre") or (None, None)
+    return (
+        body["asset_id"],
+        body["asset_version_id"],
+        body["workspace"],
+        body["job_id"],
+        body.get("run", 1),
+        brief.get("campaign"),
+        brief["asset_type"],
+        measures["exposure"][0],
+        measures.get("product_scale"),
+        x,
+        y,
+        orjson.dumps(measures["colours"]).decode(),
+    )
 
 
 def _files(batch: Batch, fact: Fact) -> None:

@@ -128,6 +128,14 @@ with told as (
 )
 select asset_version_id from waiting union all select asset_version_id from undecided where rejected;
 
+-- name: write_measures(assets, versions, workspaces, jobs, runs, campaigns, asset_types, exposures, scales, xs, ys, colours)!
+insert into measures (asset_id, asset_version_id, workspace, job_id, run, campaign, asset_type, exposure, product_scale,
+                      centre_x, centre_y, colours)
+select * from unnest(:assets::uuid[], :versions::uuid[], :workspaces::uuid[], :jobs::uuid[], :runs::int[],
+                     :campaigns::text[], :asset_types::text[], :exposures::float8[], :scales::float8[], :xs::float8[],
+                     :ys::float8[], :colours::text[])
+on conflict do nothing;
+
 -- name: write_rejections(ids, workspaces, assets, versions, requests, jobs, runs, review_versions, codes, reasons, principals, times, traces)!
 -- Decisions that checks made: facts already, so there is no window in which they are taken back.
 insert into decisions (decision_id, workspace, asset_id, asset_version_id, request_id, job_id, run, review_version, decision,

@@ -42,6 +42,7 @@ TOLD = 100  # differences that one answer names
 OF_JOBS = "job_id = any($1::uuid[]) and $2::uuid[] is not null"
 OF_REQUESTS = "request_id = any($2::uuid[]) and $1::uuid[] is not null"
 OF_FILES = "file_id in (select file_id from pg_temp.files) and ($1::uuid[], $2::uuid[]) is not null"
+OF_ASSETS = "asset_id in (select asset_id from pg_temp.assets) and ($1::uuid[], $2::uuid[]) is not null"
 OF_CHECKS = """
     asset_id in (select asset_id from pg_temp.assets) and principal like 'check:%'
     and ($1::uuid[], $2::uuid[]) is not null
@@ -69,6 +70,7 @@ TABLES = (
     # Found by their own ids alone: of files, one too many is not looked for.
     Table("files", ("file_id",), of=OF_FILES),
     Table("publications", ("publication_id",), of=OF_BOTH),
+    Table("measures", ("asset_id", "asset_version_id"), of=OF_ASSETS),
     Table("decisions", ("decision_id",), of=OF_CHECKS),
 )
 FOLDED_INTO = (*(table.name for table in TABLES), "awaiting_review", "progress")

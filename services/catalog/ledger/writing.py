@@ -100,6 +100,7 @@ class Writing:
         await self._rows(queries.write_attempts, list(batch.attempts.values()))
         await self._rows(queries.write_files, list(batch.files.values()))
         await self._rows(queries.write_publications, list(batch.publications.values()))
+        await self._rows(queries.write_measures, batch.measures)
         await self._rows(queries.write_rejections, batch.rejections)
         return changed
 

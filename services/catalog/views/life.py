@@ -28,7 +28,7 @@ from services.catalog.views.drawing import (
     spoken,
     title,
 )
-from services.catalog.views.review import missing_words, queries, rubric_lines
+from services.catalog.views.review import apart_words, missing_words, queries, rubric_lines
 from services.catalog.views.rubrics import Rubrics
 from services.catalog.web.view import (
     AssetLife,
@@ -135,6 +135,7 @@ async def asset_life(
         cost=spent,
         files=_with_manifest(processed, generated),
         checks=tuple(map(check_of, processed.checks)),
+        apart=await apart_words(connection, processed),
         rubric_label=processed.rubric.label,
         rubric=await rubric_lines(rubrics, processed, met=here[-1]["rubric"] if here else ()),
         decisions=tuple(_decision(d, name=name, asset=asset, viewer=viewer.name) for d in holds),

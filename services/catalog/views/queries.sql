@@ -159,3 +159,23 @@ select job_id, count(*) over () as listed from (
     ) as named order by job_id, place
 ) as once
 order by place, at offset :skipped limit :many;
+
+-- name: set_members(campaign, asset_type, many)
+-- What still may go out or has: what was rejected, failed or cancelled says nothing about the set. The newest.
+select m.asset_id, m.exposure, m.product_scale, m.centre_x, m.centre_y, m.colours from (
+    select distinct on (m.asset_id) m.*, a.seq
+    from measures m
+    join assets a on a.asset_id = m.asset_id and a.asset_version_id = m.asset_version_id
+    join jobs j on j.job_id = m.job_id and j.run = m.run and j.rank in (2, 6)
+    where m.campaign is not distinct from :campaign::text and m.asset_type = :asset_type
+    order by m.asset_id, a.seq desc
+) m order by m.seq desc limit :many;
+
+-- name: sets_waiting(campaign, many)
+select m.campaign, m.asset_type, count(*) as waiting
+from awaiting_review w join measures m on m.asset_id = w.asset_id and m.asset_version_id = w.asset_version_id
+where :campaign::text is null or m.campaign = :campaign
+group by m.campaign, m.asset_type order by waiting desc, m.campaign, m.asset_type limit :many;
+
+-- name: types_of(campaign, many)
+select distinct asset_type from measures where campaign = :campaign order by asset_type limit :many;

@@ -8,6 +8,7 @@ from uuid import UUID
 import aiosql
 
 from services.catalog.review.machine import named
+from services.catalog.review.outliers import Set
 from services.catalog.routes.assets import facts_of
 from services.catalog.sql import queries as catalog
 from services.catalog.views.drawing import (
@@ -23,6 +24,7 @@ from services.catalog.views.drawing import (
     title,
 )
 from services.catalog.views.rubrics import Rubrics
+from services.catalog.views.sets import Name, scores, set_of, sets_waiting
 from services.catalog.web.view import (
     Choice,
     Decision,
@@ -56,6 +58,9 @@ async def review(
 ) -> Review:
     rows = queries.queue(connection, which=query.queue, campaign=query.campaign, many=QUEUE_ROWS)
     queue = [row async for row in rows]
+    sets = await sets_waiting(connection, query.campaign) if query.by_outliers else {}
+    if sets:
+        queue = by_outliers(queue, scores(sets.values()))
     wanted = query.asset or next((row["asset_id"] for row in queue if row["open"]), None)
     if wanted is None and query.queue != "to_review" and queue:
         wanted = queue[-1]["asset_id"]
@@ -68,7 +73,8 @@ async def review(
         queue=query.queue,
         campaign=query.campaign,
         **counts,
-        sets=_sets(frames, window),
+        by_outliers=query.by_outliers,
+        sets=_sets(frames, window, sets),
         shown=await _shown(connection, here, frames, viewer, blobs=blobs, rubrics=rubrics) if here else None,
         next_open=_next_open(queue, wanted),
         codes=CODES,
@@ -78,6 +84,15 @@ async def review(
         later=after,
         coming=None if here else await _coming(connection),
     )
+
+
+def by_outliers(queue: Sequence[Any], far: Mapping[UUID, float]) -> list[Any]:
+    """The queue by request, that first whose open picture is the farthest from its set; else as they came."""
+    most: dict[UUID, float] = {}
+    for row in queue:
+        score = far.get(row["asset_id"], 0.0) if row["open"] else 0.0
+        most[row["request_id"]] = max(most.get(row["request_id"], 0.0), score)
+    return sorted(queue, key=lambda row: -most[row["request_id"]])
 
 
 def _window(queue: Sequence[Any], request: UUID | None) -> tuple[list[UUID], UUID | None, UUID | None]:
@@ -102,17 +117,24 @@ async def _frames(connection: Connection, requests: Sequence[UUID]) -> list[dict
     return sorted(rows, key=lambda row: (place[row["request_id"]], row["variant"] or 0))
 
 
-def _sets(frames: Sequence[Mapping[str, Any]], requests: Sequence[UUID]) -> tuple[FrameSet, ...]:
+def _sets(
+    frames: Sequence[Mapping[str, Any]], requests: Sequence[UUID], sets: Mapping[Name, Set]
+) -> tuple[FrameSet, ...]:
     return tuple(
-        FrameSet(request_id=request, name=title(group[0]["asset"].brief), frames=tuple(map(_frame, group)))
+        FrameSet(
+            request_id=request,
+            name=title(group[0]["asset"].brief),
+            frames=tuple(_frame(row, sets) for row in group),
+        )
         for request in requests
         if (group := [row for row in frames if row["request_id"] == request])
     )
 
 
-def _frame(row: Mapping[str, Any]) -> Frame:
+def _frame(row: Mapping[str, Any], sets: Mapping[Name, Set]) -> Frame:
     asset: ImageProcessed = row["asset"]
     picture = picture_of(asset)
+    beside = sets.get((asset.brief.campaign, asset.brief.asset_type))
     return Frame(
         asset_id=row["asset_id"],
         name=title(asset.brief),
@@ -123,6 +145,7 @@ def _frame(row: Mapping[str, Any]) -> Frame:
         width=picture.width,
         height=picture.height,
         by=named(row["principal"]) if row["principal"] else None,
+        apart=next(iter(beside.why(asset.asset_id)), None) if beside else None,
     )
 
 
@@ -164,7 +187,15 @@ async def _shown(
         missing=missing,
         decision=decision_of(row, name=name, viewer=viewer.name),
         confidentiality=asset.confidentiality,
+        apart=await apart_words(connection, asset),
     )
+
+
+async def apart_words(connection: Connection, asset: ImageProcessed) -> tuple[str, ...]:
+    """In what it is unlike the rest of its set; an asset that was never measured is compared with nothing."""
+    if asset.measures is None:
+        return ()
+    return (await set_of(connection, (asset.brief.campaign, asset.brief.asset_type))).why(asset.asset_id)
 
 
 async def missing_words(blobs: Blobs, asset: ImageProcessed) -> str | None:

@@ -11,7 +11,7 @@ from shared.errors import Rejected
 Link = Callable[..., str]
 Values = QueryParams | FormData | Mapping[str, str]
 
-DEFAULTS = {"queue": "to_review", "show": "needs", "surround": "grey", "first": "0"}
+DEFAULTS = {"queue": "to_review", "order": "arrival", "show": "needs", "surround": "grey", "first": "0"}
 
 
 def linker(path: str, names: Sequence[str], asked: Mapping[str, str]) -> Link:

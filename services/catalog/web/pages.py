@@ -30,7 +30,8 @@ Who = Callable[[Request], Awaitable[Viewer | None]]
 QUEUES = ("to_review", "approved", "rejected")
 SHOWS = ("needs", "waiting", "running", "failed", "all")
 SURROUNDS = ("grey", "black", "white")
-REVIEW_STATE = ("queue", "campaign", "asset", "zoom", "surround", "inspector", "last")
+ORDERS = ("arrival", "outliers")
+REVIEW_STATE = ("queue", "campaign", "order", "asset", "zoom", "surround", "inspector", "last")
 JOBS_STATE = ("show", "stage", "waiting", "batch", "state", "first", "after", "job")
 NOTICES = {"conflict": "yours was not recorded", "late": "too late to undo"}
 
@@ -71,6 +72,7 @@ class Pages:
             campaign=ask.as_text(asked, "campaign", 120),
             asset=ask.as_id(asked, "asset"),
             last=ask.as_id(asked, "last"),
+            by_outliers=ask.one_of(asked, "order", ORDERS) == "outliers",
         )
         review = await self._data.review(viewer, query)
         state = {name: value for name, value in asked.items() if name != "last" or review.last}

@@ -115,6 +115,8 @@ class Frame:
     width: int = 1
     height: int = 1
     by: str | None = None
+    apart: str | None = None
+    """What is unlike the rest of its set, where the queue is ordered by that."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,6 +211,8 @@ class Shown:
     missing: str | None = None
     decision: Decision | None = None
     confidentiality: str = "public"
+    apart: tuple[str, ...] = ()
+    """In what it is unlike the rest of its set, the worst first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -238,6 +242,8 @@ class Review:
     """The viewer's decision named by `ReviewQuery.last`, while it can still be undone."""
     earlier: UUID | None = None
     later: UUID | None = None
+    by_outliers: bool = False
+    """Ordered by how unlike the rest of their sets pictures are, the most unlike first; else by arrival."""
     coming: str | None = None
     """Where nothing waits: when the next assets land ("3 jobs are running, the next in about 20 s")."""
 
@@ -250,6 +256,7 @@ class ReviewQuery:
     campaign: str | None = None
     asset: UUID | None = None
     last: UUID | None = None
+    by_outliers: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -527,6 +534,7 @@ class AssetLife:
     cost: Money
     files: tuple[FileLine, ...]
     checks: tuple[Check, ...]
+    apart: tuple[str, ...]
     rubric_label: str
     rubric: tuple[RubricLine, ...]
     decisions: tuple[Decision, ...]
