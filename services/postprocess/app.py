@@ -3,10 +3,12 @@
 import asyncio
 import contextlib
 from datetime import timedelta
+from pathlib import Path
 
 from services.postprocess.children import Children
 from services.postprocess.handler import ANEW, KIND, wire
 from services.postprocess.settings import PostprocessSettings
+from services.postprocess.signing import Chain, KeySigner, RemoteSigner, Signer
 from services.postprocess.twins import Twins
 from services.postprocess.worker import Processor, Progress, exhausted
 from shared.current import wire_current
@@ -26,6 +28,7 @@ MOST_PROGRESS = 64
 async def build(service: Service) -> None:
     settings = service.settings
     assert isinstance(settings, PostprocessSettings)
+    signer = signer_of(settings)
     children = Children(
         count=settings.children,
         seconds=settings.child_seconds,
@@ -34,6 +37,7 @@ async def build(service: Service) -> None:
         models=settings.models,
         mark_key=settings.mark(),
         fonts=settings.fonts,
+        signer=signer,
     )
     processor = Processor(
         blobs=service.blobs,
@@ -42,6 +46,7 @@ async def build(service: Service) -> None:
         progress=progress_of(service),
         proxies=settings.review_proxies,
         twins=Twins(service.database),
+        chain=signer.chain if signer is not None else None,
     )
     worker = Worker(
         stage=STAGE,
@@ -55,13 +60,32 @@ async def build(service: Service) -> None:
         concurrency=2 * settings.children,
         lease_seconds=settings.lease_seconds,
     )
-    wire(service.bus, worker=worker, proxies=settings.review_proxies)
+    wire(service.bus, worker=worker, proxies=settings.review_proxies, signs=signer is not None)
     wire_current(service.bus, stage=STAGE)
     kept = max(timedelta(days=settings.history_days), remembered(STAGE))
     service.histories.append(History(table="likenesses", kept=kept, ended="asked_at"))
     if "work" in service.roles:
+        if signer is not None:
+            service.add(signer)
         service.add(children)
         service.add_worker(worker)
+
+
+def signer_of(settings: PostprocessSettings) -> Signer | None:
+    """Who signs; None: nobody. Raises BadKey: a service that cannot sign as it was told does not start."""
+    pem = _given(settings.signing_certificates, settings.signing_certificates_file)
+    if pem is None:
+        return None
+    chain = Chain.read(pem, anchors=_given(None, settings.trust_anchors))
+    if settings.signing_url is not None:
+        token = settings.signing_token.get_secret_value()
+        return RemoteSigner(chain, url=settings.signing_url, token=token, seconds=settings.signing_seconds)
+    key = settings.signing_key and settings.signing_key.get_secret_value()
+    return KeySigner(chain, _given(key or None, settings.signing_key_file) or "")
+
+
+def _given(text: str | None, file: Path | None) -> str | None:
+    return text or (file.read_text() if file is not None else None)
 
 
 def progress_of(service: Service) -> Progress:

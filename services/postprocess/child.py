@@ -1,43 +1,52 @@
-"""A child process that decodes and encodes: reads an order and its pictures from stdin, writes what it made to stdout.
+"""A child process that decodes, encodes and describes: an order and its pictures come in, what it made goes out.
 
 It holds no address and no key but the invisible mark's, may not write files, and has limits of memory and of processor
-time for decoding. A picture that breaks it breaks only it.
-
-On the wire both ways: four bytes of length, a JSON header of that length, then the blobs whose sizes the header names.
+time for decoding. A picture that breaks it breaks only it. What has to be signed it asks for in between: a message with
+`sign` and the questions, which the next one answers.
 """
 
 import json
-import os
-import resource
-import struct
 import sys
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from pydantic import ValidationError
 
+from services.postprocess.finishing import finished
 from services.postprocess.hooks import NO_MODELS, Models
 from services.postprocess.model_files import ModelFile
 from services.postprocess.operations import Equipment
 from services.postprocess.recipes import BadRecipe, Developed, Order, develop
+from shared.confined import confine, hear, tell
 from shared.pictures import Limits, Refused
-
-LENGTH = struct.Struct("!I")
-# Pixels yield to event loops: on a busy machine heartbeats and answers come first, derivatives a little later.
-NICENESS = 5
 
 
 def main() -> None:
-    answers = _keep_stdout_clean()
-    _confine(memory=int(sys.argv[1]) * 1024 * 1024)
-    models = _models(*sys.argv[3:])
+    desk = Desk(sys.stdin.buffer, confine(memory_mb=int(sys.argv[1])))
     limits = Limits(seconds=float(sys.argv[2]))
-    while (asked := _read(sys.stdin.buffer)) is not None:
-        header, original, inputs = asked
+    models = _models(*sys.argv[3:])
+    while (asked := hear(desk.orders)) is not None:
+        header, (original, *inputs) = asked
         key = bytes.fromhex(header["mark_key"]) or None
         equipment = Equipment(mark_key=key, models=models, fonts=header["fonts"])
-        _write(answers, *_answer(header, original, inputs, equipment, limits))
+        tell(desk.answers, *_answer(header, original, inputs, desk=desk, equipment=equipment, limits=limits))
+
+
+class Desk:
+    """Where orders come in and answers go out."""
+
+    def __init__(self, orders: BinaryIO, answers: BinaryIO) -> None:
+        self.orders = orders
+        self.answers = answers
+
+    def sign(self, questions: Sequence[bytes]) -> Sequence[bytes]:
+        tell(self.answers, {"sign": True}, questions)
+        answer = hear(self.orders)
+        if answer is None:
+            raise SystemExit  # the worker has died, or waits no more
+        return answer[1]
 
 
 def _models(told: str = "") -> Models:
@@ -52,11 +61,22 @@ def _models(told: str = "") -> Models:
 
 
 def _answer(
-    header: dict[str, Any], original: bytes, inputs: list[bytes], equipment: Equipment, limits: Limits
+    header: dict[str, Any],
+    original: bytes,
+    inputs: list[bytes],
+    *,
+    desk: Desk,
+    equipment: Equipment,
+    limits: Limits,
 ) -> tuple[dict[str, Any], list[bytes]]:
     try:
-        order = Order.model_validate(header["order"])
-        developed = develop(original, order, inputs, equipment=equipment, limits=limits)
+        developed = finished(
+            original,
+            Order.model_validate(header["order"]),
+            develop=lambda order: develop(original, order, inputs, equipment=equipment, limits=limits),
+            sign=desk.sign,
+            limits=limits,
+        )
     except ValidationError as error:
         return {"error": "recipe", "detail": f"the recipe cannot be read: {error}"}, []
     except Refused as refused:
@@ -75,6 +95,7 @@ def _told(developed: Developed) -> dict[str, Any]:
         "original": developed.original._asdict(),
         "versions": developed.versions,
         "measures": developed.measures.model_dump(mode="json"),
+        "unsigned": developed.unsigned,
         "derivatives": [
             {
                 "channel": made.channel,
@@ -86,41 +107,11 @@ def _told(developed: Developed) -> dict[str, Any]:
                 "max_bytes": made.max_bytes,
                 "manifest": made.manifest,
                 "verdicts": [verdict.model_dump(mode="json") for verdict in made.verdicts],
+                "unsigned_sha256": made.unsigned_sha256,
             }
             for made in developed.derivatives
         ],
     }
-
-
-def _read(stream: BinaryIO) -> tuple[dict[str, Any], bytes, list[bytes]] | None:
-    """The next order, or None when the worker has closed its end, or has died."""
-    start = stream.read(LENGTH.size)
-    if len(start) < LENGTH.size:
-        return None
-    header = json.loads(stream.read(LENGTH.unpack(start)[0]))
-    original, *inputs = (stream.read(size) for size in header["sizes"])
-    whole = [len(original), *map(len, inputs)] == header["sizes"]
-    return (header, original, inputs) if whole else None
-
-
-def _write(stream: BinaryIO, header: dict[str, Any], blobs: list[bytes]) -> None:
-    told = json.dumps({**header, "sizes": [len(blob) for blob in blobs]}).encode()
-    stream.write(LENGTH.pack(len(told)) + told)
-    stream.writelines(blobs)
-    stream.flush()
-
-
-def _keep_stdout_clean() -> BinaryIO:
-    """Answers go to what stdout was; whatever a library prints goes to stderr and cannot garble them."""
-    answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)
-    return answers
-
-
-def _confine(*, memory: int) -> None:
-    os.nice(NICENESS)
-    for limit, most in ((resource.RLIMIT_AS, memory), (resource.RLIMIT_CORE, 0), (resource.RLIMIT_FSIZE, 0)):
-        resource.setrlimit(limit, (most, most))
 
 
 if __name__ == "__main__":

@@ -62,9 +62,9 @@ class Asked:
     anew: DerivativesRequested | None = None
 
 
-def needs_pixels(event: ImageGenerated, *, proxies: Sequence[int]) -> bool:
-    """Whether anything is made of the original at all: without channels and proxies it passes as it is."""
-    return bool(event.recipes or proxies)
+def needs_pixels(event: ImageGenerated, *, proxies: Sequence[int], signs: bool = False) -> bool:
+    """Whether anything is made of the original at all: without channels, proxies and a key it passes as it is."""
+    return bool(event.recipes or proxies or signs)
 
 
 def ended(event: ImageGenerated, ending: Ending, *, at: datetime) -> ImageProcessed | JobFailed | JobCancelled:
@@ -105,7 +105,7 @@ def ended_anew(
 def _processed(
     event: ImageGenerated, ending: Processed, *, at: datetime, supersedes: UUID | None = None
 ) -> ImageProcessed:
-    hashes = [file.sha256 for file in ending.files]
+    hashes = [file.identity for file in ending.files]
     return ImageProcessed.of(
         **_about(event, at=at),
         asset_id=event.asset_id,

@@ -11,11 +11,14 @@ import orjson
 from services.postprocess.checks.files import Subject, check
 from services.postprocess.domain import Processed
 from services.postprocess.names import file_name
+from services.postprocess.signing import Chain
 from shared import ids
 from shared.blobs import EXTENSIONS, MEDIA_TYPES, blob_key
 from shared.events import File, ImageGenerated, Measures, Verdict
+from shared.events.words import ORIGINAL
 from shared.library.documents import Brand, Recipe
 
+PROVENANCE = "provenance"
 # Operations that cut along the product's shape, where the image came with one.
 MASKED = frozenset({"cut-out", "canvas"})
 
@@ -25,7 +28,7 @@ MARKED = {"logo": "logo"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Made:
-    """One file a child made; see `recipes.Derivative`. `channel` is None for a review proxy."""
+    """One file a child made; see `recipes.Derivative`. `channel` is None for a review proxy and the signed original."""
 
     channel: str | None
     rendition: str
@@ -38,12 +41,17 @@ class Made:
     max_bytes: int | None
     manifest: dict[str, Any]
     verdicts: list[Verdict] = field(default_factory=list)
+    unsigned_sha256: str | None = None
     data: bytes
+
+    @property
+    def is_proxy(self) -> bool:
+        return self.channel is None and self.rendition != ORIGINAL
 
 
 @dataclass(frozen=True, slots=True)
 class Development:
-    """What became of one original. The first three say what its own bytes say."""
+    """What became of one original. The first three say what its own bytes say; `unsigned` why nothing was signed."""
 
     media_type: str
     width: int
@@ -51,6 +59,7 @@ class Development:
     made: list[Made]
     versions: dict[str, str]
     measures: Measures | None = None
+    unsigned: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,15 +83,19 @@ def complete(
             "height": development.height,
         }
     )
-    published = [(made, each.file) for made, each in zip(development.made, stored, strict=True) if made.channel]
-    subjects = [_original_subject(event, original, development), *(_subject(made, file) for made, file in published)]
+    files = [(made, each.file) for made, each in zip(development.made, stored, strict=True)]
+    published = [(made, file) for made, file in files if not made.is_proxy]
+    leaving = next((file for _, file in published if file.is_original), original)
+    derived = [(made, file) for made, file in published if not file.is_original]
+    subjects = [_original_subject(event, leaving, development), *(_subject(made, file) for made, file in derived)]
     processed = Processed(
         original=original,
         files=[file for _, file in published],
-        proxies=[each.file for made, each in zip(development.made, stored, strict=True) if made.channel is None],
+        proxies=[file for made, file in files if made.is_proxy],
         checks=[
-            *check(subjects, alt_text=event.alt_text, caption=event.caption, blocking=blocking),
+            *check(subjects, alt_text=event.alt_text, caption=event.caption, blocking=blocking - {PROVENANCE}),
             *_said_by_operations([made for made, _ in published], blocking),
+            _provenance(event, development, blocking),
         ],
         measures=development.measures,
         manifest=manifest.file,
@@ -111,10 +124,19 @@ def order(
     proxies: Sequence[int],
     brand: Brand | None = None,
     inputs: Sequence[str] = (),
+    chain: Chain | None = None,
 ) -> dict[str, Any]:
     """What a child is asked to make, as plain data; `recipes` are the pinned documents by channel."""
     said = {"headline": event.brief.headline, "product": event.brief.product}
     return {
+        "origin": {
+            "source_type": event.source_type,
+            "alt_text": event.alt_text,
+            "caption": event.caption,
+            "manifest": event.manifest.sha256,
+            "recipes": {channel: pin.digest for channel, pin in event.recipes.items()},
+            **(_named(chain) if chain else {}),
+        },
         "recipes": {channel: recipe.model_dump(mode="json") for channel, recipe in recipes.items()},
         "proxies": list(proxies),
         "focal": event.focal,
@@ -125,6 +147,10 @@ def order(
         "inputs": list(inputs),
         "asset": str(event.asset_id),
     }
+
+
+def _named(chain: Chain) -> dict[str, str]:
+    return {"certificates": chain.pem, "algorithm": chain.algorithm, "anchors": chain.anchors}
 
 
 def needed(event: ImageGenerated, recipes: Mapping[str, Recipe], brand: Brand | None) -> dict[str, str]:
@@ -152,20 +178,29 @@ def _stored(event: ImageGenerated, made: Made) -> Stored:
     pin = event.recipes[made.channel].label if made.channel else None
     return Stored(
         file=file.model_copy(
-            update={"width": made.width, "height": made.height, "recipe": pin, "rendition": made.rendition}
+            update={
+                "width": made.width,
+                "height": made.height,
+                "recipe": pin,
+                "rendition": made.rendition,
+                "unsigned_sha256": made.unsigned_sha256,
+            }
         ),
         data=made.data,
     )
 
 
 def _manifest(event: ImageGenerated, development: Development, stored: Sequence[Stored]) -> Stored:
-    """How every derivative was made, from which bytes and by which versions: what a replay needs."""
+    """How every derivative was made, from which bytes and by which versions: what a replay needs.
+
+    Hashes are those before signing, so that the same work has the same manifest.
+    """
     derivatives = [
         {
-            "derivative_id": str(_derivative_id(event, made, each.file.sha256)),
+            "derivative_id": str(_derivative_id(event, made, each.file.identity)),
             "recipe": each.file.recipe,
             "rendition": made.rendition,
-            "sha256": each.file.sha256,
+            "sha256": each.file.identity,
             "width": made.width,
             "height": made.height,
             **made.manifest,
@@ -186,7 +221,7 @@ def _manifest(event: ImageGenerated, development: Development, stored: Sequence[
 
 
 def _derivative_id(event: ImageGenerated, made: Made, sha256: str) -> UUID:
-    digest = event.recipes[made.channel].digest if made.channel else "proxy"
+    digest = event.recipes[made.channel].digest if made.channel else "proxy" if made.is_proxy else ORIGINAL
     return ids.derivative_id(event.asset_id, sha256, digest, made.rendition)
 
 
@@ -198,6 +233,16 @@ def _file(event: ImageGenerated, data: bytes, *, name: str, extension: str) -> F
 
 def _name(event: ImageGenerated, rendition: str, extension: str) -> str:
     return file_name(event.brief, asset_id=event.asset_id, rendition=rendition, extension=extension)
+
+
+def _provenance(event: ImageGenerated, development: Development, blocking: frozenset[str]) -> Verdict:
+    """Unsigned files are worth a word where nobody gave us a key, and more where a rubric or a key asks for them."""
+    signed = sum(made.unsigned_sha256 is not None for made in development.made)
+    why = development.unsigned or "postprocess has no signing key"
+    said = f"{signed} files are signed, as {event.source_type}." if signed else f"The files are not signed: {why}."
+    asked = PROVENANCE in blocking
+    ok = bool(signed) or (development.unsigned is None and not asked)
+    return Verdict(check=PROVENANCE, ok=ok, blocking=asked, number=signed, unit="files", sentence=said)
 
 
 def _original_subject(event: ImageGenerated, original: File, development: Development) -> Subject:

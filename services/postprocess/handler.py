@@ -22,9 +22,9 @@ ANEW = "process.anew"
 PRIORITY = {Lane.DEDICATED: 1, Lane.BULK: -1}
 
 
-def wire(bus: Bus, *, worker: Worker, proxies: Sequence[int]) -> None:
+def wire(bus: Bus, *, worker: Worker, proxies: Sequence[int], signs: bool = False) -> None:
     async def take(transaction: Transaction, events: Sequence[ImageGenerated]) -> None:
-        await take_images(transaction, events, worker=worker, proxies=proxies)
+        await take_images(transaction, events, worker=worker, proxies=proxies, signs=signs)
 
     @bus.project(IMAGES_GENERATED, group="postprocess", apply=take)
     def on_image_generated(event: ImageGenerated) -> ImageGenerated:
@@ -45,7 +45,12 @@ def wire(bus: Bus, *, worker: Worker, proxies: Sequence[int]) -> None:
 
 
 async def take_images(
-    transaction: Transaction, events: Sequence[ImageGenerated], *, worker: Worker, proxies: Sequence[int]
+    transaction: Transaction,
+    events: Sequence[ImageGenerated],
+    *,
+    worker: Worker,
+    proxies: Sequence[int],
+    signs: bool = False,
 ) -> None:
     """What nobody works on is settled here, set-based; the rest is queued, as much as fits already claimed."""
     images = {event.asset_id: event for event in events}
@@ -54,7 +59,7 @@ async def take_images(
     for asset, event in images.items():
         if event.job_id in cancelled:
             over[asset] = Cancelled(by=cancelled[event.job_id])
-        elif not needs_pixels(event, proxies=proxies):
+        elif not needs_pixels(event, proxies=proxies, signs=signs):
             over[asset] = untouched(event)
     await _settle_now(transaction, images=images, endings=over)
     await _queue(transaction, [work_of(event) for asset, event in images.items() if asset not in over], worker=worker)

@@ -20,7 +20,7 @@ from services.postprocess.encoding import Encoded, encode, encode_within, versio
 from services.postprocess.operations import NO_EQUIPMENT, Equipment, Frame, Materials, operations
 from services.postprocess.pictures import Picture
 from services.postprocess.pixels import is_transparent
-from shared.events import Measures, Verdict
+from shared.events import Measures, SourceType, Verdict
 from shared.library.documents import Operation, Recipe, Rendition
 from shared.pictures import Limits, Refused
 
@@ -38,11 +38,30 @@ class BadRecipe(Exception):
     """A recipe asks for an operation or a parameter there is none of; the message names the place."""
 
 
+class Origin(BaseModel):
+    """What is said in every published file of where it comes from; signed where there are `certificates` (PEM).
+
+    `manifest` and `recipes` are SHA-256: of what the image can be made again from, and of each channel's recipe.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    source_type: SourceType
+    alt_text: str | None = None
+    caption: str | None = None
+    manifest: str
+    recipes: dict[str, str]
+    certificates: str | None = None
+    algorithm: str = ""
+    anchors: str = ""
+
+
 class Order(BaseModel):
     """What is to be made of one original: recipes by channel, and the longest sides of the review proxies.
 
     `texts`, `locale` and `palette` are what overlays may say and in which colours. `inputs` names the pictures that
-    come with the original, in order: `mask`, and `mark/NAME` for the brand's own.
+    come with the original, in order: `mask`, and `mark/NAME` for the brand's own. `reserve` is what of a byte budget
+    belongs to what is said of the file.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -56,6 +75,8 @@ class Order(BaseModel):
     palette: dict[str, str] = {}
     inputs: tuple[str, ...] = ()
     asset: UUID | None = None
+    origin: Origin | None = None
+    reserve: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,16 +114,18 @@ class Derivative:
     max_bytes: int | None
     manifest: dict[str, Any]
     verdicts: tuple[Verdict, ...] = ()
+    unsigned_sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Developed:
-    """`original` is what the original's own bytes say of themselves."""
+    """`original` is what the original's own bytes say of themselves; `unsigned` why nothing could be signed."""
 
     original: Facts
     derivatives: list[Derivative]
     versions: dict[str, str]
     measures: Measures
+    unsigned: str | None = None
 
 
 def develop(
@@ -185,7 +208,7 @@ def _rendition(sitting: Sitting, channel: str, rendition: Rendition, *, where: s
         rendition.format,
         quality=rendition.quality,
         floor=min(QUALITY_FLOOR, rendition.quality),
-        budget=rendition.max_bytes,
+        budget=rendition.max_bytes and max(1, rendition.max_bytes - sitting.order.reserve),
         profile=frame.picture.profile,
     )
     return Derivative(

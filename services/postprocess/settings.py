@@ -44,8 +44,34 @@ class PostprocessSettings(Settings):
     review_proxies: tuple[int, ...] = Field(
         default=(320, 1024, 2048), description="Longest sides of the pictures the review page shows; [] makes none"
     )
+    signing_certificates_file: Path | None = Field(
+        default=None, description="PEM: the certificate that files are signed with, then its issuers; none: unsigned"
+    )
+    signing_certificates: str | None = Field(default=None, description="The same, as text")
+    signing_key_file: Path | None = Field(default=None, description="PEM of the certificate's private key")
+    signing_key: SecretStr | None = Field(default=None, description="The same, as text")
+    signing_url: str | None = Field(
+        default=None, description="Instead of a key: a service that signs and gives the key to nobody"
+    )
+    signing_token: SecretStr = Field(default=SecretStr(""), description="Bearer token for it")
+    trust_anchors: Path | None = Field(
+        default=None, description="PEM of the authorities that vouch for it; default: the last of its certificates"
+    )
+    signing_seconds: float = Field(default=5.0, gt=0, le=60, description="After this it is away, and the work waits")
 
     _models: dict[str, ModelFile] = PrivateAttr(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _one_key_for_one_certificate(self) -> Self:
+        certificates = [self.signing_certificates, self.signing_certificates_file]
+        keys = [self.signing_key, self.signing_key_file, self.signing_url]
+        named = (sum(each is not None for each in certificates), sum(each is not None for each in keys))
+        if named not in {(0, 0), (1, 1)}:
+            raise ValueError(
+                "signing wants one of signing_certificates and signing_certificates_file, and with it one of"
+                " signing_key, signing_key_file and signing_url"
+            )
+        return self
 
     @field_validator("mark_key")
     @classmethod

@@ -18,6 +18,7 @@ from services.postprocess.domain import Asked, Cancelled, Ending, Failed, Proces
 from services.postprocess.files import Stored, complete, needed, order
 from services.postprocess.handler import ANEW, queries
 from services.postprocess.rulings import ruled
+from services.postprocess.signing import Chain
 from services.postprocess.twins import TWIN, Twins, unseen, wants_twins
 from shared.blobs import Blobs
 from shared.errors import BlobMissing, Rejected
@@ -69,10 +70,11 @@ class Processor:
     children: Children
     progress: Progress
     proxies: Sequence[int]
+    chain: Chain | None = None
     twins: Twins | None = None
 
     async def run(self, lease: Leased) -> Outcome:
-        """Raises Unavailable while the store is away; that costs the work nothing."""
+        """Raises Unavailable while the store is away, or who signs; that costs the work nothing."""
         asked, started_ns = asked_of(lease), time.time_ns()
         event = asked.image
         with log_context(workspace=event.workspace, request=event.request_id, job=event.job_id):
@@ -97,7 +99,7 @@ class Processor:
         reading = self.blobs.get(event.original.key)
         original = await _read(reading, "the original", otherwise=FailureReason.CORRUPT_OUTPUT)
         inputs = await self._inputs(needed(event, recipes, brand))
-        asked = order(event, recipes, proxies=self.proxies, brand=brand, inputs=list(inputs))
+        asked = order(event, recipes, proxies=self.proxies, brand=brand, inputs=list(inputs), chain=self.chain)
         try:
             development = await self.children.develop(original, asked, list(inputs.values()))
         except PictureRefused as refused:

@@ -4,4 +4,4 @@ Checks may come from outside too: a name that does not stand here may be right, 
 A name is part of the contract: one is never renamed or given another meaning.
 """
 
-CHECK_NAMES = frozenset({"bytes", "dimensions", "format", "logo", "metadata", "naming", "text", "twin"})
+CHECK_NAMES = frozenset({"bytes", "dimensions", "format", "logo", "metadata", "naming", "provenance", "text", "twin"})

@@ -27,6 +27,10 @@ class PublicFile(Body):
     height: int | None = None
     recipe: str | None = None
     rendition: str | None = None
+    unsigned_sha256: str | None = Field(
+        default=None,
+        description="SHA-256 before it was signed: the file carries Content Credentials. Absent: it does not",
+    )
 
 
 class Approver(Body):

@@ -21,7 +21,7 @@ class ImageProcessed(Event):
     asset_version_id: UUID
     brief: Brief
     original: File
-    files: list[File] = Field(description="The derivatives; what is published besides the original")
+    files: list[File] = Field(description="The derivatives; one named `original`, of no recipe, is the signed original")
     proxies: list[File] = Field(description="For the review page: longest side 320, 1024, 2048")
     checks: list[Verdict] = Field(default_factory=list)
     measures: Measures | None = None
@@ -35,6 +35,11 @@ class ImageProcessed(Event):
     supersedes: UUID | None = Field(
         default=None, description="The approved version whose place this one takes, once somebody approves it"
     )
+
+    @property
+    def published(self) -> list[File]:
+        """What leaves the house: the original, in its signed form where there is one, then the derivatives."""
+        return self.files if any(file.is_original for file in self.files) else [self.original, *self.files]
 
 
 class DerivativesFailed(Event):

@@ -12,6 +12,10 @@ from shared.events.envelope import Body, OpenEnum
 Run = Annotated[int, Field(ge=1, lt=2**31)]
 
 
+# What the rendition of an original is called, as people and targets see it.
+ORIGINAL = "original"
+
+
 class JobStatus(OpenEnum):
     PENDING = "pending"
     RUNNING = "running"
@@ -162,7 +166,11 @@ class Pin(Body):
 
 
 class File(Body):
-    """Bytes in the object store; `width` and `height` in pixels for pictures."""
+    """Bytes in the object store; `width` and `height` in pixels for pictures.
+
+    Signing is not deterministic: `unsigned_sha256` is the hash of a signed file's bytes before it was signed, by which
+    the same file made again is known. A file without it is not signed.
+    """
 
     name: str
     media_type: str
@@ -173,6 +181,17 @@ class File(Body):
     height: int | None = None
     recipe: str | None = None
     rendition: str | None = None
+    unsigned_sha256: str | None = None
+
+    @property
+    def is_original(self) -> bool:
+        """Whether it is the signed form of an original, which is a derivative that no recipe made."""
+        return self.rendition == ORIGINAL and self.recipe is None
+
+    @property
+    def identity(self) -> str:
+        """The hash that the same file made again has too."""
+        return self.unsigned_sha256 or self.sha256
 
 
 class SourceUse(Body):

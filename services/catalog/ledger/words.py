@@ -76,11 +76,12 @@ def _generated(body: Body) -> str:
 
 
 def _processed(body: Body) -> str:
-    total = sum(file["bytes"] for file in [body["original"], *body["files"]])
+    made = [file for file in body["files"] if file.get("recipe")]
+    total = sum(file["bytes"] for file in [body["original"], *made])
     failed = [check["sentence"] for check in body.get("checks", ()) if not check["ok"]]
     checks = f"; {_listed(failed)}" if failed else f"; {len(body.get('checks', ()))} checks passed"
     instead = f"; a new version in place of {body['supersedes']}" if body.get("supersedes") else ""
-    return f"{len(body['files'])} derivatives, {size(total)} with the original{checks}{instead}"
+    return f"{len(made)} derivatives, {size(total)} with the original{checks}{instead}"
 
 
 def _failed(body: Body) -> str:

@@ -22,6 +22,7 @@ from shared.events import (
     PublicFile,
     ReviewRecorded,
 )
+from shared.events.words import ORIGINAL
 
 MAX_AT_ONCE = 1000
 STATUS_AFTER = {"approve": JobStatus.APPROVED, "reject": JobStatus.REJECTED}
@@ -106,8 +107,8 @@ def concluded(decision: Mapping[str, Any], asset: ImageProcessed, *, public_url:
     return AssetApproved.of(
         **shared,
         files=[
-            public_file(asset, asset.original, public_url=public_url, rendition="original"),
-            *(public_file(asset, file, public_url=public_url, rendition=file.rendition) for file in asset.files),
+            public_file(asset, file, public_url=public_url, rendition=file.rendition or ORIGINAL)
+            for file in asset.published
         ],
         alt_text=asset.alt_text,
         caption=asset.caption,
@@ -128,6 +129,7 @@ def public_file(asset: ImageProcessed, file: File, *, public_url: str, rendition
         height=file.height,
         recipe=file.recipe,
         rendition=rendition,
+        unsigned_sha256=file.unsigned_sha256,
     )
 
 

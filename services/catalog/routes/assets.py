@@ -178,7 +178,7 @@ def _described(facts: Facts, *, public_url: str) -> dict[str, Any]:
     described: dict[str, Any] = {}
     if processed is not None:
         described |= {
-            "files": files_in(processed.asset_id, [processed.original, *processed.files], public_url=public_url),
+            "files": files_in(processed.asset_id, processed.published, public_url=public_url),
             "proxies": files_in(processed.asset_id, processed.proxies, public_url=public_url),
             "checks": [check.model_dump(mode="json") for check in processed.checks],
             "rubric": processed.rubric.model_dump(),

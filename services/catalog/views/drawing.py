@@ -141,7 +141,7 @@ def money_of(row: Mapping[str, Any] | None) -> Money:
 
 
 def file_lines(asset: ImageProcessed) -> tuple[FileLine, ...]:
-    """The original and what the channels asked for; review proxies are not for people."""
+    """The original, signed where it is, and what the channels asked for; review proxies are not for people."""
     return tuple(
         FileLine(
             name=file.name,
@@ -152,7 +152,7 @@ def file_lines(asset: ImageProcessed) -> tuple[FileLine, ...]:
             height=file.height,
             recipe=file.recipe,
         )
-        for file in (asset.original, *asset.files)
+        for file in asset.published
     )
 
 

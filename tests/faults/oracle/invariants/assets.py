@@ -50,7 +50,8 @@ def _derived(event: Event) -> Iterator[tuple[str, str, str]]:
     if (asset := body.get("asset_id")) is not None and event.type in {"ImageGenerated", "ImageProcessed"}:
         yield "asset", asset, ids.asset(job, event.run)
     if event.type == "ImageProcessed":
-        hashes = [file["sha256"] for file in body["files"]]
+        # Two attempts sign differently; what they sign is the same.
+        hashes = [file.get("unsigned_sha256") or file["sha256"] for file in body["files"]]
         yield (
             "asset version",
             body["asset_version_id"],

@@ -11,7 +11,7 @@ from tests.faults.oracle.evidence import Event, Evidence, Row, Set, Violation
 Broken = partial(Violation, invariant="I3")
 AFTERWARDS = {"superseded", "withdrawn"}  # what a delivery may have become since
 UNDONE = {"failed", "uncertain"}
-FORBIDDEN = {"above_ceiling", "proof"}  # for what may not stand in a target
+FORBIDDEN = {"above_ceiling", "proof", "provenance"}  # for what may not stand in a target
 LEVELS = ("public", "internal", "confidential", "unknown")
 Place = tuple[str, str]
 """An asset version and a target."""

@@ -1,0 +1,81 @@
+"""Signs a picture's files in two questions to whoever holds the key: its original, then all derivatives at once.
+
+Imported by the child process only, and only where something is to be signed: the library takes 20 MB.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from services.postprocess.containers import Unembeddable, media_type_of, with_xmp
+from services.postprocess.cose import Unsignable
+from services.postprocess.decoding import Facts
+from services.postprocess.finishing import Sign
+from services.postprocess.provenance import Prepared, notary
+from services.postprocess.recipes import Derivative, Origin
+from shared.events.words import ORIGINAL
+
+
+@dataclass(frozen=True, slots=True)
+class SignedOriginal:
+    """`parent` is it as an ingredient of its derivatives, `store` how many bytes its credentials take."""
+
+    data: bytes
+    unsigned_sha256: str
+    parent: bytes
+    store: int
+
+    def derivative(self, facts: Facts) -> Derivative:
+        """It is published as one, made by no recipe."""
+        return Derivative(
+            channel=None,
+            rendition=ORIGINAL,
+            data=self.data,
+            facts=facts,
+            wanted_type=facts.media_type,
+            wanted=(facts.width, facts.height),
+            exact=True,
+            max_bytes=None,
+            manifest={"operations": []},
+            unsigned_sha256=self.unsigned_sha256,
+        )
+
+
+class Certifier:
+    """Raises Unsignable where a file can carry no credentials."""
+
+    def __init__(self, origin: Origin, sign: Sign) -> None:
+        self._notary = notary(origin.certificates or "", origin.algorithm, origin.anchors)
+        self._source_type = origin.source_type
+        self._sign = sign
+
+    def original(self, data: bytes, packet: bytes) -> SignedOriginal:
+        media_type = media_type_of(data)
+        try:
+            described = with_xmp(data, media_type, packet)
+        except Unembeddable as error:
+            raise Unsignable(f"the original: {error}") from error
+        prepared = self._notary.original(described, media_type, untouched=data, source_type=self._source_type)
+        (signed,) = self._signed([prepared])
+        parent = self._notary.parent(signed, media_type, title=ORIGINAL)
+        return SignedOriginal(signed, hashlib.sha256(described).hexdigest(), parent, len(signed) - len(described))
+
+    def derivatives(self, made: Sequence[Derivative], *, parent: bytes) -> list[Derivative]:
+        prepared = [
+            self._notary.edited(
+                each.data,
+                each.facts.media_type,
+                parent=parent,
+                operations=each.manifest["operations"],
+                title=f"{each.channel}/{each.rendition}",
+            )
+            for each in made
+        ]
+        return [
+            replace(each, data=data, unsigned_sha256=hashlib.sha256(each.data).hexdigest())
+            for each, data in zip(made, self._signed(prepared), strict=True)
+        ]
+
+    def _signed(self, prepared: Sequence[Prepared]) -> list[bytes]:
+        signatures = self._sign([each.claim.question for each in prepared]) if prepared else []
+        return [each.signed(signature) for each, signature in zip(prepared, signatures, strict=True)]

@@ -1,0 +1,93 @@
+"""The last steps on what is published: XMP, then Content Credentials. Imported by the child process only.
+
+encode → XMP → hash (the file's identity) → sign → hash again (what goes over the wire). Signing comes last because it
+covers all bytes, and is not repeatable; the hash before it is.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from services.postprocess.containers import with_xmp
+from services.postprocess.cose import Unsignable
+from services.postprocess.recipes import Developed, Order, Origin
+from services.postprocess.xmp import packet
+from shared.pictures import Limits, admitted
+
+if TYPE_CHECKING:
+    from services.postprocess.certifying import Certifier, SignedOriginal
+
+Develop = Callable[[Order], Developed]
+Sign = Callable[[Sequence[bytes]], Sequence[bytes]]
+"""Questions to signatures."""
+
+# What a container adds to a packet of XMP: most in an AVIF, whose tables name it.
+XMP_PLACE = 100
+# What a derivative's credentials take beside its parent's and the certificates in its own: claim, ingredient, hashes;
+# and a name for each step. Measured, and some more.
+CLAIM, STEP = 4700, 110
+
+
+def finished(original: bytes, order: Order, *, develop: Develop, sign: Sign, limits: Limits) -> Developed:
+    """Every derivative, described and, where the order names a certificate, signed; the signed original beside them.
+
+    Raises what `recipes.develop` raises. What cannot be signed is handed over unsigned, with the reason.
+    """
+    origin = order.origin
+    if origin is None:
+        return develop(order)
+    if origin.certificates:
+        admitted(original, limits)  # the library that signs sees nothing that a decoder would not
+    try:
+        certifier = _certifier(origin, sign) if origin.certificates else None
+        first = certifier.original(original, _packet(origin, None)) if certifier else None
+    except Unsignable as reason:  # a picture that is broken is refused by the decoder in a moment
+        return replace(_described(order, origin, develop, first=None), unsigned=str(reason))
+    developed = _described(order, origin, develop, first=first)
+    if certifier is None or first is None:
+        return developed
+    proxies = [made for made in developed.derivatives if made.channel is None]
+    published = [made for made in developed.derivatives if made.channel is not None]
+    try:
+        signed = certifier.derivatives(published, parent=first.parent)
+    except Unsignable as reason:
+        return replace(developed, unsigned=str(reason))
+    return replace(developed, derivatives=[*proxies, first.derivative(developed.original), *signed])
+
+
+def _described(order: Order, origin: Origin, develop: Develop, *, first: "SignedOriginal | None") -> Developed:
+    """With XMP in what is published, and within the budgets that leaves."""
+    developed = develop(order.model_copy(update={"reserve": _reserve(order, origin, first)}))
+    described = [
+        made
+        if made.channel is None
+        else replace(made, data=with_xmp(made.data, made.facts.media_type, _packet(origin, made.channel)))
+        for made in developed.derivatives
+    ]
+    return replace(developed, derivatives=described)
+
+
+def _packet(origin: Origin, channel: str | None) -> bytes:
+    return packet(
+        origin.source_type,
+        alt_text=origin.alt_text,
+        caption=origin.caption,
+        manifest=origin.manifest,
+        recipe=origin.recipes.get(channel) if channel else None,
+    )
+
+
+def _reserve(order: Order, origin: Origin, first: "SignedOriginal | None") -> int:
+    """The bytes of a derivative's budget that belong to what is said of it."""
+    said = XMP_PLACE + max((len(_packet(origin, channel)) for channel in order.recipes), default=0)
+    if first is None:
+        return said
+    steps = max((len(made.operations) for recipe in order.recipes.values() for made in recipe.renditions), default=0)
+    certificates = len(origin.certificates or "") * 3 // 4  # as they stand in a claim: without base64
+    return said + first.store + certificates + CLAIM + STEP * max(steps, 2)
+
+
+def _certifier(origin: Origin, sign: Sign) -> "Certifier":
+    from services.postprocess.certifying import Certifier  # noqa: PLC0415  # a library of 20 MB, for those who sign
+
+    return Certifier(origin, sign)

@@ -1,0 +1,195 @@
+"""What real children claim of pictures, and that nobody but the worker signs it."""
+
+import hashlib
+from collections.abc import AsyncIterator, Mapping
+
+import pytest
+import pytest_asyncio
+
+from services.postprocess.children import Children
+from services.postprocess.cose import NotAsExpected, claim_of
+from services.postprocess.files import Development, complete
+from shared.credentials import Credentials, Verifier
+from shared.errors import Unavailable
+from shared.events import SourceType
+from tests.postprocess.documents import recipe, rendition, step
+from tests.postprocess.images import generated
+from tests.postprocess.pictures import grainy, plain, read, written
+from tests.postprocess.signed import OURS, CountingSigner, developed, keys
+
+OUR = OURS().signer()
+ORIGINAL = written(plain())
+WEB = recipe(
+    rendition("a", 48, 40, format="jpeg", operations=[step("crop"), step("resize")]),
+    rendition("b", 48, 40, format="webp", operations=[step("pad")]),
+    rendition("c", 48, 40, format="avif"),
+    rendition("d", 48, 40, format="png"),
+)
+
+
+# Children take half a second to start, and one serves many pictures.
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def children() -> AsyncIterator[Children]:
+    opened = Children(count=1, signer=OUR)
+    yield opened
+    await opened.stop()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def verifier() -> AsyncIterator[Verifier]:
+    opened = Verifier(anchors=OURS().authority)
+    yield opened
+    await opened.stop()
+
+
+def files(development: Development) -> Mapping[str, tuple[bytes, str]]:
+    return {made.rendition: (made.data, made.media_type) for made in development.made if made.unsigned_sha256}
+
+
+def actions(found: Credentials) -> list[list[tuple[str, str | None]]]:
+    return [[(action.action, action.description) for action in claim.actions] for claim in found.claims]
+
+
+async def test_every_file_says_how_it_came_about_and_by_whom(verifier: Verifier) -> None:
+    signer = CountingSigner(OUR)
+    development = await developed(ORIGINAL, generated(ORIGINAL, WEB), WEB, signer=signer, proxies=(32,))
+    found = {name: await verifier.read(*file) for name, file in files(development).items()}
+    assert {name: each.state for name, each in found.items()} == dict.fromkeys(["original", *"abcd"], "trusted")
+    created = [("c2pa.created", None)]
+    opened = ("c2pa.opened", None)
+    assert actions(found["original"]) == [created]
+    assert actions(found["a"]) == [[opened, ("c2pa.cropped", None), ("c2pa.resized", None)], created]
+    assert actions(found["b"]) == [[opened, ("c2pa.edited", "pad")], created]
+    assert found["c"].source_type == "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
+    assert len(signer.asked) == 5
+    assert [made.rendition for made in development.made if not made.unsigned_sha256] == ["proxy-32"]
+
+
+@pytest.mark.parametrize("source_type", [SourceType.COMPOSITE, SourceType.ALGORITHMIC])
+async def test_the_source_type_is_what_made_the_image(
+    verifier: Verifier, children: Children, source_type: SourceType
+) -> None:
+    event = generated(ORIGINAL, source_type=source_type)
+    development = await developed(ORIGINAL, event, signer=OUR, children=children)
+    found = await verifier.read(*files(development)["original"])
+    assert found.source_type == f"http://cv.iptc.org/newscodes/digitalsourcetype/{source_type}"
+    assert str(source_type).encode() in development.made[0].data[:3000]  # and in XMP
+
+
+async def test_made_again_a_file_is_signed_otherwise_and_is_still_the_same_file(children: Children) -> None:
+    event = generated(ORIGINAL, WEB)
+    ((one, stored), (two, _)) = [
+        complete(
+            event,
+            await developed(ORIGINAL, event, WEB, signer=OUR, children=children),
+            blocking=frozenset(),
+        )
+        for _ in range(2)
+    ]
+    assert [file.identity for file in one.files] == [file.identity for file in two.files]
+    assert not {file.sha256 for file in one.files} & {file.sha256 for file in two.files}
+    assert one.manifest == two.manifest
+    for each in stored:
+        assert each.file.sha256 == hashlib.sha256(each.data).hexdigest()
+
+
+async def test_the_signed_original_is_published_and_the_raw_one_stays_inferences(children: Children) -> None:
+    event = generated(ORIGINAL, WEB)
+    development = await developed(ORIGINAL, event, WEB, signer=OUR, children=children)
+    processed, _ = complete(event, development, blocking=frozenset({"provenance"}))
+    assert processed.original.sha256 == event.original.sha256
+    assert [file.rendition for file in processed.files if file.is_original] == ["original"]
+    verdicts = {verdict.check: verdict for verdict in processed.checks}
+    assert verdicts["provenance"].sentence == "5 files are signed, as trainedAlgorithmicMedia."
+    assert all(verdict.ok for verdict in processed.checks)
+
+
+async def test_without_a_key_files_carry_xmp_and_a_verdict_says_that_they_are_unsigned(children: Children) -> None:
+    event = generated(ORIGINAL, WEB)
+    development = await developed(ORIGINAL, event, WEB, children=children)
+    assert not files(development)
+    for made in development.made:
+        assert b"Body oil" in read(made.data).info["xmp"]
+    processed, _ = complete(event, development, blocking=frozenset())
+    (said,) = [verdict for verdict in processed.checks if verdict.check == "provenance"]
+    assert said.ok and said.sentence == "The files are not signed: postprocess has no signing key."
+    (asked,) = [
+        verdict
+        for verdict in complete(event, development, blocking=frozenset({"provenance"}))[0].checks
+        if verdict.check == "provenance"
+    ]
+    assert not asked.ok
+
+
+async def test_a_byte_budget_holds_for_the_signed_file_and_is_used(verifier: Verifier, children: Children) -> None:
+    tight = recipe(
+        *(rendition(f"{kind}{budget}", 256, 256, format=kind, max_bytes=budget, quality=95)
+          for kind in ("jpeg", "webp", "avif") for budget in (24_000, 32_000))
+    )  # fmt: skip
+    original = written(grainy())
+    development = await developed(original, generated(original, tight), tight, signer=OUR, children=children)
+    for made in development.made[1:]:
+        assert made.max_bytes is not None
+        assert len(made.data) <= made.max_bytes
+        if made.manifest["quality"] < 95:
+            assert len(made.data) > 0.8 * made.max_bytes, made.rendition
+
+
+async def test_a_key_that_is_away_costs_the_picture_nothing_and_leaves_no_child() -> None:
+    signer = CountingSigner(OUR, fails=Unavailable("the signing key", "away"))
+    children = Children(count=1, signer=signer)
+    event = generated(ORIGINAL, WEB)
+    with pytest.raises(Unavailable):
+        await developed(ORIGINAL, event, WEB, signer=signer, children=children)
+    assert children.pids == []
+    signer.fails = None
+    assert files(await developed(ORIGINAL, event, WEB, signer=signer, children=children))
+    await children.stop()
+
+
+async def test_credentials_that_an_image_came_with_are_kept_as_its_parents(
+    verifier: Verifier, children: Children
+) -> None:
+    theirs = keys()
+    came = files(await developed(ORIGINAL, generated(ORIGINAL), signer=theirs.signer()))["original"][0]
+    found = await verifier.read(
+        *files(await developed(came, generated(came), signer=OUR, children=children))["original"]
+    )
+    assert found.state == "trusted"
+    assert actions(found) == [
+        [("c2pa.opened", None), ("c2pa.edited.metadata", None)],
+        [("c2pa.created", None)],
+    ]
+
+
+async def test_what_a_newer_release_made_is_not_signed_and_that_is_said(children: Children) -> None:
+    event = generated(ORIGINAL, WEB, source_type=SourceType.UNKNOWN)
+    development = await developed(ORIGINAL, event, WEB, signer=OUR, children=children)
+    assert not files(development)
+    (said,) = [
+        verdict
+        for verdict in complete(event, development, blocking=frozenset())[0].checks
+        if verdict.check == "provenance"
+    ]
+    assert not said.ok and "not known to this release" in said.sentence
+
+
+async def test_a_manifest_in_another_form_is_refused_and_never_signed() -> None:
+    for store in (b"", b"\0\0\0\x08jumb", bytes(100), b"\0\0\0\x10jumb\0\0\0\x08jumb"):
+        with pytest.raises(NotAsExpected):
+            claim_of(store)
+
+
+async def test_a_signature_of_another_length_is_no_answer() -> None:
+    asked: list[bytes] = []
+
+    class Short(CountingSigner):
+        async def sign(self, data: bytes) -> bytes:
+            asked.append(data)
+            return bytes(63)
+
+    development = await developed(ORIGINAL, generated(ORIGINAL), signer=Short(OUR))
+    assert asked and development.unsigned is not None and "63 bytes" in development.unsigned
