@@ -9,6 +9,7 @@ from services.publisher.outages import Claims
 from services.publisher.settings import PublisherSettings
 from services.publisher.targets import Outside, Target, open_target
 from services.publisher.worker import Publisher, exhausted
+from shared.credentials import Verifier
 from shared.current import wire_current
 from shared.leases import Worker
 from shared.library.documents import TargetDocument
@@ -31,7 +32,9 @@ async def build(service: Service) -> None:
         return open_target(document, workspace=workspace, publish_folder=folder, outside=outside)
 
     pace = Pace(first=settings.publish_retry_seconds, ceiling=settings.publish_retry_ceiling_seconds)
-    publisher = Publisher(pool=service.database, blobs=service.blobs, open_target=open_at, pace=pace)
+    anchors = settings.trust_anchors and settings.trust_anchors.read_text()
+    verifier = Verifier(anchors=anchors or None, count=settings.verify_children)
+    publisher = Publisher(pool=service.database, blobs=service.blobs, open_target=open_at, pace=pace, verifier=verifier)
     claims = Claims()
     worker = Worker(
         stage="publisher",
@@ -51,4 +54,5 @@ async def build(service: Service) -> None:
     http.wire(service.app, pool=service.database, gate=service.gate)
     settling.wire(service.app, pool=service.database, gate=service.gate, outbox=service.facts)
     if "work" in service.roles:
+        service.add(verifier)
         service.add_worker(worker)

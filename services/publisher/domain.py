@@ -9,6 +9,7 @@ from uuid import UUID
 import orjson
 
 from shared import ids
+from shared.credentials import Credentials
 from shared.events import (
     AssetApproved,
     AssetPublished,
@@ -16,6 +17,7 @@ from shared.events import (
     Confidentiality,
     PublicationFailed,
     PublicationState,
+    PublicFile,
     Receipt,
     SourceType,
     Verified,
@@ -121,6 +123,13 @@ def refusal_of(asset: AssetApproved, *, target: TargetDocument) -> Refusal | Non
             detail=f"a proof ({asset.source_type}), and {target.name} is not marked demo",
             remedy="make the image with a model, or publish to a target marked demo",
         )
+    unsigned = [file.name for file in asset.files if file.unsigned_sha256 is None]
+    if unsigned and target.require_provenance:
+        return Refusal(
+            code="provenance",
+            detail=f"{unsigned[0]} carries no Content Credentials, and {target.name} takes signed files only",
+            remedy="give postprocess a signing key (docs/guides/provenance.md), then process the job again",
+        )
     names = [file.name for file in asset.files]
     if len(set(names)) < len(names) or not names:
         return Refusal(
@@ -148,6 +157,19 @@ def difference(asset: AssetApproved, receipts: Iterable[Receipt]) -> Refusal | N
             remedy="find out who changed it; move it away at the target and retry",
         )
     return None
+
+
+def distrust(file: PublicFile, found: Credentials, *, anchored: bool) -> Refusal | None:
+    """Why a file that was signed is not let out, or is not as it was let out; `anchored`: somebody is trusted."""
+    if found.state == "trusted" or (found.state == "valid" and not anchored):
+        return None
+    said = {"none": "they are gone", "valid": "their signer is nobody we trust", "invalid": "they do not hold"}
+    why = f" ({'; '.join(found.problems)})" if found.problems else ""
+    return Refusal(
+        code="provenance",
+        detail=f"{file.name} was signed with Content Credentials, and {said[found.state]}{why}",
+        remedy="see that CALOTYPE_TRUST_ANCHORS names the signer's authority; otherwise process the job again",
+    )
 
 
 def published(delivery: Delivery, delivered: Delivered, *, now: datetime) -> AssetPublished:

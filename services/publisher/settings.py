@@ -28,6 +28,13 @@ class PublisherSettings(Settings):
         description="Until what a target did not take is tried again; each wait is twice the last",
     )
     publish_retry_ceiling_seconds: float = Field(default=300.0, gt=0, le=3600, description="And never longer than this")
+    trust_anchors: Path | None = Field(
+        default=None,
+        description="PEM of the authorities whose signatures on files are trusted; without it whole ones are enough",
+    )
+    verify_children: int = Field(
+        default=2, ge=1, le=64, description="Processes that verify signed files; none runs while there is none"
+    )
     target_secrets: dict[str, SecretStr] = Field(
         default={},
         description="Name → whsec_…, one a variable: CALOTYPE_TARGET_SECRETS__DAM_2026. As JSON, a name may be"

@@ -31,12 +31,14 @@ from services.publisher.domain import (
 )
 from services.publisher.handler import Order, queries
 from services.publisher.outages import end_outages, note_outages
-from services.publisher.targets import Busy, Read, Readable, Target, Uncertain, patience_of
-from shared.blobs import EXTENSIONS, Blobs, blob_key
+from services.publisher.proving import Proof
+from services.publisher.targets import Busy, Readable, Target, Uncertain, patience_of
+from shared.blobs import Blobs
 from shared.bus import Transaction
 from shared.crash import crash_point
+from shared.credentials import Verifier
 from shared.errors import Rejected, Unavailable
-from shared.events import AssetApproved, Event, PublicationState, PublicFile
+from shared.events import AssetApproved, Event, PublicationState
 from shared.leases import Leased, Outcome
 from shared.library.documents import TargetDocument
 from shared.observability import is_sampled, log_context, start_span, traceparent_of
@@ -84,6 +86,7 @@ class Publisher:
     blobs: Blobs
     open_target: Callable[[TargetDocument, UUID], Target]
     pace: Pace = field(default_factory=Pace)
+    verifier: Verifier = field(default_factory=Verifier)
 
     async def run(self, lease: Leased) -> Outcome:
         """Raises Unavailable while store or database is away: the lease is given back at no cost."""
@@ -136,10 +139,11 @@ class Publisher:
             await target.close()
 
     async def _look_up_and_deliver(self, lease: Leased, delivery: Delivery, target: Readable) -> Tried:
+        proof = self._proof(delivery)
         if not lease.lost and not await target.look_up(delivery):
             try:
                 crash_point("call.before")
-                await target.deliver(delivery, read=self._reader(delivery))
+                await target.deliver(delivery, read=proof.read)
                 crash_point("call.after")
             except Uncertain as error:
                 if not await target.look_up(delivery):  # it may still come: the next try looks first
@@ -151,17 +155,23 @@ class Publisher:
         wrong = difference(delivery.asset, delivered.receipts)
         if wrong is not None:
             return _refused(delivery, wrong, unsure=False, answered=True)
+        try:
+            await proof.complete()
+        except Rejected as error:
+            return _refused(delivery, _refusal(error), unsure=False, answered=True)
         return _delivered(delivery, delivered)
 
     async def _send(self, lease: Leased, delivery: Delivery, target: Target, *, unsure: bool) -> Tried:
         """To a target that cannot be looked up: again under the same key, or, where it knows none, once."""
+        proof = self._proof(delivery)
+        await proof.complete()  # such a target may fetch nothing, and be told where the files are
         if not target.keyed and not await self._mark_sent(lease):
             return _waits(
                 delivery, Away(cause="another worker has it"), unsure=unsure
             )  # and settles it: this is fenced
         try:
             crash_point("call.before")
-            delivered = await target.deliver(delivery, read=self._reader(delivery))
+            delivered = await target.deliver(delivery, read=proof.read)
             crash_point("call.after")
         except Rejected as error:
             return _refused(delivery, _refusal(error), unsure=unsure, answered=True)
@@ -195,17 +205,8 @@ class Publisher:
             row = await queries.standing(self.pool, workspace=lease.workspace, name=name, id=lease.work_id)
         return Standing(**dict(row))
 
-    def _reader(self, delivery: Delivery) -> Read:
-        async def read(file: PublicFile) -> bytes:
-            asset = delivery.asset
-            extension = EXTENSIONS.get(file.media_type)
-            if extension is None:
-                raise Rejected(
-                    "media_type", f"{file.media_type} is no type of ours", file.name, "process the job again"
-                )
-            return await self.blobs.get(blob_key(asset.workspace, asset.asset_id, file.sha256, extension))
-
-        return read
+    def _proof(self, delivery: Delivery) -> Proof:
+        return Proof(delivery, blobs=self.blobs, verifier=self.verifier)
 
     def _outcome(self, lease: Leased, tried: Tried) -> Outcome:
         detail = tried.refusal.detail if tried.refusal else None

@@ -383,10 +383,13 @@ class Routes(Document):
 class TargetDocument(Document):
     """One place to publish to; secrets come from the publisher's own environment, never from here."""
 
+    ADDED: ClassVar[frozenset[str]] = frozenset({"require_provenance"})
+
     kind: Literal["target"] = "target"
     type: Literal["folder", "webhook", "s3", "wordpress", "directus", "webdav"]
     ceiling: Confidentiality = Confidentiality.PUBLIC
     demo: bool = Field(default=False, description="Only such targets take proofs")
+    require_provenance: bool = Field(default=False, description="Takes signed files only (Content Credentials)")
     enabled: bool = True
     settings: dict[str, Any] = Field(default_factory=dict)
 
