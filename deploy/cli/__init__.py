@@ -22,6 +22,7 @@ VERBS = {
     "replay": "Make an asset's image again from its manifest, and say whether it is the same",
     "like": "Ask for one more like an asset, with another seed or other variables",
     "mark": "Say which asset a picture was made as, from the invisible mark in its pixels",
+    "verify": "Say who signed a picture, what was done to it, and whether it is still what was signed",
     "trace": "Tell the whole life of anything that has an id",
     "why": "Say why something stands where it stands, and the one command that helps",
     "dlq": "Look at records that consumers refused; replay or drop them",

@@ -82,7 +82,7 @@ def demo(
             raise Problem("The small model needs torch, which this environment does not have.", remedy=remedy)
         environment["CALOTYPE_DIFFUSION_MODELS"] = str(MODELS)
     with Terminal() as terminal:
-        supervisor = Supervisor(data, environment=environment, port=port, progress=terminal)
+        supervisor = Supervisor(data, environment=environment, port=port, signs=True, progress=terminal)
         shown = asyncio.run(_run(supervisor, terminal, CAMPAIGNS[backend], once=once, began=began))
     if once and shown is not None:
         sys.stdout.write(json.dumps(shown.line) + "\n")

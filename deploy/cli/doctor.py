@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 import typer
@@ -12,6 +13,8 @@ from deploy.cli.client import Client, connected
 from deploy.cli.options import DATA, AsJson, DataOption, WorkspaceOption
 from deploy.cli.terminal import plain_console
 from deploy.errors import Problem
+from deploy.local.certificates import ends_at
+from deploy.local.data import DataFolder
 from deploy.local.supervisor import STAGES
 
 DUE_DAYS = 30
@@ -56,6 +59,7 @@ def examine(data: Any, workspace: str | None) -> Iterator[Finding]:
     try:
         with connected(data, workspace=workspace) as client:
             yield from unready(client)
+            yield from certificate(ends_at(DataFolder(data)), now=datetime.now(UTC))
             answer = client.send("GET", "/v1/backends")
             if answer.status_code < 500:  # else inference is away, which was found above
                 yield from judged(client.checked(answer))
@@ -81,6 +85,22 @@ def unready(client: Client) -> Iterator[Finding]:
             what=f"{stage} is not ready: {why}",
             remedy=f"{remedy}; `calotype logs {stage}` tells more",
         )
+
+
+def certificate(ends: datetime | None, *, now: datetime) -> Iterator[Finding]:
+    """The one that this machine made: without a time-stamp its files hold as long as it does."""
+    left = None if ends is None else (ends - now).days
+    if ends is None or left is None or left > DUE_DAYS:
+        return
+    over = left < 0
+    yield Finding(
+        level="error" if over else "warning",
+        code="certificate_ended" if over else "certificate_due",
+        subject="signing",
+        what=f"the certificate that images are signed with {'ended' if over else 'ends'} on {ends:%Y-%m-%d}",
+        remedy="remove the folder signing from the data folder and start again: another is made",
+        date=f"{ends:%Y-%m-%d}",
+    )
 
 
 def judged(state: Mapping[str, Any]) -> Iterator[Finding]:

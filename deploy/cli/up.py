@@ -38,7 +38,7 @@ def up(
             if link:
                 asyncio.run(print_link(terminal, data=DataFolder(data), address=address))
         else:
-            asyncio.run(_up(Supervisor(data, port=port, progress=terminal), terminal, link=link))
+            asyncio.run(_up(Supervisor(data, port=port, signs=True, progress=terminal), terminal, link=link))
 
 
 async def _up(supervisor: Supervisor, terminal: Terminal, *, link: bool) -> None:

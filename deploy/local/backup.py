@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from deploy.errors import Problem
+from deploy.local.certificates import AUTHORITY, CERTIFICATES, FOLDER, KEY
 from deploy.local.copying import SUMS, Copy, files_below, hashed, size_of
 from deploy.local.data import DataFolder, read_json, write_json
 from deploy.local.jars import LOCKS, read_lock
@@ -32,7 +33,7 @@ from shared.topics import LIBRARY_ITEMS, REQUESTS_COMPLETED, TOPICS, WORKSPACES
 
 FORMAT = "calotype.backup/1"
 MANIFEST = "manifest.json"
-SETTINGS = ("secrets.json", "keys.json", "ports.json")
+SETTINGS = ("secrets.json", "keys.json", "ports.json", *(f"{FOLDER}/{name}" for name in (AUTHORITY, CERTIFICATES, KEY)))
 BURIED_WITHIN = 2.0  # seconds, by whoever adopts a child
 ROOM = 64 * 2**20  # beyond what is to be copied: the database goes on writing its log while it is read
 

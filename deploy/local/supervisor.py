@@ -17,6 +17,7 @@ from typing import Self
 import asyncpg
 import httpx
 
+from deploy.local.certificates import named_elsewhere, signing_environment
 from deploy.local.data import DataFolder, read_json
 from deploy.local.errors import CannotStart
 from deploy.local.gateway import Gateway
@@ -60,13 +61,16 @@ class Supervisor:
         services: Sequence[Service] | None = None,
         environment: Mapping[str, str] | None = None,
         port: int | None = None,
+        signs: bool = False,
         progress: Progress | None = None,
     ) -> None:
+        """`signs`: with a certificate of this machine, where the environment names none."""
         self.data = DataFolder(data)
         self.services = tuple(services) if services is not None else tuple(stage(name) for name in STAGES)
         self.url = self.local_url = ""
         self._given = dict(os.environ if environment is None else environment)
         self._asked_port = port
+        self._signs = signs and not named_elsewhere(self._given)
         self._progress = progress or Silent()
         self._servers = EmbeddedServers(
             data,
@@ -137,6 +141,8 @@ class Supervisor:
         if self._fell and self._servers.kafka is not None:
             await step_back(environment["CALOTYPE_KAFKA_BOOTSTRAP"])
             self._progress.step("The machine went down: consumer groups hear the last minute again")
+        if self._signs:
+            self._progress.step("Images are signed with a certificate of this machine: a test, not for production")
         await self._catch_up(environment)
         self._keepers = [self._keeper(service, self._ports[service.name], environment) for service in self.services]
         await together([keeper.start() for keeper in self._keepers])
@@ -193,6 +199,8 @@ class Supervisor:
             }
         if self._servers.postgres is not None:
             own["DATABASE_URL"] = self._servers.admin_database_url
+        if self._signs:
+            own |= signing_environment(self.data)
         return own | self._given
 
     def _database_passwords(self) -> dict[str, str]:

@@ -7,6 +7,9 @@ import sys
 from asyncio.subprocess import PIPE, create_subprocess_exec
 from pathlib import Path
 
+from shared.blobs import MEDIA_TYPES
+from shared.credentials import Verifier
+
 
 async def test_the_demo_decides_all_publishes_what_was_approved_and_says_so_in_its_last_line(tmp_path: Path) -> None:
     with socket.socket() as probe:  # the usual port may be that of another test
@@ -24,4 +27,18 @@ async def test_the_demo_decides_all_publishes_what_was_approved_and_says_so_in_i
     assert list(told) == ["jobs", "approved", "rejected", "published", "seconds"]
     text = " ".join(output.decode().split())
     assert "14 rows, 2 refused" in text and "'neon-night' is not allowed" in text and "medical-claims" in text
-    assert len(list((tmp_path / "data/published").rglob("*.json"))) == 35
+    sets = [path.parent for path in (tmp_path / "data/published").rglob("*.json")]
+    assert len(sets) == 35
+    await assert_signed(sets[0], authority=tmp_path / "data/signing/authority.pem")
+
+
+async def assert_signed(folder: Path, *, authority: Path) -> None:
+    """Every picture of a published set carries credentials that hold, back to a comp that a program drew."""
+    verifier = Verifier(anchors=authority.read_text())
+    pictures = [path for path in folder.iterdir() if path.suffix != ".json"]
+    assert len(pictures) > 3
+    for path in pictures:
+        found = await verifier.read(path.read_bytes(), MEDIA_TYPES[path.suffix[1:]])
+        assert (found.state, path.name) == ("trusted", path.name)
+        assert found.source_type == "http://cv.iptc.org/newscodes/digitalsourcetype/algorithmicMedia"
+    await verifier.stop()

@@ -1,12 +1,13 @@
 """What `calotype doctor` makes of what it is told."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
 import pytest
 
 from deploy.cli.client import Client
-from deploy.cli.doctor import Finding, judged, unready
+from deploy.cli.doctor import Finding, certificate, judged, unready
 from deploy.local.supervisor import STAGES
 
 BACKEND: dict[str, Any] = {
@@ -84,3 +85,11 @@ def test_a_stage_that_is_not_ready_names_the_servers_it_waits_for() -> None:
     assert prompt.remedy.startswith("bring back kafka")
     assert catalog.what == "catalog is not ready: the catalog service is not answering"
     assert {prompt.subject, catalog.subject} < set(STAGES)
+
+
+@pytest.mark.parametrize(("days", "code"), [(31, None), (30, "certificate_due"), (-1, "certificate_ended")])
+def test_the_certificate_of_this_machine_is_due_before_its_files_stop_holding(days: int, code: str | None) -> None:
+    now = datetime(2026, 11, 23, tzinfo=UTC)
+    found = list(certificate(now + timedelta(days=days), now=now))
+    assert [one.code for one in found] == ([code] if code else [])
+    assert not list(certificate(None, now=now))
