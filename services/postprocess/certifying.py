@@ -21,6 +21,7 @@ class SignedOriginal:
     """`parent` is it as an ingredient of its derivatives, `store` how many bytes its credentials take."""
 
     data: bytes
+    media_type: str
     unsigned_sha256: str
     parent: bytes
     store: int
@@ -58,14 +59,21 @@ class Certifier:
         prepared = self._notary.original(described, media_type, untouched=data, source_type=self._source_type)
         (signed,) = self._signed([prepared])
         parent = self._notary.parent(signed, media_type, title=ORIGINAL)
-        return SignedOriginal(signed, hashlib.sha256(described).hexdigest(), parent, len(signed) - len(described))
+        return SignedOriginal(
+            data=signed,
+            media_type=media_type,
+            unsigned_sha256=hashlib.sha256(described).hexdigest(),
+            parent=parent,
+            store=len(signed) - len(described),
+        )
 
-    def derivatives(self, made: Sequence[Derivative], *, parent: bytes) -> list[Derivative]:
+    def derivatives(self, made: Sequence[Derivative], *, first: SignedOriginal) -> list[Derivative]:
         prepared = [
             self._notary.edited(
                 each.data,
                 each.facts.media_type,
-                parent=parent,
+                parent=first.parent,
+                converted=each.facts.media_type != first.media_type,
                 operations=each.manifest["operations"],
                 title=f"{each.channel}/{each.rendition}",
             )

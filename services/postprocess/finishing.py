@@ -24,7 +24,7 @@ Sign = Callable[[Sequence[bytes]], Sequence[bytes]]
 # What a container adds to a packet of XMP: most in an AVIF, whose tables name it.
 XMP_PLACE = 100
 # What a derivative's credentials take beside its parent's and the certificates in its own: claim, ingredient, hashes;
-# and a name for each step. Measured, and some more.
+# and a name for each step and the format. Measured, and some more.
 CLAIM, STEP = 4700, 110
 
 
@@ -49,7 +49,7 @@ def finished(original: bytes, order: Order, *, develop: Develop, sign: Sign, lim
     proxies = [made for made in developed.derivatives if made.channel is None]
     published = [made for made in developed.derivatives if made.channel is not None]
     try:
-        signed = certifier.derivatives(published, parent=first.parent)
+        signed = certifier.derivatives(published, first=first)
     except Unsignable as reason:
         return replace(developed, unsigned=str(reason))
     return replace(developed, derivatives=[*proxies, first.derivative(developed.original), *signed])
@@ -84,7 +84,7 @@ def _reserve(order: Order, origin: Origin, first: "SignedOriginal | None") -> in
         return said
     steps = max((len(made.operations) for recipe in order.recipes.values() for made in recipe.renditions), default=0)
     certificates = len(origin.certificates or "") * 3 // 4  # as they stand in a claim: without base64
-    return said + first.store + certificates + CLAIM + STEP * max(steps, 2)
+    return said + first.store + certificates + CLAIM + STEP * (max(steps, 2) + 1)
 
 
 def _certifier(origin: Origin, sign: Sign) -> "Certifier":

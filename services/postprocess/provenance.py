@@ -88,9 +88,19 @@ class Notary:
         return kept.getvalue()
 
     def edited(
-        self, data: bytes, media_type: str, *, parent: bytes, operations: Sequence[Mapping[str, Any]], title: str
+        self,
+        data: bytes,
+        media_type: str,
+        *,
+        parent: bytes,
+        operations: Sequence[Mapping[str, Any]],
+        converted: bool,
+        title: str,
     ) -> Prepared:
+        """`operations` as the recipe ran them; `converted`: to another format than the parent's."""
         actions = [_opened(), *(_action(str(step["op"])) for step in operations)]
+        if converted:
+            actions.append({"action": "c2pa.converted"})
         return self._prepared(data, media_type, actions=actions, parent=parent, title=title)
 
     def _prepared(

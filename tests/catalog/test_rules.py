@@ -8,6 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from services.catalog.review.rules import AssetVerdict, Verdict, concluded, conflict, decision_id, recorded
+from services.catalog.views.drawing import file_lines
 from shared.contracts.rejection_codes import REJECTION_CODES
 from shared.events import AssetApproved, AssetRejected
 from tests.catalog.facts import Request
@@ -74,6 +75,21 @@ def test_an_approval_carries_every_file_that_is_published_and_no_other() -> None
     assert all(file.url.startswith("https://images.example/v1/files/") for file in fact.files)
     assert fact.cause_id == decision_id(VERSION, 0)
     assert "prompt" not in fact.model_dump_json()
+
+
+def test_a_signed_original_leaves_in_place_of_the_raw_one() -> None:
+    made = JOB.processed()
+    raw, (web,) = made.original, made.files
+    signed = raw.model_copy(update={"sha256": "5" * 64, "unsigned_sha256": "6" * 64, "recipe": None})
+    told = made.model_copy(update={"files": [signed, web]})
+    fact = concluded(decision(), told, public_url="https://images.example")
+    assert isinstance(fact, AssetApproved)
+    assert [(file.rendition, file.sha256) for file in fact.files] == [("original", "5" * 64), ("wide", web.sha256)]
+    assert [file.unsigned_sha256 for file in fact.files] == ["6" * 64, None]
+    assert [line.bytes for line in file_lines(told)] == [raw.bytes, web.bytes]
+    of_a_recipe = web.model_copy(update={"rendition": "original"})
+    both = made.model_copy(update={"files": [of_a_recipe]}).published
+    assert both == [raw, of_a_recipe]  # a recipe may call a rendition so: the raw one leaves all the same
 
 
 def test_a_rejection_carries_its_code_and_who() -> None:

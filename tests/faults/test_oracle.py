@@ -857,6 +857,15 @@ def test_a_row_of_a_file_that_was_called_off_may_never_be_read() -> None:
     assert judge(evidence) == []
 
 
+def test_a_version_follows_from_its_files_as_they_were_before_they_were_signed() -> None:
+    evidence = clean()
+    (web,) = one(evidence, "ImageProcessed", APPROVED).body["files"]
+    web |= {"unsigned_sha256": web["sha256"], "sha256": sha("signed")}
+    assert "I2" not in {violation.invariant for violation in judge(evidence)}
+    web |= {"unsigned_sha256": sha("another")}
+    assert "I2" in {violation.invariant for violation in judge(evidence)}
+
+
 def test_giving_up_a_record_may_end_its_job_beside_its_own_end() -> None:
     evidence = clean()
     letter = ids.dead_letter(LETTER, "catalog")

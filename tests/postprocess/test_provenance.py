@@ -59,10 +59,11 @@ async def test_every_file_says_how_it_came_about_and_by_whom(verifier: Verifier)
     found = {name: await verifier.read(*file) for name, file in files(development).items()}
     assert {name: each.state for name, each in found.items()} == dict.fromkeys(["original", *"abcd"], "trusted")
     created = [("c2pa.created", None)]
-    opened = ("c2pa.opened", None)
+    opened, converted = ("c2pa.opened", None), ("c2pa.converted", None)
     assert actions(found["original"]) == [created]
-    assert actions(found["a"]) == [[opened, ("c2pa.cropped", None), ("c2pa.resized", None)], created]
-    assert actions(found["b"]) == [[opened, ("c2pa.edited", "pad")], created]
+    assert actions(found["a"]) == [[opened, ("c2pa.cropped", None), ("c2pa.resized", None), converted], created]
+    assert actions(found["b"]) == [[opened, ("c2pa.edited", "pad"), converted], created]
+    assert actions(found["d"]) == [[opened, ("c2pa.cropped", None), ("c2pa.resized", None)], created]
     assert found["c"].source_type == "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
     assert len(signer.asked) == 5
     assert [made.rendition for made in development.made if not made.unsigned_sha256] == ["proxy-32"]
