@@ -21,6 +21,7 @@ VERBS = {
     "jobs": "List jobs with what each waits for, or count them",
     "replay": "Make an asset's image again from its manifest, and say whether it is the same",
     "like": "Ask for one more like an asset, with another seed or other variables",
+    "outliers": "Say which pictures of a campaign are unlike the rest, and in what",
     "mark": "Say which asset a picture was made as, from the invisible mark in its pixels",
     "verify": "Say who signed a picture, what was done to it, and whether it is still what was signed",
     "trace": "Tell the whole life of anything that has an id",
