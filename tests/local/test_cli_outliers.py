@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from deploy.cli import app, outliers
 from deploy.cli.client import Client
 
-DARK = {"asset_id": "a-1", "score": 7.5, "why": ["darker than the rest of the set: 0.20, median 0.52"]}
+DARK: dict[str, Any] = {"asset_id": "a-1", "score": 7.5, "why": ["darker than the rest of the set: 0.20, median 0.52"]}
 TILES: dict[str, Any] = {
     "asset_type": "product-tile",
     "assets": 43,
