@@ -71,6 +71,22 @@ def test_a_story_is_reached_from_a_square_by_upscaling_and_says_so() -> None:
     assert ["upscale", "back-projection"] in story.manifest["notes"]
 
 
+@pytest.mark.parametrize(
+    ("locale", "headline", "side"),
+    [
+        ("en", "Evenings that smell of salt", slice(0, 600)),
+        ("ar", "دفء الشتاء في زجاجة", slice(600, 1200)),
+        ("ja", "菩提樹の花、冬の一杯に。", slice(0, 600)),
+    ],
+)
+def test_a_hero_for_mail_carries_its_headline_where_its_readers_begin(locale: str, headline: str, side: slice) -> None:
+    asked = Order(recipes={"email": RECIPES["email"]}, texts={"headline": headline}, locale=locale)
+    (made,) = develop(written(plain(1280, 640, GREEN)), asked).derivatives
+    assert [(verdict.check, verdict.ok) for verdict in made.verdicts] == [("text", True)]
+    other = np.abs(np.asarray(read(made.data)).astype(int) - GREEN).max(axis=2) > 60
+    assert other[:, side].sum() == other.sum() > 5000
+
+
 def test_the_marketplace_picture_is_the_product_alone_on_white_at_85_percent() -> None:
     original, mask = plain(1024, 1024, GREEN), Image.new("L", (1024, 1024))
     ImageDraw.Draw(original).rectangle((400, 250, 600, 749), fill=RED)
