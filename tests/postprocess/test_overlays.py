@@ -31,6 +31,7 @@ def frame(
     marks: Mapping[str, tuple[int, ...]] | None = None,
     safe: tuple[float, float, float, float] | None = None,
     fonts: str | None = None,
+    live: tuple[float, float, float, float] | None = None,
 ) -> Frame:
     pixels = pixels_of(plain(*size, ground)) if isinstance(ground, tuple) else ground
     made = {name: Picture(pixels_of(plain(60, 20, colour))) for name, colour in (marks or {}).items()}
@@ -41,7 +42,7 @@ def frame(
         marks=made,
         equipment=Equipment(fonts=fonts),
     )
-    return Frame.of(Picture(pixels), wanted=size, safe=safe, materials=materials)
+    return Frame.of(Picture(pixels), wanted=size, safe=safe, live=live, materials=materials)
 
 
 def laid(before: Frame, name: str, **params: Any) -> Frame:
@@ -166,6 +167,20 @@ def test_a_scrim_is_laid_only_where_it_is_needed_and_gives_the_contrast() -> Non
     assert shaded.ok and not bare.ok
     needless, plain_ = (laid(frame(), "text", scrim=scrim).pixels() for scrim in ("needed", "none"))
     assert needless.tobytes() == plain_.tobytes()
+
+
+def test_the_product_is_left_free() -> None:
+    """Its box reaches into the text's from below; the text goes above, smaller."""
+    before = frame(live=(0.1, 0.3, 0.9, 1.0))
+    params = {"width": 1, "height": 1, "largest": 0.3}
+    free, over = (laid(before, "text", **params, over_product=over) for over in (False, True))
+    assert touched(before, free).bottom <= 90 - 6 and free.verdicts[0].ok
+    assert touched(before, over).bottom > 90 and over.verdicts[0].ok
+
+
+def test_a_text_that_has_to_lie_over_the_product_is_a_failed_verdict() -> None:
+    (verdict,) = laid(frame(live=(0.0, 0.05, 1.0, 0.95)), "text").verdicts
+    assert not verdict.ok and verdict.code == "bad_crop" and "lies over the product" in verdict.sentence
 
 
 def test_words_on_a_see_through_picture_are_not_see_through() -> None:

@@ -3,6 +3,7 @@
 import math
 from typing import Literal, NamedTuple
 
+from services.postprocess.geometry import Box
 from services.postprocess.operations.frame import Frame
 from services.postprocess.typesetting.fonts import right_to_left
 
@@ -74,6 +75,23 @@ def placed(size: tuple[int, int], area: Area, anchor: Anchor, *, locale: str = "
     left = area.left + round((area.width - size[0]) * _share(at, "left", "right"))
     top = area.top + round((area.height - size[1]) * _share(at, "top", "bottom"))
     return Area(left, top, left + size[0], top + size[1])
+
+
+def beside(area: Area, product: Box | None, *, gap: int) -> list[Area]:
+    """The parts of an area to the sides of the product, above and below it; the area itself where they do not meet."""
+    if product is None:
+        return [area]
+    left, top = math.floor(product.left) - gap, math.floor(product.top) - gap
+    right, bottom = math.ceil(product.right) + gap, math.ceil(product.bottom) + gap
+    if left >= area.right or right <= area.left or top >= area.bottom or bottom <= area.top:
+        return [area]
+    parts = (
+        area._replace(right=left),
+        area._replace(left=right),
+        area._replace(bottom=top),
+        area._replace(top=bottom),
+    )
+    return [part for part in parts if part.width > 0 and part.height > 0]
 
 
 def _share(anchor: str, first: str, last: str) -> float:

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from pydantic import Field
 
-from services.postprocess.contrast import clearest, sampled
+from services.postprocess.contrast import BLACK, WHITE, clearest, luminance, sampled
 from services.postprocess.operations.frame import Frame
 from services.postprocess.operations.layout import Area
 from services.postprocess.operations.materials import Materials
@@ -73,6 +73,12 @@ def painted(paint: Paint, materials: Materials, ground: Pixels, *, wanted: float
     return colour_of(materials.palette[paint])
 
 
+def extremes(materials: Materials) -> list[Colour]:
+    """The darkest and the lightest colour of the palette: those that a patch helps most."""
+    colours = sorted(map(colour_of, materials.palette.values()), key=luminance)
+    return [colours[0], colours[-1]] if colours else [BLACK, WHITE]
+
+
 def under(pixels: Pixels, coverage: Pixels, place: Area, *, size: int) -> Pixels:
     """What the letters stand on and next to, in one row of pixels."""
     reach = 1 + 2 * round(NEAR * size)
@@ -103,11 +109,13 @@ def left_out(frame: Frame, what: str, reason: CannotSet) -> Frame:
     return frame.judged(Verdict(check="text", ok=False, blocking=True, sentence=sentence, code="other"))
 
 
-def verdict_on(says: str, *, inside: bool, found: float, wanted: float) -> Verdict:
+def verdict_on(says: str, *, inside: bool, found: float, wanted: float, over_product: bool = False) -> Verdict:
     """What a reviewer is told of letters that stand: whether they keep the safe area, and how well they are seen."""
     says, code = f"{says}, contrast {found:.1f}", None
     if not inside:
         code, says = "bad_crop", f"{says}; it leaves the safe area: a smaller box or margin keeps it in"
+    elif over_product:
+        code, says = "bad_crop", f"{says}; it lies over the product: take another place, or a smaller least size"
     elif found < wanted:
         code, says = "other", f"{says} where {wanted:g} is asked for: take another place or colour, or a scrim"
     number = round(found, 2)

@@ -1,5 +1,6 @@
 """Write the headline, the product's name or a recipe's own words, as large as their box allows."""
 
+import contextlib
 from typing import Literal
 
 from pydantic import Field
@@ -8,13 +9,16 @@ from services.postprocess.compositing import inked
 from services.postprocess.contrast import contrast
 from services.postprocess.operations import lettering
 from services.postprocess.operations.frame import Frame
-from services.postprocess.operations.layout import Anchor, Area, inset, placed, safe_area
+from services.postprocess.operations.layout import Anchor, Area, beside, inset, placed, safe_area
 from services.postprocess.operations.lettering import Families, Paint, Weight, Words
 from services.postprocess.operations.operation import Operation, Parameters
-from services.postprocess.operations.shade import shaded
+from services.postprocess.operations.shade import shaded, weakest_shade
 from services.postprocess.pixels import Colour, Pixels
-from services.postprocess.typesetting import CannotSet, Drawn, Room, draw, fit
+from services.postprocess.typesetting import Arrangement, CannotSet, DoesNotFit, Drawn, Room, Text, draw, fit
 from services.postprocess.typesetting.drawing import Side
+
+# Between text and product, of the picture's shorter side.
+CLEAR = 0.02
 
 
 class Written(Parameters):
@@ -23,7 +27,7 @@ class Written(Parameters):
     The box takes `width` and `height` as shares of the safe area less its `margin`, and stands at the `anchor`. Sizes:
     `largest` as a share of the picture's shorter side, `least` in pixels; what does not fit at that is left out.
     `start` is the side where the text begins to be read. `contrast`: WCAG 2.2 asks 4.5 of small text, 3 of large;
-    `scrim` darkens or lightens the ground as far as that takes.
+    `scrim` darkens or lightens the ground as far as that takes. The product is left free unless `over_product`.
     """
 
     text: Words = "headline"
@@ -41,6 +45,7 @@ class Written(Parameters):
     colour: Paint = "auto"
     contrast: float = Field(default=4.5, ge=1, le=21)
     scrim: Literal["none", "needed"] = "none"
+    over_product: bool = False
 
 
 def text(frame: Frame, wanted: Written) -> Frame:
@@ -56,22 +61,38 @@ def text(frame: Frame, wanted: Written) -> Frame:
 
 def _set(frame: Frame, written: str, wanted: Written, what: str) -> Frame:
     setting = lettering.composed(written, frame.materials, weight=wanted.weight, families=wanted.fonts)
-    box = _box(frame, wanted)
-    arrangement = fit(setting, _room(frame, box, wanted))
+    arrangement, box, over_product = _fitted(setting, frame, wanted)
     side = _side(wanted.align, right_to_left=setting[0][0].right_to_left)
     drawn = draw(arrangement, side)
     place = _place(drawn, box, wanted.anchor, side)
+    if over_product:  # a patch would hide the product as well
+        wanted = wanted.model_copy(update={"scrim": "none"})
     pixels, colour, found = _ground(frame, drawn, place, arrangement.size, wanted)
     lines = f"{len(arrangement.lines)} line{'s' if len(arrangement.lines) > 1 else ''}"
     verdict = lettering.verdict_on(
         f"{what} stands in {lines} of {arrangement.size} px",
         inside=safe_area(frame).holds(lettering.ink_of(drawn, place)),
+        over_product=over_product,
         found=found,
         wanted=wanted.contrast,
     )
     how = lettering.described(lettering.faces_in(arrangement), size=arrangement.size, colour=colour)
     made = inked(pixels, drawn.coverage, colour, left=place.left, top=place.top)
     return frame.replaced(made).judged(verdict).noted("text", how)
+
+
+def _fitted(setting: Text, frame: Frame, wanted: Written) -> tuple[Arrangement, Area, bool]:
+    """In the part of the box that the product leaves where it is largest; over the product only if it has to be."""
+    box = _box(frame, wanted)
+    if wanted.over_product:
+        return fit(setting, _room(frame, box, wanted)), box, False
+    fitting = []
+    for part in beside(box, frame.live, gap=round(CLEAR * min(frame.size))):
+        with contextlib.suppress(DoesNotFit):
+            fitting.append((fit(setting, _room(frame, part, wanted)), part))
+    if fitting:
+        return *max(fitting, key=lambda each: each[0].size), False
+    return fit(setting, _room(frame, box, wanted)), box, True
 
 
 def _box(frame: Frame, wanted: Written) -> Area:
@@ -112,7 +133,9 @@ def _ground(frame: Frame, drawn: Drawn, place: Area, size: int, wanted: Written)
     colour = lettering.painted(wanted.colour, frame.materials, near, wanted=wanted.contrast)
     found = contrast(colour, near)
     if wanted.scrim == "needed" and found < wanted.contrast:
-        pixels = shaded(pixels, place, near, colour, size=size, wanted=wanted.contrast)
+        colours = lettering.extremes(frame.materials) if wanted.colour == "auto" else [colour]
+        shade = weakest_shade(colours, near, wanted=wanted.contrast)
+        pixels, colour = shaded(pixels, place, shade, size=size), shade.colour
         found = contrast(colour, lettering.under(pixels, drawn.coverage, place, size=size))
     return pixels, colour, found
 
