@@ -4,15 +4,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 from pydantic import ValidationError
 
+import deploy
 from services.postprocess.children import Children
 from services.postprocess.operations import Equipment, Frame, Materials, operations
 from services.postprocess.operations.layout import Area, inset, placed, safe_area
 from services.postprocess.pictures import Picture
 from services.postprocess.pixels import Pixels, pixels_of
 from services.postprocess.settings import PostprocessSettings
+from shared.library.documents import Operation as Step
+from shared.library.documents import Rendition
 from tests.postprocess.documents import recipe, rendition, step
 from tests.postprocess.pictures import BLUE, GREEN, RED, WHITE, plain, written
 from tests.postprocess.typefaces import house_font
@@ -349,3 +353,12 @@ def test_a_folder_of_fonts_that_is_not_there_stops_the_stage_as_it_starts(monkey
     monkeypatch.setenv("CALOTYPE_FONTS", "/nowhere")
     with pytest.raises(ValidationError, match="fonts"):
         PostprocessSettings()
+
+
+def test_the_guides_example_is_a_rendition_whose_steps_are_taken() -> None:
+    guide = (Path(deploy.__file__).parents[1] / "docs/guides/overlays.md").read_text()
+    for block in guide.split("```yaml\n")[1:3]:
+        (told, *_) = yaml.safe_load(block.split("```")[0])
+        steps = Rendition.model_validate(told).operations if "name" in told else [Step.model_validate(told)]
+        for each in steps:
+            operations()[each.op].parameters.model_validate(each.params)

@@ -5,18 +5,16 @@ Ours because a headline needs levels, to be kept over line breaks; libraries han
 """
 
 from collections.abc import Iterator, Sequence
-from functools import cache
 from itertools import groupby
 from typing import NamedTuple
-from unicodedata import bidirectional, category, mirrored, normalize
+from unicodedata import bidirectional
+
+from services.postprocess.typesetting.bidi_rules import INITIATORS, brackets, neutral, weak
 
 MAX_DEPTH = 125  # BD2
-MAX_BRACKETS = 63  # BD16
-INITIATORS = frozenset({"LRI", "RLI", "FSI"})
 EMBEDDINGS = {"RLE": (1, None), "LRE": (0, None), "RLO": (1, "R"), "LRO": (0, "L")}
 # X9: these have no place of their own once levels are known.
 REMOVED = frozenset({*EMBEDDINGS, "PDF", "BN"})
-NEUTRALS = frozenset({"B", "S", "WS", "ON", "PDI"}) | INITIATORS
 
 
 class _Status(NamedTuple):
@@ -192,9 +190,9 @@ def _resolve(sequence: list[int], text: str, classes: list[str], found: list[int
     own = "R" if found[sequence[0]] % 2 else "L"
     kinds = [classes[at] for at in sequence]
     marks = [kind == "NSM" for kind in kinds]
-    _weak(kinds, edges[0])
-    _brackets([text[at] for at in sequence], kinds, marks, own, edges[0])
-    _neutral(kinds, own, edges)
+    weak(kinds, edges[0])
+    brackets([text[at] for at in sequence], kinds, marks, own, edges[0])
+    neutral(kinds, own, edges)
     for at, kind in zip(sequence, kinds, strict=True):
         found[at] += _step(found[at], kind)
 
@@ -204,117 +202,6 @@ def _step(level: int, kind: str) -> int:
     if level % 2:
         return int(kind != "R")
     return {"L": 0, "R": 1}.get(kind, 2)
-
-
-def _weak(kinds: list[str], start: str) -> None:
-    """W1–W7, in place."""
-    _marks_and_digits(kinds, start)
-    _separators(kinds)
-    _terminators(kinds)
-    strong = start
-    for at, kind in enumerate(kinds):
-        if kind in {"ES", "ET", "CS"}:
-            kinds[at] = "ON"
-        elif kind in {"L", "R"}:
-            strong = kind
-        elif kind == "EN" and strong == "L":
-            kinds[at] = "L"
-
-
-def _marks_and_digits(kinds: list[str], start: str) -> None:
-    """W1–W3."""
-    before = strong = start
-    for at, kind in enumerate(kinds):
-        if kind == "NSM":
-            kinds[at] = "ON" if before in INITIATORS or before == "PDI" else before
-        before = kinds[at]
-        if before in {"L", "R", "AL"}:
-            strong = before
-        if before == "EN" and strong == "AL":
-            before = kinds[at] = "AN"
-    for at, kind in enumerate(kinds):
-        if kind == "AL":
-            kinds[at] = "R"
-
-
-def _separators(kinds: list[str]) -> None:
-    """W4."""
-    for at in range(1, len(kinds) - 1):
-        before, after = kinds[at - 1], kinds[at + 1]
-        if before == after and ((kinds[at] in {"ES", "CS"} and before == "EN") or (kinds[at], before) == ("CS", "AN")):
-            kinds[at] = before
-
-
-def _terminators(kinds: list[str]) -> None:
-    """W5."""
-    at = 0
-    for kind, group in groupby(list(kinds)):
-        end = at + len(list(group))
-        if kind == "ET" and "EN" in {kinds[at - 1] if at else "", kinds[end] if end < len(kinds) else ""}:
-            kinds[at:end] = ["EN"] * (end - at)
-        at = end
-
-
-def _brackets(characters: list[str], kinds: list[str], marks: list[bool], own: str, start: str) -> None:
-    """N0: a pair of brackets takes the direction of what it holds, or of what stands before it."""
-    for opening, closing in _pairs(characters, kinds):
-        inside = {_strong(kind) for kind in kinds[opening + 1 : closing]} - {None}
-        if not inside:
-            continue
-        chosen = own
-        if own not in inside:
-            before = (_strong(kind) for kind in reversed(kinds[:opening]))
-            chosen = next((kind for kind in before if kind), start)
-        for at in (opening, closing):
-            kinds[at] = chosen
-            following = at + 1
-            while following < len(marks) and marks[following]:
-                kinds[following] = chosen
-                following += 1
-
-
-def _pairs(characters: list[str], kinds: list[str]) -> list[tuple[int, int]]:
-    """BD16."""
-    opened: list[tuple[str, int]] = []
-    found = []
-    for at, character in enumerate(characters):
-        if kinds[at] != "ON":
-            continue
-        character = normalize("NFC", character)  # noqa: PLW2901  # 2329 is 3008
-        if (closing := _partner(character)) is not None:
-            if len(opened) == MAX_BRACKETS:
-                return []
-            opened.append((closing, at))
-        elif character in (waiting := [wanted for wanted, _ in opened]):
-            depth = len(waiting) - 1 - waiting[::-1].index(character)
-            found.append((opened[depth][1], at))
-            del opened[depth:]
-    return sorted(found)
-
-
-@cache
-def _partner(character: str) -> str | None:
-    """The closing bracket of an opening one: Unicode puts it next, or next but one."""
-    if category(character) != "Ps" or not mirrored(character):
-        return None
-    nearby = (chr(ord(character) + step) for step in (1, 2))
-    return next((other for other in nearby if category(other) == "Pe" and mirrored(other)), None)
-
-
-def _strong(kind: str) -> str | None:
-    return "R" if kind in {"R", "EN", "AN"} else "L" if kind == "L" else None
-
-
-def _neutral(kinds: list[str], own: str, edges: tuple[str, str]) -> None:
-    """N1 and N2."""
-    at = 0
-    for neutral, group in groupby(list(kinds), key=NEUTRALS.__contains__):
-        end = at + len(list(group))
-        if neutral:
-            before = _strong(kinds[at - 1]) if at else edges[0]
-            after = _strong(kinds[end]) if end < len(kinds) else edges[1]
-            kinds[at:end] = [before if before and before == after else own] * (end - at)
-        at = end
 
 
 def _filled(classes: list[str], found: list[int], base: int) -> list[int]:
