@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from services.postprocess.compositing import inked
 from services.postprocess.contrast import BLACK, WHITE, contrast
@@ -38,9 +39,10 @@ def weakest_shade(colours: Iterable[Colour], near: Pixels, *, wanted: float) -> 
 
 def shaded(pixels: Pixels, place: Area, shade: Shade, *, size: int) -> Pixels:
     """The picture with the patch around the letters' place."""
-    spread = round(SPREAD * size)
-    coverage = _patch(place, spread=spread, fade=round(FADE * size))
-    left, top = place.left - spread, place.top - spread
+    spread, fade = round(SPREAD * size), max(1, round(FADE * size))
+    left, across = _ramp(place.left - spread, place.right + spread, fade, end=pixels.shape[1])
+    top, down = _ramp(place.top - spread, place.bottom + spread, fade, end=pixels.shape[0])
+    coverage = np.asarray((np.outer(down, across) + 127) // 255, dtype=np.uint8)
     return inked(pixels, coverage, shade.tone, left=left, top=top, opacity=shade.opacity)
 
 
@@ -54,13 +56,9 @@ def _enough(near: Pixels, tone: Colour, colour: Colour, wanted: float) -> Shade:
     return Shade(opacity, found, tone, colour)
 
 
-def _patch(place: Area, *, spread: int, fade: int) -> Pixels:
-    across, down = (_ramp(length + 2 * spread, max(fade, 1)) for length in (place.width, place.height))
-    return np.asarray((np.outer(down, across) * 255).round(), dtype=np.uint8)
-
-
-def _ramp(length: int, fade: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """Up, along and down again, without a corner (smoothstep)."""
-    at = np.arange(length) + 0.5
-    share = np.clip(np.minimum(at, length - at) / fade, 0, 1)
-    return np.asarray(share * share * (3 - 2 * share))
+def _ramp(first: int, last: int, fade: int, *, end: int) -> tuple[int, npt.NDArray[np.uint16]]:
+    """Up, along and down again without a corner (smoothstep), 0 to 255; what the picture has of it, and from where."""
+    start = max(first, 0)
+    at = np.arange(start, min(last, end)) + 0.5
+    share = np.clip(np.minimum(at - first, last - at) / fade, 0, 1)
+    return start, np.asarray((share * share * (3 - 2 * share) * 255).round(), dtype=np.uint16)
