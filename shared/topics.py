@@ -239,7 +239,6 @@ WITHOUT_PRODUCER: frozenset[type[Event]] = frozenset(
         events.AssetRecalled,
         events.AssetExpired,
         events.PublicationWithdrawn,
-        events.DerivativesRequested,
     }
 )
 DEAD_LETTER_RETENTION = 30 * DAY

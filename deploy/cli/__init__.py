@@ -24,6 +24,7 @@ VERBS = {
     "outliers": "Say which pictures of a campaign are unlike the rest, and in what",
     "mark": "Say which asset a picture was made as, from the invisible mark in its pixels",
     "verify": "Say who signed a picture, what was done to it, and whether it is still what was signed",
+    "assets": "Run recipes again over approved assets: new versions, which are reviewed",
     "trace": "Tell the whole life of anything that has an id",
     "why": "Say why something stands where it stands, and the one command that helps",
     "dlq": "Look at records that consumers refused; replay or drop them",

@@ -15,6 +15,7 @@ from services.catalog.routes import (
     jobs,
     lives,
     rebuilds,
+    reruns,
     retries,
     statistics,
 )
@@ -23,6 +24,7 @@ from services.catalog.web.data import CatalogPages
 from services.catalog.web.pages import pages
 from shared.blobs import Blobs
 from shared.kafka import Producer
+from shared.library.pinned import Library
 from shared.outbox import Outbox
 
 
@@ -43,6 +45,7 @@ def wire(
     app.include_router(retries.routes(reading, desk))
     app.include_router(statistics.routes(reading))  # before one asset's, whose address would take its word for an id
     app.include_router(assets.routes(reading))
+    app.include_router(reruns.routes(reading, desk, Library(blobs)))
     app.include_router(files.routes(reading, blobs, secret=reading.gate.secret))
     app.include_router(decisions.routes(reading, desk))
     app.include_router(lives.routes(reading))

@@ -347,3 +347,47 @@ from ledger where about = any(:jobs::uuid[]) and type = 'JobFailed';
 -- name: current_time()$
 -- Facts are dated by the database, never by a service's host.
 select clock_timestamp();
+
+-- name: approved_assets(campaign, asset_type, batch, request, assets, approved, after, many)
+-- Assets by the order of their first version, each with the version that was approved last. Only the caller's: row-level
+-- security stands in for it.
+select a.seq, a.asset_id, a.job_id, d.asset_version_id, s.event_id
+from assets a
+join jobs j on j.job_id = a.job_id and j.run = a.run and j.rank = :approved::int
+left join requests r on r.request_id = a.request_id
+join lateral (
+    select asset_version_id from decisions d
+    where d.asset_id = a.asset_id and d.decision = 'approve' and d.state = 'final'
+    order by d.ended_at desc, d.review_version desc limit 1
+) d on true
+join assets s on s.asset_id = a.asset_id and s.asset_version_id = d.asset_version_id
+where a.supersedes is null and a.seq > :after
+  and (:campaign::text is null or r.campaign = :campaign)
+  and (:asset_type::text is null or r.asset_type = :asset_type)
+  and (:batch::uuid is null or r.batch_id = :batch)
+  and (:request::uuid is null or a.request_id = :request)
+  and (:assets::uuid[] is null or a.asset_id = any(:assets))
+order by a.seq limit :many;
+
+-- name: hold_jobs(jobs)
+-- In the order in which every writer locks jobs.
+select job_id from jobs where job_id = any(:jobs::uuid[]) order by job_id for update;
+
+-- name: undecided(assets)
+-- Of these, those with a version made anew that waits for a person, or for the end of its undo window.
+select asset_id from awaiting_review where asset_id = any(:assets::uuid[]) and supersedes is not null
+union
+select d.asset_id from decisions d join assets a using (asset_id, asset_version_id)
+where d.asset_id = any(:assets::uuid[]) and d.state = 'open' and a.supersedes is not null;
+
+-- name: said_of(jobs, types)
+select about, type, body, traceparent from ledger
+where about = any(:jobs::uuid[]) and type = any(:types::text[]) order by occurred_at, recorded_at;
+
+-- name: recipe(workspace, name, version)^
+select version, digest from library_items
+where workspace = :workspace and kind = 'recipe' and name = :name and version = :version and state = 'published';
+
+-- name: recipes(workspace)
+select name || '@' || version as label from library_items
+where workspace = :workspace and kind = 'recipe' and state = 'published' order by name, version desc limit 50;

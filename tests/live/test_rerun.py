@@ -1,15 +1,27 @@
 """A new version of an approved asset: reviewed though its job has ended, decided on apart, and the old one stays."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
 from deploy.local.servers import EmbeddedServers
 from services.catalog.web.view import Mark, Viewer
-from shared.events import AssetApproved, AssetRejected, Event
-from tests.catalog.facts import WORKSPACE, Job, Request
+from shared.blobs import library_key
+from shared.events import (
+    AssetApproved,
+    AssetRejected,
+    DerivativesRequested,
+    Event,
+    ImageProcessed,
+    LibraryItemChanged,
+    Pin,
+)
+from shared.library.documents import Recipe
+from tests.catalog.facts import BEGIN, WORKSPACE, Job, Request
 from tests.live.cataloguing import Catalog, catalog, verdict, workspace_changed
 from tests.live.stage import eventually
 from tests.live.test_rebuild import rebuild
+from tests.postprocess.documents import recipe, rendition
 
 VIEWER = Viewer(name="ada", workspace_id=WORKSPACE, workspace="Salt & Linden", csrf="", may_review=True)
 
@@ -102,6 +114,87 @@ async def test_a_decision_on_a_new_version_is_taken_back_like_any_other(
         undone = await running.ada.post(f"/v1/decisions/{version['decision']['decision_id']}/undo")
         assert undone.status_code == 200, undone.text
         assert (await decide(running, job, "reject", code="soft"))["review_version"] == 1
+
+
+async def test_a_campaign_is_asked_for_anew_once_and_each_asset_says_why_not(
+    servers: EmbeddedServers, tmp_path: Path
+) -> None:
+    async with catalog(servers, tmp_path) as running:
+        new = recipe(rendition("square"), version=2)
+        await running.service.blobs.put(
+            library_key(WORKSPACE, new.pin().digest), new.canonical(), media_type="application/json"
+        )
+        await running.hear(published(new))
+        request, other = Request(name="old recipe", variants=2), Request(name="of another", campaign="spring")
+        (job, undecided), (elsewhere,) = request.jobs, other.jobs
+        first = {"web": Pin(name="web", version=1, digest="1" * 64)}
+        await running.hear(request.accepted(), other.accepted())
+        for each in (job, undecided, elsewhere):
+            await running.hear(each.generated(recipes=first), each.processed())
+        await decide(running, job)
+        await decide(running, elsewhere)
+
+        asked: dict[str, Any] = {
+            "recipes": ["web@2"],
+            "where": {"campaign": "winter-home", "asset_type": "product-tile"},
+        }
+        dry = await rerun(running, **asked, dry_run=True)
+        assert (dry["recipes"], [one["asset_id"] for one in dry["requested"]]) == (
+            {"web": "web@2"},
+            [str(job.asset_id)],
+        )
+        assert await running.said("derivatives-requested.v1") == []
+        both = await asyncio.gather(rerun(running, **asked), rerun(running, **asked))
+        assert sorted(len(answer["requested"]) for answer in both) == [0, 1], "asked twice at once, once is asked"
+        (refused,) = [one for answer in both for one in answer["refused"]]
+        assert "are being run" in refused["why"]
+        (fact,) = await eventually(lambda: told(running, "derivatives-requested.v1", DerivativesRequested, 1))
+        assert (fact.supersedes, fact.by, fact.image.recipes) == (job.asset_version_id, "otto", {"web": new.pin()})
+        assert fact.image.original == job.generated().original
+        trace = (await running.ada.get(f"/v1/trace/{fact.supersedes}")).json()
+        assert "asked for by otto: web@2" in next(
+            f["words"] for f in trace["facts"] if f["type"] == type(fact).__name__
+        )
+
+        fields = job.processed_anew().model_dump(exclude={"event_id", "cause_id"})
+        await running.hear(ImageProcessed.of(cause_id=fact.event_id, **fields))
+        waits = await rerun(running, **asked)
+        assert "waits for a decision" in waits["refused"][0]["why"]
+        await decide(running, job)
+        (done,) = (await rerun(running, **asked))["refused"]
+        assert "is made by web@2" in done["why"], "what stands is the version that was approved last"
+        named = await rerun(running, recipes=["web@2"], where={"assets": [str(undecided.asset_id)]})
+        assert "no approved asset" in named["refused"][0]["why"]
+        (act,) = (await running.clients["otto"].get("/v1/stages/catalog/actions")).json()["actions"]
+        assert (act["action"], act["detail"]["assets"]) == ("asset.rerun", [str(job.asset_id)])
+        for client, body, status in (
+            (running.ada, asked, 403),
+            (running.clients["otto"], {"recipes": ["web@2"]}, 422),
+            (running.clients["otto"], {"recipes": ["web@9"], "every": True}, 422),
+            (running.clients["otto"], {"recipes": ["web@2", "web@2"], "every": True}, 422),
+        ):
+            assert (await client.post("/v1/assets/rerun", json=body)).status_code == status
+
+
+async def rerun(running: Catalog, **asked: Any) -> dict[str, Any]:
+    answer = await running.clients["otto"].post("/v1/assets/rerun", json=asked)
+    assert answer.status_code == 200, answer.text
+    return dict(answer.json())
+
+
+def published(document: Recipe) -> LibraryItemChanged:
+    pin = document.pin()
+    return LibraryItemChanged.of(
+        cause_id=pin.digest,
+        occurred_at=BEGIN,
+        workspace=WORKSPACE,
+        item=f"{WORKSPACE}/recipe/{pin.label}",
+        kind="recipe",
+        name=pin.name,
+        version=pin.version,
+        digest=pin.digest,
+        state="published",
+    )
 
 
 async def told(running: Catalog, topic: str, kind: type[Event], many: int) -> list[Any]:

@@ -1,0 +1,105 @@
+"""`calotype assets …`: what is done with many approved assets at once."""
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from deploy.cli.client import Client, connected
+from deploy.cli.options import DATA, AsJson, DataOption, WorkspaceOption
+from deploy.cli.terminal import plain_console
+from deploy.errors import Problem
+
+app = typer.Typer(help="What is done with many approved assets at once.", no_args_is_help=True, add_completion=False)
+
+PAGE = 200
+
+
+@app.callback()
+def assets() -> None:
+    """A group, however few commands it has."""
+
+
+@app.command()
+def rerun(
+    recipe: Annotated[list[str], typer.Option("--recipe", metavar="NAME@N", help="Repeat it for other channels.")],
+    asset: Annotated[list[str] | None, typer.Argument(help="Only these, by their ids.")] = None,
+    channel: Annotated[str | None, typer.Option(help="Refuse unless the recipe is for this channel.")] = None,
+    campaign: Annotated[str | None, typer.Option(help="Only of this campaign.")] = None,
+    asset_type: Annotated[str | None, typer.Option("--type", help="Only of this asset type.")] = None,
+    batch: Annotated[str | None, typer.Option(help="Only of this batch.")] = None,
+    every: Annotated[bool, typer.Option("--every", help="All that is approved.")] = False,  # noqa: FBT002 a flag
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would happen.")] = False,  # noqa: FBT002
+    limit: Annotated[int | None, typer.Option(min=1, help="Look at no more assets than this.")] = None,
+    data: DataOption = DATA,
+    workspace: WorkspaceOption = None,
+    as_json: AsJson = False,  # noqa: FBT002 a flag
+) -> None:
+    """Make new versions of approved assets by other recipes; nothing is generated, so nothing is paid.
+
+    Each new version is reviewed. What is approved and published stays until the new one is approved and delivered.
+    A second ask finds what the first one asked for, so nothing is made twice.
+    """
+    where = {"campaign": campaign, "asset_type": asset_type, "batch": batch, "assets": asset or None}
+    given = {name: value for name, value in where.items() if value is not None}
+    asked = {"recipes": recipe, "where": given, "every": every}
+    with connected(data, workspace=workspace) as client:
+        if channel is not None:
+            _check(client, asked, channel)
+        recipes, requested, refused = _all(client, asked | {"dry_run": dry_run}, limit=limit)
+    if as_json:
+        told = {"recipes": recipes, "requested": requested, "refused": refused, "dry_run": dry_run}
+        typer.echo(json.dumps(told))
+        return
+    console = plain_console()
+    if not requested and not refused:
+        console.print(Text("Nothing that is approved is like that.", "dim"))
+        return
+    verb = "would get" if dry_run else "get"
+    by = ", ".join(f"{name} for {label}" for label, name in recipes.items())
+    console.print(f"{len(requested)} assets {verb} a new version by {by}; {len(refused)} do not.")
+    if requested and not dry_run:
+        console.print(Text("They come to review as they are made.", "dim"))
+    if refused:
+        console.print(_table(refused))
+
+
+def _check(client: Client, asked: Mapping[str, Any], channel: str) -> None:
+    page = client.post("/v1/assets/rerun", {**asked, "dry_run": True, "limit": 1})
+    if set(page["recipes"]) != {channel}:
+        others = ", ".join(f"{name} is for {label}" for label, name in page["recipes"].items())
+        raise Problem(f"{others}, not {channel}.", remedy="Name a recipe of that channel, or leave --channel out.")
+
+
+def _all(
+    client: Client, asked: Mapping[str, Any], *, limit: int | None
+) -> tuple[dict[str, str], list[dict[str, str]], list[dict[str, str]]]:
+    """Page after page, until the last one or the limit."""
+    recipes: dict[str, str] = {}
+    requested: list[dict[str, str]] = []
+    refused: list[dict[str, str]] = []
+    after: int | None = 0
+    left = limit
+    while after is not None and left != 0:
+        many = PAGE if left is None else min(PAGE, left)
+        page = client.post("/v1/assets/rerun", {**asked, "limit": many, "after": after})
+        recipes = page["recipes"]
+        requested += page["requested"]
+        refused += page["refused"]
+        after = page["next"]
+        left = None if left is None else left - many
+    return recipes, requested, refused
+
+
+def _table(refused: list[dict[str, str]]) -> Table:
+    """One line a reason, with the asset where it is one."""
+    reasons = Counter((one["why"], one["remedy"]) for one in refused)
+    assets = {(one["why"], one["remedy"]): one["asset_id"] for one in refused}
+    table = Table("not", "why", "instead", box=None, header_style="dim", padding=(0, 2, 0, 0))
+    for (why, remedy), count in reasons.most_common():
+        table.add_row(assets[why, remedy] if count == 1 else f"{count} assets", why, remedy)
+    return table

@@ -1,0 +1,104 @@
+"""Which approved assets get a new version by other recipes, and what is asked for then. No I/O.
+
+The ask for one version by one set of recipes is one event, whoever asks how often; one that failed may be asked for
+again, where another try may help.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from shared import ids
+from shared.events import DerivativesFailed, DerivativesRequested, FailureReason, ImageGenerated, Pin
+
+PINNED = frozenset({FailureReason.INVALID_REQUEST, FailureReason.CORRUPT_OUTPUT})  # as often as it is tried
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """An approved asset: the version that stands, what it was made of, and what was asked about it before."""
+
+    asset_id: UUID
+    version: UUID
+    image: ImageGenerated
+    """With the recipes that made the version."""
+    trace: str | None = None
+    asked: Sequence[Mapping[str, Any]] = ()
+    """The asks for a version in its place, oldest first."""
+    failed: Mapping[str, DerivativesFailed] = field(default_factory=dict)
+    """Ask → how it failed."""
+    made: frozenset[str] = frozenset()
+    """Asks of which a version came."""
+    waits: bool = False
+    gone: str | None = None
+
+    def recipes(self, wanted: Mapping[str, Pin]) -> dict[str, Pin]:
+        """All the recipes of the new version: the wanted ones in the place of those it has."""
+        return {channel: wanted.get(channel, pin) for channel, pin in self.image.recipes.items()}
+
+    def before(self, wanted: Mapping[str, Pin]) -> list[str]:
+        """The asks for just these."""
+        pins = {channel: pin.digest for channel, pin in self.recipes(wanted).items()}
+        return [
+            str(ask["event_id"])
+            for ask in self.asked
+            if {channel: pin["digest"] for channel, pin in ask["image"].get("recipes", {}).items()} == pins
+        ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotAgain:
+    """Why an asset gets no new version, and what helps."""
+
+    asset_id: UUID
+    why: str
+    remedy: str
+
+
+def not_again(case: Case, wanted: Mapping[str, Pin]) -> NotAgain | None:
+    """Why these recipes are not run over it; None where they are."""
+    for why, remedy in _obstacles(case, wanted):
+        return NotAgain(asset_id=case.asset_id, why=why, remedy=remedy)
+    return None
+
+
+def _obstacles(case: Case, wanted: Mapping[str, Pin]) -> Iterator[tuple[str, str]]:
+    if case.gone is not None:
+        yield case.gone, "nothing to do: it is not to be shown any more"
+    if not wanted.keys() & case.image.recipes.keys():
+        yield f"it was not made for {', '.join(wanted)}", "ask for it with that channel in a request of its own"
+    if case.recipes(wanted) == case.image.recipes:
+        made_by = ", ".join(pin.label for channel, pin in case.image.recipes.items() if channel in wanted)
+        yield f"the version that stands is made by {made_by}", "nothing to do"
+    if case.waits:
+        yield "a version made anew waits for a decision", "decide on that one first"
+    for ask in case.before(wanted):
+        failure = case.failed.get(ask)
+        if ask in case.made:
+            yield "these recipes were run over it, and that version was not approved", "publish another version of them"
+        elif failure is None:
+            yield "these recipes are being run over it", f"wait; calotype trace {case.asset_id} says how far it is"
+        elif failure.reason in PINNED:
+            yield f"these recipes failed on it: {failure.detail}", failure.remedy or "publish another version of them"
+
+
+def requested(
+    case: Case, wanted: Mapping[str, Pin], *, by: str, at: datetime, trace: str | None
+) -> DerivativesRequested:
+    """The ask as a fact. After one that failed it is another fact, and so other work."""
+    image = case.image.model_copy(update={"recipes": case.recipes(wanted)})
+    cause = ids.rerun_id(case.version, {channel: pin.digest for channel, pin in image.recipes.items()})
+    tries = len(case.before(wanted))
+    return DerivativesRequested.of(
+        cause_id=f"{cause}/{tries + 1}" if tries else cause,
+        occurred_at=at,
+        traceparent=trace,
+        **{name: getattr(image, name) for name in ("workspace", "client_reference", "request_id", "job_id", "run")},
+        asset_id=case.asset_id,
+        supersedes=case.version,
+        by=by,
+        image=image,
+        confidentiality=image.confidentiality,
+    )

@@ -1,0 +1,178 @@
+"""Recipes run again over approved assets: each gets a new version, which is reviewed; till then the old one stays.
+
+Nothing is generated and nothing is paid.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import orjson
+
+from services.catalog.anew import Case, NotAgain, not_again, requested
+from services.catalog.domain import RANK
+from services.catalog.review.desk import Desk, Person
+from services.catalog.sql import queries
+from shared.audit import acted
+from shared.errors import BlobMissing, Rejected
+from shared.events import DerivativesFailed, ImageGenerated, JobStatus, Pin
+from shared.library.documents import Recipe
+from shared.library.pinned import Library
+from shared.observability import is_sampled, start_span, traceparent_of
+
+APPROVED = RANK[JobStatus.APPROVED]
+GONE = {"AssetRecalled": "it was recalled", "AssetExpired": "its term has ended"}
+KINDS = ("ImageGenerated", "ImageProcessed", "DerivativesRequested", "DerivativesFailed", *GONE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rerun:
+    """What became of a page of approved assets; `next`: where the next page begins, None after the last."""
+
+    recipes: Mapping[str, str]
+    requested: Sequence[Mapping[str, Any]]
+    refused: Sequence[NotAgain]
+    next: int | None
+
+
+async def rerun(
+    desk: Desk,
+    person: Person,
+    *,
+    library: Library,
+    labels: Sequence[str],
+    where: Mapping[str, Any],
+    after: int,
+    many: int,
+    dry_run: bool,
+) -> Rerun:
+    """Asks for a new version of the approved assets that match, a page at a time, oldest first."""
+    async with desk.acting(person) as writing:
+        connection = writing.connection
+        wanted = await _pins(connection, library, person.workspace, labels)
+        rows = [
+            r async for r in queries.approved_assets(connection, **where, approved=APPROVED, after=after, many=many + 1)
+        ]
+        more, rows = len(rows) > many, rows[:many]
+        # Held to the commit: of two who ask at once, the second finds what the first asked for.
+        _ = [r async for r in queries.hold_jobs(connection, jobs=[row["job_id"] for row in rows])]
+        cases = await _cases(connection, rows)
+        refused = [obstacle for case in cases if (obstacle := not_again(case, wanted))]
+        hopeless = {obstacle.asset_id for obstacle in refused}
+        refused += _unknown(where["assets"] if not after and not more else None, rows, cases)
+        now = await queries.current_time(connection)
+        chosen = [case for case in cases if case.asset_id not in hopeless]
+        if chosen and not dry_run:
+            facts = [requested(c, wanted, by=person.principal, at=now, trace=_trace(c, person)) for c in chosen]
+            await writing.tell(facts)
+            await acted(
+                connection,
+                by=person.principal,
+                workspace=person.workspace,
+                action="asset.rerun",
+                subject=f"{len(chosen)} assets",
+                detail={
+                    "recipes": list(labels),
+                    "where": {name: value for name, value in where.items() if value is not None},
+                    "assets": [case.asset_id for case in chosen],
+                },
+            )
+    return Rerun(
+        recipes={channel: pin.label for channel, pin in wanted.items()},
+        requested=[{"asset_id": case.asset_id, "asset_version": case.version} for case in chosen],
+        refused=refused,
+        next=rows[-1]["seq"] if more else None,
+    )
+
+
+def _unknown(
+    named: Sequence[UUID] | None, rows: Sequence[Mapping[str, Any]], cases: Sequence[Case]
+) -> Iterator[NotAgain]:
+    known, approved = {case.asset_id for case in cases}, {row["asset_id"] for row in rows}
+    for asset in approved - known:
+        yield NotAgain(asset_id=asset, why="the ledger does not reach back to its image", remedy="ask for it anew")
+    for asset in set(named or ()) - approved:
+        yield NotAgain(asset_id=asset, why="no approved asset has this id", remedy=f"see calotype why {asset}")
+
+
+async def _pins(connection: Any, library: Library, workspace: UUID, labels: Sequence[str]) -> dict[str, Pin]:
+    """Channel → the published recipe that is named for it.
+
+    Raises:
+        Rejected: there is no such recipe, or two of them are for one channel.
+    """
+    found: dict[str, Pin] = {}
+    for place, label in enumerate(labels):
+        name, _, version = label.partition("@")
+        row = None
+        if version.isdecimal() and len(version) <= 9:
+            row = await queries.recipe(connection, workspace=workspace, name=name, version=int(version))
+        if row is None:
+            known = [r["label"] async for r in queries.recipes(connection, workspace=workspace)]
+            there = f"there are {', '.join(known)}" if known else "nothing is published"
+            raise Rejected("invalid_request", f"no published recipe {label!r}", f"recipes[{place}]", there)
+        pin = Pin(name=name, version=row["version"], digest=row["digest"])
+        try:
+            recipe = await library.get(Recipe, workspace, pin)
+        except BlobMissing as error:
+            raise Rejected("missing_document", f"{label} is not in the object store", error.key) from error
+        if recipe.channel in found:
+            what = f"{found[recipe.channel].label} and {label} are both for {recipe.channel}"
+            raise Rejected("invalid_request", what, f"recipes[{place}]", "name one of them")
+        found[recipe.channel] = pin
+    return found
+
+
+async def _cases(connection: Any, rows: Sequence[Mapping[str, Any]]) -> list[Case]:
+    if not rows:
+        return []
+    assets = [row["asset_id"] for row in rows]
+    waits = {row["asset_id"] async for row in queries.undecided(connection, assets=assets)}
+    said: dict[UUID, dict[str, dict[str, Any]]] = {}
+    traces: dict[str, str | None] = {}
+    async for row in queries.said_of(connection, jobs=[row["job_id"] for row in rows], types=list(KINDS)):
+        body = orjson.loads(row["body"]) | {"type": row["type"]}
+        said.setdefault(row["about"], {})[body["event_id"]] = body
+        traces[body["event_id"]] = row["traceparent"]
+    cases = [_case(row, said.get(row["job_id"], {}), waits=row["asset_id"] in waits, traces=traces) for row in rows]
+    return [case for case in cases if case is not None]
+
+
+def _case(
+    row: Mapping[str, Any], said: Mapping[str, Mapping[str, Any]], *, waits: bool, traces: Mapping[str, str | None]
+) -> Case | None:
+    """None where the ledger does not reach back to what the version was made of."""
+    made = said.get(str(row["event_id"]))
+    began = said.get(str(made["cause_id"])) if made else None
+    if made is None or began is None:
+        return None
+    version = str(row["asset_version_id"])
+    about = [fact for fact in said.values() if fact.get("supersedes") == version]
+    words = (GONE.get(fact["type"]) for fact in said.values() if fact.get("asset_version_id") == version)
+    return Case(
+        asset_id=row["asset_id"],
+        version=row["asset_version_id"],
+        image=ImageGenerated.model_validate(began.get("image", began)),
+        trace=traces[made["event_id"]],
+        asked=[fact for fact in about if fact["type"] == "DerivativesRequested"],
+        failed={
+            str(fact["cause_id"]): DerivativesFailed.model_validate(fact)
+            for fact in about
+            if fact["type"] == "DerivativesFailed"
+        },
+        made=frozenset(str(fact["cause_id"]) for fact in about if fact["type"] == "ImageProcessed"),
+        waits=waits,
+        gone=next(filter(None, words), None),
+    )
+
+
+def _trace(case: Case, person: Person) -> str | None:
+    """The asset's trace goes on: a span under it, however long ago, linked to the person's request."""
+    if not is_sampled(case.trace):
+        return case.trace
+    span = start_span(
+        "asset rerun", parent=case.trace, link=person.context, attributes={"calotype.asset": str(case.asset_id)}
+    )
+    span.end()
+    return traceparent_of(span)

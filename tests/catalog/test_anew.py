@@ -1,0 +1,79 @@
+"""Which approved assets get a new version, and under which id: asked twice it is the same ask."""
+
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from services.catalog.anew import Case, not_again, requested
+from shared.events import DerivativesFailed, FailureReason, Pin
+from tests.catalog.facts import BEGIN, Request
+
+(JOB,) = Request().jobs
+WEB, WEB_2 = (Pin(name="web", version=version, digest=f"{version}" * 64) for version in (1, 2))
+SOCIAL, SOCIAL_2 = (Pin(name="social", version=version, digest=f"{version}a" * 32) for version in (1, 2))
+
+
+def case(**changed: Any) -> Case:
+    image = JOB.generated(recipes={"web": WEB, "social": SOCIAL})
+    fields: dict[str, Any] = {"asset_id": JOB.asset_id, "version": JOB.asset_version_id, "image": image}
+    return Case(**fields | changed)
+
+
+def asked(at: Case, **wanted: Pin) -> dict[str, Any]:
+    return requested(at, wanted, by="otto", at=BEGIN, trace=None).model_dump(mode="json")
+
+
+def why(at: Case, **wanted: Pin) -> str | None:
+    found = not_again(at, wanted)
+    return found.why if found else None
+
+
+def test_a_recipe_takes_the_place_of_its_channels_and_the_others_stay() -> None:
+    fact = requested(case(), {"web": WEB_2}, by="otto", at=BEGIN, trace=None)
+    assert fact.image.recipes == {"web": WEB_2, "social": SOCIAL}
+    assert (fact.supersedes, fact.by) == (JOB.asset_version_id, "otto")
+    assert fact.image.original == JOB.generated().original
+
+
+def test_the_same_new_version_is_the_same_ask_whoever_asks_and_however() -> None:
+    ask = asked(case(), web=WEB_2)
+    assert asked(case(), web=WEB_2, social=SOCIAL)["event_id"] == ask["event_id"]
+    assert asked(case(), web=WEB_2, social=SOCIAL_2)["event_id"] != ask["event_id"]
+    assert asked(case(version=uuid4()), web=WEB_2)["event_id"] != ask["event_id"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "wanted", "words"),
+    [
+        ({}, {"web": WEB_2}, None),
+        ({}, {"web": WEB_2, "email": SOCIAL}, None),
+        ({}, {"email": WEB_2}, "not made for email"),
+        ({}, {"web": WEB}, "is made by web@1"),
+        ({"waits": True}, {"web": WEB_2}, "waits for a decision"),
+        ({"gone": "it was recalled"}, {"web": WEB_2}, "recalled"),
+    ],
+)
+def test_it_says_why_not(changed: dict[str, Any], wanted: dict[str, Pin], words: str | None) -> None:
+    found = why(case(**changed), **wanted)
+    assert found is None if words is None else words in (found or "")
+
+
+def test_what_was_asked_for_is_not_asked_for_again_until_it_failed_by_chance() -> None:
+    ask = asked(case(), web=WEB_2)
+    event = str(ask["event_id"])
+
+    def failed(reason: FailureReason) -> Case:
+        fact = DerivativesFailed.model_validate(JOB.failed_anew().model_dump() | {"reason": reason})
+        return case(asked=[ask], failed={event: fact})
+
+    assert "are being run" in (why(case(asked=[ask]), web=WEB_2) or "")
+    assert why(case(asked=[ask]), web=WEB_2, social=SOCIAL_2) is None, "other recipes are another ask"
+    assert "was not approved" in (why(case(asked=[ask], made=frozenset({event})), web=WEB_2) or "")
+    assert "crpo" in (why(failed(FailureReason.INVALID_REQUEST), web=WEB_2) or "")
+    by_chance = failed(FailureReason.OUT_OF_MEMORY)
+    assert why(by_chance, web=WEB_2) is None
+    again = asked(by_chance, web=WEB_2)
+    assert again["event_id"] != event, "or its work, that has ended, would be taken for done"
+    both = case(asked=[ask, again], failed=by_chance.failed)
+    assert "are being run" in (why(both, web=WEB_2) or "")
