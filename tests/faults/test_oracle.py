@@ -84,6 +84,17 @@ def say(evidence: Evidence, like: Event, **changes: Any) -> Event:
     return event
 
 
+def rejected_by_check(evidence: Evidence, *, cause: str) -> None:
+    """Of the job that was cancelled, as if its picture had been there first."""
+    version = one(evidence, "ImageProcessed", CANCELLED).body["asset_version_id"]
+    body = {"asset_version_id": version, "asset_id": ids.asset(CANCELLED, 1), "by": {"principal": "check:entropy"}}
+    like = one(evidence, "AssetApproved")
+    say(evidence, like, type="AssetRejected", subject=version, job=CANCELLED, cause=cause, body=body)
+    evidence.__dict__.pop("of_type", None)
+    decided = {"decision_id": ids.decision(version, 0), "asset_version_id": version, "job_id": CANCELLED}
+    evidence.tables["catalog.decisions"].append(decided | {"run": 1, "decision": "reject", "state": "final"})
+
+
 def row(evidence: Evidence, table: str, **where: Any) -> dict[str, Any]:
     found: Any = next(r for r in evidence.tables[table] if all(r[name] == value for name, value in where.items()))
     return dict(found) if not isinstance(found, dict) else found
@@ -506,6 +517,17 @@ def it_was_rejected_without_a_decision(e: Evidence) -> None:
     say(e, one(e, "AssetApproved"), type="AssetRejected", cause="a machine's mood")
 
 
+@breaks("I4")
+def a_check_rejected_what_it_never_saw(e: Evidence) -> None:
+    rejected_by_check(e, cause=one(e, "ImageGenerated").id)
+
+
+@breaks("I4")
+def what_a_check_rejected_is_in_nobodys_list(e: Evidence) -> None:
+    rejected_by_check(e, cause=one(e, "ImageProcessed", CANCELLED).id)
+    e.tables["catalog.decisions"].pop()
+
+
 @breaks("I1")
 def it_was_cancelled_and_nobody_asked_for_it(e: Evidence) -> None:
     e.cancels.clear()
@@ -864,6 +886,12 @@ def test_a_version_follows_from_its_files_as_they_were_before_they_were_signed()
     assert "I2" not in {violation.invariant for violation in judge(evidence)}
     web |= {"unsigned_sha256": sha("another")}
     assert "I2" in {violation.invariant for violation in judge(evidence)}
+
+
+def test_what_a_check_rejects_was_decided_by_it() -> None:
+    evidence = clean()
+    rejected_by_check(evidence, cause=one(evidence, "ImageProcessed", CANCELLED).id)
+    assert "I4" not in {violation.invariant for violation in judge(evidence)}
 
 
 def test_giving_up_a_record_may_end_its_job_beside_its_own_end() -> None:

@@ -47,6 +47,10 @@ def publication(version: str, target: str) -> str:
     return derive("publication", version, target)
 
 
+def decision(version: str, review: int) -> str:
+    return derive("decision", version, review)
+
+
 def event(kind: str, subject: str, cause: str) -> str:
     return derive("event", kind, subject, cause)
 

@@ -19,6 +19,7 @@ SUBJECT = {
     **dict.fromkeys(
         ("AssetPublished", "PublicationFailed", "PublicationWithdrawn", "AssetSuperseded"), "publication_id"
     ),
+    **dict.fromkeys(("DerivativesRequested", "DerivativesFailed"), "supersedes"),
     "RequestRejected": "subject",
     "LibraryItemChanged": "item",
     "WorkspaceChanged": "workspace",
@@ -38,7 +39,7 @@ READ = {
     "ReviewNeeded": ("asset_id", "asset_version_id"),
     "ReviewRecorded": ("asset_id", "asset_version_id", "decision"),
     "AssetApproved": ("asset_id", "asset_version_id", "files", "confidentiality"),
-    "AssetRejected": ("asset_id", "asset_version_id"),
+    "AssetRejected": ("asset_id", "asset_version_id", "by"),
     "AssetPublished": ("publication_id", "asset_id", "asset_version_id", "target", "receipts"),
     "PublicationFailed": ("publication_id", "asset_version_id", "target", "code", "uncertain"),
 }

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from functools import partial
 
+from tests.faults.oracle import ids
 from tests.faults.oracle.evidence import Event, Evidence, Row, Violation
 from tests.faults.oracle.invariants.ends import promised
 from tests.faults.oracle.reading import document_key, documents_of, files_of
@@ -65,8 +66,9 @@ def _decided(evidence: Evidence) -> Iterator[Violation]:
             yield Broken(subject=line["decision_id"], what="was taken, and nobody knows of it", kind="lost")
     told: dict[str, list[str]] = defaultdict(list)
     for event in evidence.all_of("AssetApproved", "AssetRejected"):
-        told[event.cause].append(event.type)
-        if event.cause not in decisions:
+        decision = _of_check(evidence, event) if _is_by_check(event) else event.cause
+        told[decision].append(event.type)
+        if decision not in decisions:
             yield Broken(subject=event.subject, what=f"has an {event.type} that nobody decided")
     for decision_id, row in decisions.items():
         wanted = {"approve": ["AssetApproved"], "reject": ["AssetRejected"]}[row["decision"]]
@@ -75,6 +77,18 @@ def _decided(evidence: Evidence) -> Iterator[Violation]:
             yield Broken(subject=decision_id, what=what, kind="lost" if not told[decision_id] else "wrong")
         if row["state"] == "undone" and decision_id not in taken_back and not _was_overtaken(evidence, row):
             yield Broken(subject=decision_id, what="was taken back by nobody", kind="lost")
+
+
+def _is_by_check(event: Event) -> bool:
+    return str((event.body.get("by") or {}).get("principal", "")).startswith("check:")
+
+
+def _of_check(evidence: Evidence, rejected: Event) -> str:
+    """A check decides on a picture as it comes, before anybody: the picture's own fact is the cause."""
+    version = rejected.body["asset_version_id"]
+    picture = evidence.events.get(rejected.cause)
+    is_its = picture is not None and picture.type == "ImageProcessed" and picture.body["asset_version_id"] == version
+    return ids.decision(version, 0) if is_its else "nobody's"
 
 
 def _was_overtaken(evidence: Evidence, decision: Row) -> bool:
