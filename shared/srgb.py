@@ -11,6 +11,8 @@ from shared.pictures.words import damaged
 def decoded(opened: Image.Image) -> Image.Image:
     """An opened file's pixels, upright and in sRGB, and nothing else of it: no EXIF, no profile, no text.
 
+    What was opened is used up by it.
+
     Raises:
         Refused: it is not whole.
         MemoryError: it takes more than this process may have.
@@ -26,7 +28,8 @@ def as_stored(opened: Image.Image) -> Image.Image:
 def _whole(opened: Image.Image, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
     try:
         opened.load()
-        image = convert(ImageOps.exif_transpose(opened))
+        ImageOps.exif_transpose(opened, in_place=True)  # a copy of 40 MP would be 160 MB
+        image = convert(opened)
     except MemoryError:
         raise
     except Exception as error:
@@ -49,10 +52,15 @@ def to_srgb(image: Image.Image) -> Image.Image:
 
 def _with_alpha_if_needed(image: Image.Image) -> Image.Image:
     if image.has_transparency_data:
-        image = image.convert("RGBA")
+        image = _in(image, "RGBA")
         opaque = image.getchannel("A").histogram()[255] == image.width * image.height
         return image.convert("RGB") if opaque else image
-    return image.convert("RGB")
+    return _in(image, "RGB")
+
+
+def _in(image: Image.Image, mode: str) -> Image.Image:
+    """Pillow's own `convert` copies a picture that has the mode already."""
+    return image if image.mode == mode else image.convert(mode)
 
 
 def _through_profile(image: Image.Image, profile: bytes) -> Image.Image:

@@ -5,7 +5,6 @@ pictures of different sizes, or that cannot be decoded.
 """
 
 import asyncio
-import io
 import json
 import struct
 import sys
@@ -13,6 +12,7 @@ from typing import Any
 
 from services.inference.processes import start_module
 from services.inference.replaying import Measure
+from shared.pictures import Limits, Refused
 
 LENGTH = struct.Struct("!Q")
 SECONDS = 60.0
@@ -38,17 +38,14 @@ async def compare(first: bytes, second: bytes) -> Measure | None:
 def measured(first: bytes, second: bytes) -> dict[str, Any] | None:
     # Only in the process that compares.
     import numpy as np  # noqa: PLC0415
-    from PIL import Image  # noqa: PLC0415
 
-    Image.MAX_IMAGE_PIXELS = MOST_PIXELS
-    pictures = []
-    for data in (first, second):
-        try:
-            with Image.open(io.BytesIO(data), formats=["PNG", "JPEG", "WEBP"]) as image:
-                pictures.append(np.asarray(image.convert("RGBA"), dtype=np.int16))
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-            return None
-    one, other = pictures
+    from shared.pictures.opening import opened  # noqa: PLC0415
+
+    limits = Limits(pixels=MOST_PIXELS)
+    try:
+        one, other = (np.asarray(opened(data, limits).convert("RGBA"), dtype=np.int16) for data in (first, second))
+    except Refused:
+        return None
     if one.shape != other.shape:
         return None
     apart = np.abs(one - other)

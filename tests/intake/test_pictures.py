@@ -152,9 +152,9 @@ async def test_whatever_hangs_behind_a_picture_is_not_kept() -> None:
 
 
 async def test_a_picture_that_takes_too_much_is_named_and_its_neighbours_go_on() -> None:
-    pictures = Pictures(at_once=2, memory_mb=320)
+    pictures = Pictures(at_once=2, memory_mb=160)
     large, good = await asyncio.gather(
-        refused(written(Image.new("RGB", (7000, 5000))), pictures), pictures.rewritten(GOOD)
+        refused(written(Image.new("RGBA", (8000, 5000))), pictures), pictures.rewritten(GOOD)
     )
     assert large.code == "too_much_memory" and good == await pictures.rewritten(GOOD)
 
