@@ -94,6 +94,7 @@ def _told(developed: Developed) -> dict[str, Any]:
     return {
         "original": developed.original._asdict(),
         "versions": developed.versions,
+        "checks": [verdict.model_dump(mode="json") for verdict in developed.checks],
         "measures": developed.measures.model_dump(mode="json"),
         "unsigned": developed.unsigned,
         "derivatives": [

@@ -148,6 +148,7 @@ def _development(header: dict[str, Any], blobs: list[bytes]) -> Development:
         **header["original"],
         made=made,
         versions=header["versions"],
+        checks=[Verdict.model_validate(verdict) for verdict in header["checks"]],
         measures=Measures.model_validate(header["measures"]),
         unsigned=header["unsigned"],
     )

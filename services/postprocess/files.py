@@ -16,11 +16,14 @@ from shared import ids
 from shared.blobs import EXTENSIONS, MEDIA_TYPES, blob_key
 from shared.events import File, ImageGenerated, Measures, Verdict
 from shared.events.words import ORIGINAL
-from shared.library.documents import Brand, Recipe
+from shared.library.documents import Brand, Recipe, Rubric
 
 PROVENANCE = "provenance"
 # Operations that cut along the product's shape, where the image came with one.
 MASKED = frozenset({"cut-out", "canvas"})
+
+# Checks that look at the product's approved photo.
+COMPARED = frozenset({"label", "fidelity"})
 
 # Operations that take a mark of the brand without naming it.
 MARKED = {"logo": "logo"}
@@ -58,6 +61,7 @@ class Development:
     height: int
     made: list[Made]
     versions: dict[str, str]
+    checks: Sequence[Verdict] = ()
     measures: Measures | None = None
     unsigned: str | None = None
 
@@ -93,7 +97,8 @@ def complete(
         files=[file for _, file in published],
         proxies=[file for made, file in files if made.is_proxy],
         checks=[
-            *check(subjects, alt_text=event.alt_text, caption=event.caption, blocking=blocking - {PROVENANCE}),
+            *check(subjects, alt_text=event.alt_text, caption=event.caption, blocking=blocking),
+            *development.checks,
             *_said_by_operations([made for made, _ in published], blocking),
             _provenance(event, development, blocking),
         ],
@@ -123,6 +128,7 @@ def order(
     *,
     proxies: Sequence[int],
     brand: Brand | None = None,
+    rubric: Rubric | None = None,
     inputs: Sequence[str] = (),
     chain: Chain | None = None,
 ) -> dict[str, Any]:
@@ -146,6 +152,8 @@ def order(
         "palette": brand.palette if brand else {},
         "inputs": list(inputs),
         "asset": str(event.asset_id),
+        "checks": sorted(_judged_by(rubric)),
+        "limits": rubric.limits if rubric else {},
     }
 
 
@@ -153,17 +161,34 @@ def _named(chain: Chain) -> dict[str, str]:
     return {"certificates": chain.pem, "algorithm": chain.algorithm, "anchors": chain.anchors}
 
 
-def needed(event: ImageGenerated, recipes: Mapping[str, Recipe], brand: Brand | None) -> dict[str, str]:
-    """The pictures that the recipes' operations take beside the original: what a child calls each, and its key."""
+def _judged_by(rubric: Rubric | None) -> set[str]:
+    """The checks that a rubric says anything about."""
+    return {*rubric.blocking_checks, *rubric.rejecting_checks, *rubric.limits} if rubric else set()
+
+
+def needed(
+    event: ImageGenerated, recipes: Mapping[str, Recipe], brand: Brand | None, rubric: Rubric | None = None
+) -> dict[str, str]:
+    """The pictures that operations and checks take beside the original: what a child calls each, and its key."""
     steps = [step for recipe in recipes.values() for made in recipe.renditions for step in made.operations]
+    photo = _approved_photo(event, brand) if _judged_by(rubric) & COMPARED else None
     keys: dict[str, str] = {}
-    if event.mask and any(step.op in MASKED for step in steps):
+    if event.mask and (photo or any(step.op in MASKED for step in steps)):
         keys["mask"] = event.mask.key
+    if photo:
+        keys["photo"] = _source_key(event.workspace, photo)
     marks = brand.marks if brand else {}
     wanted = {str(step.params.get(place, MARKED.get(step.op, ""))) for step in steps for place in ("mark", "on_dark")}
     for name in sorted(wanted & marks.keys()):
         keys[f"mark/{name}"] = _source_key(event.workspace, marks[name])
     return keys
+
+
+def _approved_photo(event: ImageGenerated, brand: Brand | None) -> str | None:
+    """Of the one product that is shown, if the brand has one."""
+    if brand is None or len(event.brief.skus) != 1:
+        return None
+    return next((product.photo for product in brand.products if product.sku == event.brief.skus[0]), None)
 
 
 def _source_key(workspace: UUID, sha256: str) -> str:

@@ -10,16 +10,15 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from services.postprocess.checks.measures import measured
+from services.postprocess.checks.examine import examine
 from services.postprocess.checks.view import View
 from services.postprocess.decoding import Facts, decode, decode_mask, inspect
 from services.postprocess.encoding import Encoded, encode, encode_within, versions
 from services.postprocess.operations import NO_EQUIPMENT, Equipment, Frame, Materials, operations
 from services.postprocess.pictures import Picture
-from services.postprocess.pixels import is_transparent
+from services.postprocess.pixels import Pixels, is_transparent
 from shared.events import Measures, SourceType, Verdict
 from shared.library.documents import Operation, Recipe, Rendition
 from shared.pictures import Limits, Refused
@@ -60,8 +59,9 @@ class Order(BaseModel):
     """What is to be made of one original: recipes by channel, and the longest sides of the review proxies.
 
     `texts`, `locale` and `palette` are what overlays may say and in which colours. `inputs` names the pictures that
-    come with the original, in order: `mask`, and `mark/NAME` for the brand's own. `reserve` is what of a byte budget
-    belongs to what is said of the file.
+    come with the original, in order: `mask`, `photo` of the approved product, and `mark/NAME` for the brand's own.
+    `checks` are those to be made beside the usual ones, `limits` take the place of the shipped ones. `reserve` is
+    what of a byte budget belongs to what is said of the file.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -77,6 +77,8 @@ class Order(BaseModel):
     asset: UUID | None = None
     origin: Origin | None = None
     reserve: int = 0
+    checks: tuple[str, ...] = ()
+    limits: dict[str, float] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +126,7 @@ class Developed:
     original: Facts
     derivatives: list[Derivative]
     versions: dict[str, str]
+    checks: list[Verdict]
     measures: Measures
     unsigned: str | None = None
 
@@ -138,18 +141,22 @@ def develop(
 ) -> Developed:
     """Every derivative of the original. Raises Refused and BadRecipe."""
     picture, facts = decode(data, limits, wide=_wants_its_own_colours(order))
-    sitting = _sitting(order, picture, dict(zip(order.inputs, inputs, strict=True)), limits, equipment)
+    given = dict(zip(order.inputs, inputs, strict=True))
+    sitting = _sitting(order, picture, given, limits, equipment)
     made = [*_proxies(sitting), *_renditions(sitting)]
-    return Developed(facts, made, versions(), measured(_view(sitting)))
+    photo = decode(given["photo"], limits)[0].full if "photo" in given else None
+    checks, measures = examine(_view(sitting, photo), asked=order.checks, limits=order.limits)
+    return Developed(facts, made, versions(), checks, measures)
 
 
-def _view(sitting: Sitting) -> View:
+def _view(sitting: Sitting, photo: Pixels | None) -> View:
     """What checks look at."""
     return View.of(
-        np.ascontiguousarray(sitting.picture.full[:, :, :3]),
+        sitting.picture.full,
         mask=None if sitting.mask is None else sitting.mask.full.reshape(sitting.mask.full.shape[:2]),
         live=sitting.order.live_area,
         palette=tuple(sitting.order.palette.values()),
+        photo=photo,
     )
 
 

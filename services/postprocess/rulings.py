@@ -10,10 +10,11 @@ from shared.library.documents import Rubric
 def ruled(verdicts: Sequence[Verdict], rubric: Rubric) -> list[Verdict]:
     """The verdicts as the rubric weighs them.
 
-    A check that it rejects by and that nobody made goes to a person: nothing is waved through, nothing refused unseen.
+    A check that it stops at or rejects by and that there is none of goes to a person: nothing is waved through, nothing
+    refused unseen.
     """
     made = {verdict.check for verdict in verdicts}
-    missing = sorted(set(rubric.rejecting_checks) - CHECK_NAMES - made)
+    missing = sorted({*rubric.blocking_checks, *rubric.rejecting_checks} - CHECK_NAMES - made)
     return [*(_weighed(verdict, rubric) for verdict in verdicts), *map(_unknown, missing)]
 
 

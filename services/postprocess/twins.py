@@ -13,6 +13,7 @@ from uuid import UUID
 import aiosql
 
 from services.postprocess.checks.alike import alike
+from services.postprocess.checks.published import advises_only
 from shared.events import ImageGenerated, Measures, Verdict
 from shared.library.documents import Rubric
 from shared.postgres import Connection, Pool, unavailable_when_away
@@ -78,7 +79,15 @@ def verdict_on(fingerprint: str, earlier: Sequence[tuple[UUID, str]], *, limit: 
     twin = next(((asset, likeness) for asset, likeness in found if likeness >= limit), None)
     nearest = twin[1] if twin else max((likeness for _, likeness in found), default=0.0)
     sentence = f"It is like asset {twin[0]} of another job." if twin else "No picture of another job is like it."
-    return Verdict(check=TWIN, ok=twin is None, number=nearest, limit=limit, sentence=sentence, code=CODE)
+    return Verdict(
+        check=TWIN,
+        ok=twin is None,
+        number=nearest,
+        limit=limit,
+        sentence=sentence,
+        code=CODE,
+        advisory=advises_only(TWIN),
+    )
 
 
 def unseen() -> Verdict:

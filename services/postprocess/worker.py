@@ -98,8 +98,16 @@ class Processor:
         recipes, rubric, brand = await self._documents(event)
         reading = self.blobs.get(event.original.key)
         original = await _read(reading, "the original", otherwise=FailureReason.CORRUPT_OUTPUT)
-        inputs = await self._inputs(needed(event, recipes, brand))
-        asked = order(event, recipes, proxies=self.proxies, brand=brand, inputs=list(inputs), chain=self.chain)
+        inputs = await self._inputs(needed(event, recipes, brand, rubric))
+        asked = order(
+            event,
+            recipes,
+            proxies=self.proxies,
+            brand=brand,
+            rubric=rubric,
+            inputs=list(inputs),
+            chain=self.chain,
+        )
         try:
             development = await self.children.develop(original, asked, list(inputs.values()))
         except PictureRefused as refused:
@@ -118,7 +126,7 @@ class Processor:
         return [await self.twins.judge(event, processed.measures, limit=rubric.limits.get(TWIN))]
 
     async def _inputs(self, keys: Mapping[str, str]) -> dict[str, bytes]:
-        """What lies beside the original: its mask, the brand's marks."""
+        """What lies beside the original: its mask, the product's approved photo, the brand's marks."""
         internal = FailureReason.INTERNAL
         reading = [_read(self.blobs.get(key), name, otherwise=internal) for name, key in keys.items()]
         return dict(zip(keys, await asyncio.gather(*reading), strict=True))

@@ -4,4 +4,23 @@ Checks may come from outside too: a name that does not stand here may be right, 
 A name is part of the contract: one is never renamed or given another meaning.
 """
 
-CHECK_NAMES = frozenset({"bytes", "dimensions", "format", "logo", "metadata", "naming", "provenance", "text", "twin"})
+CHECK_NAMES = frozenset(
+    {
+        "blur",
+        "bytes",
+        "clipping",
+        "dimensions",
+        "entropy",
+        "fidelity",
+        "format",
+        "label",
+        "logo",
+        "metadata",
+        "naming",
+        "noise",
+        "palette",
+        "provenance",
+        "text",
+        "twin",
+    }
+)

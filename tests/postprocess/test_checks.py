@@ -109,10 +109,5 @@ def test_the_rubric_says_which_checks_block() -> None:
     assert {verdict.check for verdict in verdicts if verdict.blocking} == {"bytes", "naming"}
 
 
-def test_a_rubric_that_stops_at_an_unknown_check_is_not_waved_through() -> None:
-    (verdict,) = [verdict for verdict in checked(HERO, blocking=frozenset({"beauty"})) if not verdict.ok]
-    assert (verdict.check, verdict.blocking) == ("beauty", True)
-
-
 def test_every_check_has_the_name_it_is_known_by() -> None:
     assert {verdict.check for verdict in checked(HERO)} == CHECKS <= CHECK_NAMES

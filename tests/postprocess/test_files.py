@@ -4,7 +4,8 @@ import orjson
 
 from services.postprocess.files import complete, needed, order
 from shared import ids
-from shared.library.documents import Brand
+from shared.events import Verdict
+from shared.library.documents import Brand, BrandProduct, Rubric
 from tests.postprocess.development import developed, made
 from tests.postprocess.documents import recipe, rendition, step
 from tests.postprocess.images import WORKSPACE, generated
@@ -101,3 +102,37 @@ def test_the_brands_marks_that_overlays_take_are_fetched_and_no_others() -> None
     keys = needed(generated(b"original", web), {"web": web}, brand)
     assert sorted(keys) == ["mark/light", "mark/logo", "mark/vegan"]
     assert all(marks[name.removeprefix("mark/")] in key for name, key in keys.items())
+
+
+def test_what_was_found_by_looking_is_told_beside_what_was_found_of_files() -> None:
+    soft = Verdict(check="blur", ok=False, sentence="The product is soft.", code="soft")
+    processed, _ = complete(generated(b"original", WEB), developed(made(), checks=[soft]), blocking=frozenset())
+    assert soft in processed.checks
+
+
+def test_a_child_makes_the_checks_that_the_rubric_names_at_its_limits() -> None:
+    told = rubric(blocking_checks=["label"], rejecting_checks=["entropy"], limits={"palette": 6.5})
+    asked = order(generated(b"original", WEB), {"web": WEB}, proxies=(), rubric=told)
+    assert (asked["checks"], asked["limits"]) == (["entropy", "label", "palette"], {"palette": 6.5})
+
+
+def test_the_approved_photo_is_fetched_with_the_mask_where_the_rubric_compares_with_it() -> None:
+    brand = Brand(
+        name="salt-linden",
+        version=1,
+        owner="design",
+        title="Salt & Linden",
+        products=[BrandProduct(sku="OIL-100", name="Body Oil", photo="5" * 64)],
+    )
+    event = generated(b"original", WEB)
+    event = event.model_copy(update={"mask": event.original})
+    keys = needed(event, {"web": WEB}, brand, rubric(blocking_checks=["fidelity"]))
+    assert keys.keys() == {"mask", "photo"}
+    assert "5" * 64 in keys["photo"]
+    assert needed(event, {"web": WEB}, brand, rubric(blocking_checks=["bytes"])) == {}
+    of_two = event.model_copy(update={"brief": event.brief.model_copy(update={"skus": ["OIL-100", "TEA-080"]})})
+    assert needed(of_two, {"web": WEB}, brand, rubric(blocking_checks=["fidelity"])) == {}
+
+
+def rubric(**fields: object) -> Rubric:
+    return Rubric.model_validate({"name": "plain", "version": 1, "owner": "design", **fields})

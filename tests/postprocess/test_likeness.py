@@ -6,7 +6,8 @@ import pytest
 
 from services.postprocess.checks.alike import DIGITS, alike
 from services.postprocess.checks.likeness import fingerprint
-from services.postprocess.checks.view import Area, Pixels
+from services.postprocess.checks.view import Area
+from services.postprocess.pixels import Pixels
 
 # What twins have at least in docs/checks.md.
 TWIN = 0.5

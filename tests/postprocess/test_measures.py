@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from services.postprocess.checks.measures import measured
-from services.postprocess.checks.view import Pixels, View
+from services.postprocess.checks.view import View
+from services.postprocess.pixels import Pixels
 
 
 def halves(width: int = 400, height: int = 200) -> Pixels:
@@ -25,16 +26,16 @@ def test_exposure_is_of_luma() -> None:
     assert (mean, low, high) == (0.2, 0.2, 0.2)
 
 
-def test_the_product_is_where_its_mask_is() -> None:
-    mask = np.zeros((200, 400), dtype=np.uint8)
-    mask[50:150, 200:300] = 255
-    found = measured(View.of(halves(), mask=mask, live=(0, 0, 1, 1)))
-    assert (found.product_scale, found.centre) == (0.125, (0.625, 0.5))
-
-
-def test_without_a_mask_it_is_where_the_live_area_is() -> None:
+def test_the_product_is_where_the_live_area_is() -> None:
     found = measured(View.of(halves(), live=(0.5, 0.2, 0.9, 0.7)))
     assert (found.product_scale, found.centre) == (0.2, (0.7, 0.45))
+
+
+def test_without_a_live_area_it_is_where_its_mask_is() -> None:
+    mask = np.zeros((200, 400), dtype=np.uint8)
+    mask[50:150, 200:300] = 255
+    found = measured(View.of(halves(), mask=mask))
+    assert (found.product_scale, found.centre) == (0.125, (0.625, 0.5))
 
 
 def test_an_empty_mask_says_nothing() -> None:

@@ -6,7 +6,7 @@ from services.postprocess.recipes import BadRecipe, Derivative, Order, develop
 from shared.library.documents import Recipe
 from shared.pictures import Refused
 from tests.postprocess.documents import recipe, rendition, step
-from tests.postprocess.pictures import BLUE, RED, grainy, near, plain, read, with_spot, written
+from tests.postprocess.pictures import BLUE, RED, WHITE, grainy, near, plain, read, with_spot, written
 
 
 def derivatives(original: bytes, *recipes: Recipe, **order: Any) -> list[Derivative]:
@@ -98,3 +98,25 @@ def test_a_wrong_parameter_is_named_with_its_place() -> None:
 def test_a_corrupt_original_makes_nothing() -> None:
     with pytest.raises(Refused):
         derivatives(written(plain())[:60], recipe(rendition()))
+
+
+def test_what_is_found_by_looking_comes_with_the_files() -> None:
+    blank = develop(written(plain(200, 200)), Order(recipes={}, checks=("label",), limits={"clipping": 0.5}))
+    found = {verdict.check: verdict for verdict in blank.checks}
+    assert (found["entropy"].ok, found["entropy"].code) == (False, "artefact")
+    assert (found["label"].ok, found["clipping"].limit) == (True, 0.5)
+    assert blank.measures.colours == [("#c81e1e", 1.0)]
+
+
+def test_the_product_is_compared_with_its_approved_photo() -> None:
+    shown = with_spot(300, 300, x=0.5, y=0.5, radius=60)
+    photo = plain(200, 200, WHITE)
+    photo.paste(RED, (40, 40, 160, 160))
+    live = (0.3, 0.3, 0.7, 0.7)
+    for colour, ok in ((RED, True), (BLUE, False)):
+        photo.paste(colour, (40, 40, 160, 160))
+        asked = Order(recipes={}, live_area=live, inputs=("photo",), checks=("fidelity",))
+        (verdict,) = [
+            each for each in develop(written(shown), asked, [written(photo)]).checks if each.check == "fidelity"
+        ]
+        assert verdict.ok is ok, verdict.sentence

@@ -37,6 +37,15 @@ def test_an_advisory_check_neither_rejects_nor_blocks() -> None:
     assert (failed.blocking, failed.rejecting) == (False, False)
 
 
+def test_a_rubric_that_stops_at_a_check_there_is_none_of_asks_a_person() -> None:
+    (unknown,) = ruled([], rubric(blocking=["beauty"]))
+    assert (unknown.check, unknown.ok, unknown.blocking, unknown.rejecting) == ("beauty", False, True, False)
+
+
+def test_a_check_of_ours_that_has_nothing_to_say_stops_nothing() -> None:
+    assert ruled([], rubric(blocking=["text", "twin"])) == []
+
+
 def test_a_rubric_that_rejects_by_a_check_there_is_none_of_asks_a_person() -> None:
     (unknown,) = ruled([], rubric(rejecting=["beauty"]))
     assert (unknown.check, unknown.ok, unknown.blocking, unknown.rejecting) == ("beauty", False, True, False)

@@ -9,29 +9,39 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from services.postprocess.checks.view import Pixels, Plane, luma_of, resized
+from services.postprocess.checks.check import Check
+from services.postprocess.checks.sharpness import Plane
+from services.postprocess.checks.view import View, luma_of, resized
+from services.postprocess.pixels import Pixels
+from shared.events import Verdict
 
 SIDE = 128
 # What changes more slowly than this, in pixels of 128, is ground.
 GROUND = 10.0
 BINS = 256
+PARTS = 4
 # The finest scale that grain leaves alone, and one at which blots of latents are a pixel or two.
 FINE, COARSE = 192, 48
 
 
-def bits(luma: Plane) -> float:
-    """Entropy of luma, 0..8."""
-    counts = np.bincount(luma.astype(np.uint8).ravel(), minlength=BINS)
-    return _entropy(counts)
+def bits(levels: NDArray[np.intp]) -> float:
+    """Entropy of so many pixels of each level."""
+    shares = levels[levels > 0] / levels.sum()
+    return float(-(shares * np.log2(shares)).sum())
 
 
 def told(pixels: Pixels) -> float:
-    """Bits of what stands out from the ground, of the channel of Lab that says most."""
-    small = resized(pixels, SIDE, SIDE)
-    lab = np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2LAB), dtype=np.float32)
+    """Bits of what stands out from the ground, in the sixteenth of the picture and the channel of Lab that says most.
+
+    The second of each sixteen: a speck in one corner is no picture.
+    """
+    lab = np.asarray(cv2.cvtColor(resized(pixels, SIDE, SIDE), cv2.COLOR_RGB2LAB), dtype=np.float32)
     out = lab - np.asarray(cv2.GaussianBlur(lab, (0, 0), GROUND), dtype=np.float32)
-    levels = np.clip(np.rint(out) + BINS // 2, 0, BINS - 1).astype(np.uint8)
-    return max(_entropy(np.bincount(levels[:, :, channel].ravel(), minlength=BINS)) for channel in range(3))
+    levels = np.clip(np.rint(out) + BINS // 2, 0, BINS - 1).astype(np.int64)
+    parts = (
+        levels.reshape(PARTS, SIDE // PARTS, PARTS, SIDE // PARTS, 3).transpose(4, 0, 2, 1, 3).reshape(3, PARTS**2, -1)
+    )
+    return max(sorted(bits(np.bincount(part, minlength=BINS)) for part in channel)[-2] for channel in parts)
 
 
 def likeness_of_neighbours(pixels: Pixels) -> float:
@@ -49,6 +59,19 @@ def _correlation(luma: Plane) -> float:
     return (right + down) / 2 / power
 
 
-def _entropy(counts: NDArray[np.intp]) -> float:
-    shares = counts[counts > 0] / counts.sum()
-    return float(-(shares * np.log2(shares)).sum())
+def look(view: View, limit: float) -> Verdict:
+    number = round(told(view.pixels), 2)
+    ok = number >= limit
+    sentence = "There is a picture." if ok else "The picture is blank."
+    return Verdict(check="entropy", ok=ok, number=number, limit=limit, unit="bits", sentence=sentence)
+
+
+def look_for_noise(view: View, limit: float) -> Verdict:
+    number = round(likeness_of_neighbours(view.pixels), 3)
+    ok = number >= limit
+    sentence = "There is more than noise." if ok else "The picture is noise, or too much of it is."
+    return Verdict(check="noise", ok=ok, number=number, limit=limit, unit="of 1", sentence=sentence)
+
+
+ENTROPY = Check(name="entropy", look=look, limit=4.75, code="artefact", least=True, usual=True)
+NOISE = Check(name="noise", look=look_for_noise, limit=0.55, code="artefact", least=True, usual=True)

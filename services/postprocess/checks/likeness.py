@@ -5,12 +5,15 @@ Zauner 2010), then sixteen Lab colours of 12 bits, 4 Ã— 3 of the picture and 2 Ã
 the same bottle before another wall a twin; the whole alone would miss another bottle before the same wall.
 """
 
+from functools import cache
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from services.postprocess.checks.alike import LEVELS, PRODUCT_BITS, PRODUCT_GRID, SPREAD, WHOLE_BITS, WHOLE_GRID
-from services.postprocess.checks.view import Area, Pixels, cut, lab_of, resized
+from services.postprocess.checks.view import Area, cut, lab_of, resized
+from services.postprocess.pixels import Pixels
 
 SIDE = 64
 # Without a live area the middle stands for the product.
@@ -29,10 +32,15 @@ def fingerprint(pixels: Pixels, *, live: Area | None = None) -> str:
 def _bits(pixels: Pixels, count: int) -> NDArray[np.bool_]:
     """Signs of the lowest frequencies, the lowest first, without the mean."""
     luma = cv2.cvtColor(resized(pixels, SIDE, SIDE), cv2.COLOR_RGB2GRAY)
-    side = range(24)  # its triangle holds more frequencies than are asked for
+    return np.asarray(cv2.dct(luma.astype(np.float32))[_lowest(count)] > 0)
+
+
+@cache
+def _lowest(count: int) -> tuple[list[int], list[int]]:
+    """Rows and columns of the lowest frequencies but the mean."""
+    side = range(24)  # its triangle holds more than are asked for
     order = sorted(((row, column) for row in side for column in side), key=lambda at: (sum(at), at))[1 : count + 1]
-    rows, columns = zip(*order, strict=True)
-    return np.asarray(cv2.dct(luma.astype(np.float32))[list(rows), list(columns)] > 0)
+    return [row for row, _ in order], [column for _, column in order]
 
 
 def _codes(pixels: Pixels, grid: tuple[int, int]) -> NDArray[np.int64]:

@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from services.postprocess.checks.blur import softness
 from services.postprocess.checks.colours import kmeans
 from services.postprocess.checks.entropy import bits
 from services.postprocess.checks.likeness import fingerprint
-from services.postprocess.checks.view import Pixels, View, lab_of, resized
+from services.postprocess.checks.view import View, lab_of, resized
+from services.postprocess.pixels import Pixels
 from shared.events import Measures
 
 COLOURS = 5
@@ -15,15 +15,15 @@ SIDE = 48
 
 
 def measured(view: View) -> Measures:
-    soft = softness(view.product)
-    low, high = np.percentile(view.luma, (5, 95))
+    shares = np.cumsum(view.levels) / view.levels.sum()
+    low, high = (int(np.searchsorted(shares, share)) for share in (0.05, 0.95))
     return Measures(
         colours=_colours(view.pixels),
         exposure=(_share(view.luma.mean() / 255), _share(low / 255), _share(high / 255)),
         product_scale=_scale(view),
         centre=_centre(view),
-        entropy=round(bits(view.luma), 2),
-        sharpness=None if soft is None else _share(1 - soft),
+        entropy=round(bits(view.levels), 2),
+        sharpness=None if view.softness is None else _share(1 - view.softness),
         fingerprint=fingerprint(view.pixels, live=view.live),
     )
 
@@ -38,9 +38,7 @@ def _colours(pixels: Pixels) -> list[tuple[str, float]]:
 
 
 def _scale(view: View) -> float | None:
-    """The product's share of the picture: of its mask where there is one, else of the box it is in."""
-    if view.mask is not None and view.live:
-        return _share(view.mask.mean() / 255)
+    """The product's share of the picture, by the box it is in: more is not known of every picture."""
     if view.live is None:
         return None
     left, top, right, bottom = view.live

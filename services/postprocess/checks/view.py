@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Self, TypeVar
 
@@ -10,34 +10,31 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from services.postprocess.checks.sharpness import Plane, softness
+from services.postprocess.pixels import Pixels, flatten
+
 Number = TypeVar("Number", np.uint8, np.float32)
-# Height × width × 3, sRGB.
-Pixels = NDArray[np.uint8]
-# Height × width of one number each.
-Plane = NDArray[np.float32]
 # left, top, right, bottom, 0..1 of width and height.
 Area = tuple[float, float, float, float]
 
 # What a person sees at arm's length, at which a check costs milliseconds.
 SIDE = 512
-# Labels are looked at closer: of the product alone, this many pixels.
-CLOSE = 384
 # A picture no larger than this shows too little to be judged.
 SMALL = 64
 
 
 @dataclass(frozen=True, kw_only=True)
 class View:
-    """`pixels` at most 512 px a side, `mask` of the product at the same size (0..255), `close` the product alone.
+    """`pixels` are RGB, at most 512 a side; `live` is where the product is, 0..1.
 
-    `live` is where the product is. `palette` are the brand's colours, "#rrggbb". `photo` shows the approved product
-    alone, on one colour or cut out; `close` and `photo` are looked at for its label.
+    `close` is the product alone and `shape` what of it is the product (255). `palette` are the brand's colours,
+    "#rrggbb"; `photo` shows the approved product alone, cut out or on one colour.
     """
 
     pixels: Pixels
-    mask: Pixels | None = None
     live: Area | None = None
     close: Pixels | None = None
+    shape: Pixels | None = None
     palette: Sequence[str] = ()
     photo: Pixels | None = None
 
@@ -52,16 +49,14 @@ class View:
         photo: Pixels | None = None,
     ) -> Self:
         """Of a picture of any size; the only place where all of its pixels are read."""
-        small = seen(pixels)
-        where = live if mask is None else _covered(mask) or live
-        return cls(
-            pixels=small,
-            mask=None if mask is None else resized(mask, small.shape[1], small.shape[0]),
-            live=where,
-            close=seen(cut(pixels, where, air=0.03), side=CLOSE) if where else None,
-            palette=palette,
-            photo=photo,
-        )
+        if live is None and mask is not None:
+            live = covered(mask)
+        view = cls(pixels=seen(pixels), live=live, palette=palette, photo=photo)
+        if photo is None or live is None:
+            return view
+        close = seen(cut(pixels, live))
+        shape = mask if mask is not None else np.full(pixels.shape[:2], 255, dtype=np.uint8)
+        return replace(view, close=close, shape=resized(cut(shape, live), close.shape[1], close.shape[0]))
 
     @property
     def is_small(self) -> bool:
@@ -74,9 +69,14 @@ class View:
         return luma_of(self.pixels)
 
     @cached_property
-    def product(self) -> Plane:
-        """Luma of the product alone; of all where it is not known where that is."""
-        return cut(self.luma, self.live) if self.live else self.luma
+    def levels(self) -> NDArray[np.intp]:
+        """How many pixels have each of the 256 levels of luma."""
+        return np.bincount(self.luma.astype(np.uint8).ravel(), minlength=256)
+
+    @cached_property
+    def softness(self) -> float | None:
+        """Of the product; of all where it is not known where that is."""
+        return softness(cut(self.luma, self.live) if self.live else self.luma)
 
 
 def seen(pixels: Pixels, *, side: int = SIDE) -> Pixels:
@@ -85,7 +85,7 @@ def seen(pixels: Pixels, *, side: int = SIDE) -> Pixels:
     shrink = side / max(height, width)
     if shrink < 1:
         pixels = resized(pixels, max(1, round(width * shrink)), max(1, round(height * shrink)))
-    return on_white(pixels) if pixels.shape[2] == 4 else pixels
+    return flatten(pixels)
 
 
 def resized(pixels: Pixels, width: int, height: int) -> Pixels:
@@ -99,12 +99,6 @@ def luma_of(pixels: Pixels) -> Plane:
 def lab_of(pixels: Pixels) -> NDArray[np.float32]:
     """CIE L*a*b* (D65), L* 0..100."""
     return np.asarray(cv2.cvtColor(pixels.astype(np.float32) / 255, cv2.COLOR_RGB2LAB), dtype=np.float32)
-
-
-def on_white(pixels: Pixels) -> Pixels:
-    cover = pixels[:, :, 3:].astype(np.uint16)
-    laid = pixels[:, :, :3] * cover + 255 * (255 - cover)
-    return ((laid + 127) // 255).astype(np.uint8)
 
 
 def cut(pixels: NDArray[Number], area: Area, *, air: float = 0.0) -> NDArray[Number]:
@@ -122,7 +116,7 @@ def _span(low: float, high: float, size: int) -> tuple[int, int]:
     return start, min(max(math.ceil(high), start + 1), size)
 
 
-def _covered(mask: Pixels) -> Area | None:
+def covered(mask: Pixels) -> Area | None:
     """Where a mask is, 0..1; None where it is nowhere."""
     left, top, width, height = cv2.boundingRect((mask > 127).astype(np.uint8))
     if not width:

@@ -1,0 +1,100 @@
+"""docs/checks.md, written from the figures."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from services.postprocess.checks.examine import pixel_checks
+from services.postprocess.checks.published import GOOD_ENOUGH
+
+PAGE = Path(__file__).resolve().parents[3] / "docs/checks.md"
+
+# By check: what it measures, after whom, and what its pictures are.
+ABOUT = {
+    "entropy": (
+        "Bits of what stands out from the ground, in the part of the picture that says second most; blank has few",
+        "Shannon 1948",
+        "flat colours, gradients, pictures melted to clouds of colour",
+    ),
+    "noise": (
+        "How much a pixel tells of the next, fine or coarse, the lower of both; noise tells nothing",
+        "autocorrelation",
+        "static, blots of latents that were never denoised, pictures half under either",
+    ),
+    "blur": (
+        "How little a further blur takes from the product's strongest edges, across or down",
+        "Crété et al. 2007",
+        "Gaussian, defocus and shake with a point spread of 1.5 to 4 px of 384 (standard deviation)",
+    ),
+    "clipping": (
+        "Share of the picture with a channel at its upper end, or all at the lower; a white ground is left out",
+        "–",
+        "brightened or darkened until 5 to 30 % is lost",
+    ),
+    "palette": (
+        "Mean CIEDE2000 of the eight colours around the product to the brand's nearest, in full, 3/4 or half light",
+        "Sharma et al. 2005",
+        "a wall in a brand colour whose hue is turned by 25° to 60°, ΔE00 ≥ 8 from every brand colour",
+    ),
+    "twin": (
+        "How alike two fingerprints are: 256 DCT signs of picture and product, 16 Lab colours",
+        "Zauner 2010",
+        "pairs, written as JPEG 50 to 90, smaller by up to 60 %, shifted by 2 %, ± 5 % in brightness, or all of it",
+    ),
+    "label": (
+        "Cross-correlation of print with the approved photo's, of the third of the windows that agrees least",
+        "Lowe 2004, Lewis 1995",
+        "another product's label, or a third of its letters others; the product is the same",
+    ),
+    "fidelity": (
+        "Mean CIEDE2000 of the product's six bands to the approved photo's; other proportions count too",
+        "Sharma et al. 2005",
+        "another form, or another colour of the same form",
+    ),
+    "text": (
+        "The box of the ink that is drawn, against the safe area",
+        "–",
+        "headlines in Latin, Arabic and Japanese that stand 1 to 40 px over an edge of the safe area",
+    ),
+    "dimensions": ("The size of a written file against what was asked", "–", "1 to 11 px fewer"),
+}
+
+TEMPLATE = Path(__file__).parent / "page.md"
+
+
+def page(checks: Mapping[str, Mapping[str, Any]]) -> str:
+    told = {name: checks[name] for name in ABOUT if name in checks}
+    return TEMPLATE.read_text().format(
+        aim=f"{100 * GOOD_ENOUGH:.0f} %",
+        rows="\n".join(_row(name, found) for name, found in told.items()),
+        faults="\n".join(f"- `{name}`: {ABOUT[name][2]}" for name in told),
+        wrong="\n".join(_wrong(name, found) for name, found in told.items()),
+    )
+
+
+def _row(name: str, found: Mapping[str, Any]) -> str:
+    measures, source, _ = ABOUT[name]
+    role = "advises" if min(found["precision"], found["recall"]) < GOOD_ENOUGH else "decides"
+    cells = (
+        f"`{name}`",
+        measures,
+        source,
+        _limit(name, found["limit"]),
+        str(found["good"]),
+        str(found["faulty"]),
+        *(f"{100 * found[figure]:.1f} %" for figure in ("precision", "recall", "alarms")),
+        role,
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+def _limit(name: str, limit: float | None) -> str:
+    if limit is None:
+        return "as asked"
+    least = pixel_checks()[name].least if name in pixel_checks() else False
+    return f"{'≥' if least else '<' if name == 'twin' else '≤'} {limit:g}"
+
+
+def _wrong(name: str, found: Mapping[str, Any]) -> str:
+    kinds = ", ".join(f"{count} × {kind.replace('_', ' ')}" for kind, count in found["wrong"].items())
+    return f"- `{name}`: {kinds or 'nothing'}"
