@@ -9,11 +9,10 @@ C2PA 2.2, sections 10.3.2.4 (signature box) and 11.1.4 (JUMBF); COSE_Sign1: RFC 
 """
 
 import struct
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from services.postprocess.containers import png_chunks
+from services.postprocess.containers import PNG_MAGIC, png_chunk, png_chunks
 
 CLAIM, SIGNATURE = ("c2pa.claim.v2", "c2pa.claim"), ("c2pa.signature",)
 BYTES, TEXT, ARRAY, MAP, TAG = 2, 3, 4, 5, 6  # of CBOR's major types
@@ -53,18 +52,23 @@ def with_signature(data: bytes, claim: Claim, signature: bytes) -> bytes:
     """The file with the answer in place of the stand-in. Raises NotAsExpected."""
     if len(signature) != len(claim.stand_in):
         raise NotAsExpected(f"a signature of {len(signature)} bytes, where {len(claim.stand_in)} have their place")
-    if data.count(claim.stand_in) != 1:
+    png = data.startswith(PNG_MAGIC)
+    start, end = _manifest_chunk(data) if png else (0, len(data))
+    if data.count(claim.stand_in, start, end) != 1:
         raise NotAsExpected("the signature does not stand in one piece in the file")
-    signed = data.replace(claim.stand_in, signature)
-    return _with_checksum(signed) if signed.startswith(b"\x89PNG") else signed
+    if png:
+        signed = png_chunk(b"caBX", data[start + 8 : end - 4].replace(claim.stand_in, signature))  # with its checksum
+    else:
+        start = data.index(claim.stand_in)
+        end, signed = start + len(signature), signature
+    whole = memoryview(data)
+    return b"".join((whole[:start], signed, whole[end:]))
 
 
-def _with_checksum(data: bytes) -> bytes:
-    """A PNG's chunks have one each."""
-    for name, start, end in png_chunks(data):
+def _manifest_chunk(png: bytes) -> tuple[int, int]:
+    for name, start, end in png_chunks(png):
         if name == b"caBX":
-            checksum = zlib.crc32(memoryview(data)[start + 4 : end - 4])
-            return data[: end - 4] + struct.pack("!I", checksum) + data[end:]
+            return start, end
     raise NotAsExpected("a PNG without a manifest")
 
 
