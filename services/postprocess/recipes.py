@@ -13,10 +13,12 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from services.postprocess.checks.examine import examine
+from services.postprocess.checks.profile import profile
 from services.postprocess.checks.view import View
 from services.postprocess.decoding import Facts, decode, decode_mask, inspect
 from services.postprocess.encoding import Encoded, encode, encode_within, versions
 from services.postprocess.operations import NO_EQUIPMENT, Equipment, Frame, Materials, operations
+from services.postprocess.operations.colour import promised
 from services.postprocess.pictures import Picture
 from services.postprocess.pixels import Pixels, is_transparent
 from shared.events import Measures, SourceType, Verdict
@@ -228,13 +230,19 @@ def _rendition(sitting: Sitting, channel: str, rendition: Rendition, *, where: s
         exact=frame.exact,
         max_bytes=rendition.max_bytes,
         manifest={"operations": [step.model_dump() for step in steps], **_how(encoded), **_noted(frame)},
-        verdicts=frame.verdicts,
+        verdicts=(*frame.verdicts, *_colours(steps, sitting.picture, encoded.data)),
     )
 
 
 def _is_smaller(picture: Picture, rendition: Rendition) -> bool:
     width, height = picture.size
     return width < rendition.width and height < rendition.height
+
+
+def _colours(steps: Sequence[Operation], picture: Picture, data: bytes) -> tuple[Verdict, ...]:
+    """Whether the file has the profile that the recipe asks for last, if it asks for any."""
+    asked = [step.params for step in steps if step.op == "colour"]
+    return (profile(data, asked=promised(asked[-1], picture)),) if asked else ()
 
 
 def _applies(step: Operation, market: str | None) -> bool:

@@ -19,6 +19,7 @@ CHECK_NAMES = frozenset(
         "naming",
         "noise",
         "palette",
+        "profile",
         "provenance",
         "text",
         "twin",

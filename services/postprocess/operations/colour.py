@@ -1,8 +1,9 @@
 """Which colours a file is written in: sRGB, Display P3, or those that the original came with."""
 
 import io
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 from PIL import Image, ImageCms
 from pydantic import Field
@@ -36,6 +37,16 @@ def colour(frame: Frame, wanted: Colour) -> Frame:
     source = own or frame.picture
     pixels = converted(source.full, source.profile or profiles.srgb(), profiles.display_p3())
     return replace(frame, picture=Picture(pixels, profiles.display_p3()))
+
+
+def promised(params: Mapping[str, Any], picture: Picture) -> bytes | None:
+    """The profile that a file of this picture has after a step with these parameters."""
+    wanted = Colour.model_validate(params)
+    if wanted.profile == "keep":
+        return picture.wide.profile if picture.wide else picture.profile
+    if wanted.profile == "srgb":
+        return profiles.srgb() if wanted.embed else None
+    return profiles.display_p3()
 
 
 def converted(pixels: Pixels, source: bytes, target: bytes) -> Pixels:
