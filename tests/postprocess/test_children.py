@@ -113,6 +113,7 @@ async def test_a_picture_that_needs_too_much_memory_is_named_and_ends_nothing() 
     large = written(plain(6000, 6000))
     with pytest.raises(OutOfMemory):
         await children.develop(large, SIMPLE)
+    assert children.pids == [], "its memory may be in pieces"
     assert (await children.develop(GOOD, SIMPLE)).made
     await children.stop()
 
