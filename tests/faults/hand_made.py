@@ -91,6 +91,42 @@ def clean() -> Evidence:
     return evidence
 
 
+def renewed() -> Evidence:
+    """The same, and the approved asset has a new version that was approved too and stands in the old one's place."""
+    made = Made()
+    made.evidence = evidence = clean()
+    made.at = 200.0
+    job, old, asset = APPROVED, version_of(APPROVED), ids.asset(APPROVED, 1)
+    ask = made.say("DerivativesRequested", old, ids.derive("rerun", old), job=job, asset_id=asset, supersedes=old)
+    original, square = file(job, "original"), file(job, "square")
+    new = ids.asset_version(asset, original["sha256"], [square["sha256"]], asked=ask.id)
+    both = {"asset_id": asset, "asset_version_id": new, "supersedes": old}
+    made.say(
+        "ImageProcessed", job, ask.id, job=job, original=original, files=[square], proxies=[],
+        derivatives_manifest=None, **both,
+    )  # fmt: skip
+    evidence.blobs[square["key"]] = square["bytes"], square["sha256"]
+    made.rows("catalog.assets", {"asset_id": asset, "asset_version_id": new, "workspace": WORKSPACE, "job_id": job})
+    _approve(made, new, files=[original, square], **both)
+    for target in (FOLDER, HOOK):
+        before = evidence.by("publisher.publications", "publication_id")[ids.publication(old, target)]
+        made.say(
+            "AssetSuperseded",
+            before["publication_id"],
+            ids.event("AssetApproved", new, ids.derive("decision", new, 0)),
+            job=job,
+            publication_id=before["publication_id"],
+            asset_version_id=old,
+            target=target,
+            superseded_by=new,
+        )
+        for table in ("publisher.publications", "catalog.publications"):
+            row = dict(evidence.by(table, "publication_id")[before["publication_id"]])
+            evidence.tables[table] = [r for r in evidence.tables[table] if r["publication_id"] != row["publication_id"]]
+            made.rows(table, row | {"state": "superseded"})
+    return evidence
+
+
 def _statuses() -> dict[str, str]:
     return {APPROVED: "approved", UNCERTAIN: "failed", CANCELLED: "cancelled"}
 
@@ -119,13 +155,22 @@ def _processed(made: Made, job: str, prompt: Event) -> None:
 
 
 def _publish(made: Made) -> None:
-    version = version_of(APPROVED)
-    decision = ids.derive("decision", version, 0)
+    for target, kind in ((FOLDER, "folder"), (HOOK, "webhook")):
+        document = json.dumps({"type": kind})
+        made.rows(
+            "publisher.targets",
+            {"workspace": WORKSPACE, "name": target, "state": "published", "since": 10.0, "document": document},
+        )
     files = [file(APPROVED, name) for name in ("original", "web")]
+    _approve(made, version_of(APPROVED), files=files, asset_id=ids.asset(APPROVED, 1))
+
+
+def _approve(made: Made, version: str, *, files: list[dict[str, Any]], **more: Any) -> None:
+    """A version that somebody approved and that stands at both targets."""
+    decision = ids.derive("decision", version, 0)
     approved = made.say(
-        "AssetApproved", version, decision, job=APPROVED, asset_version_id=version, files=files,
-        asset_id=ids.asset(APPROVED, 1),
-    )  # fmt: skip
+        "AssetApproved", version, decision, job=APPROVED, files=files, **more | {"asset_version_id": version}
+    )
     made.rows(
         "catalog.decisions",
         {
@@ -139,7 +184,7 @@ def _publish(made: Made) -> None:
     )
     made.evidence.decisions.append({"decision_id": decision, "decision": "approve", "answered": "taken"})
     made.rows("publisher.assets", {"asset_version_id": version, "approved_at": 50.0})
-    for target, kind in ((FOLDER, "folder"), (HOOK, "webhook")):
+    for target in (FOLDER, HOOK):
         publication = ids.publication(version, target)
         made.say(
             "AssetPublished", publication, approved.id, job=APPROVED, publication_id=publication, target=target,
@@ -148,14 +193,9 @@ def _publish(made: Made) -> None:
         row = {"publication_id": publication, "asset_version_id": version, "target": target, "state": "delivered"}
         made.rows("publisher.publications", row | {"code": None, "detail": None})
         made.rows("catalog.publications", dict(row))
-        document = json.dumps({"type": kind})
-        made.rows(
-            "publisher.targets",
-            {"workspace": WORKSPACE, "name": target, "state": "published", "since": 10.0, "document": document},
-        )
     sidecar = {"asset_version_id": version, "target": FOLDER}
     stands = {one["name"]: (one["bytes"], one["sha256"]) for one in files} | {"sidecar.json": (2, sha("{}"))}
-    made.evidence.sets.append(Set(place="file:///set", workspace=WORKSPACE, files=stands, sidecar=sidecar))
+    made.evidence.sets.append(Set(place=f"file:///{version}", workspace=WORKSPACE, files=stands, sidecar=sidecar))
     posted = {"target": HOOK, "webhook_id": ids.publication(version, HOOK), "asset_version_id": version}
     made.evidence.deliveries += [posted | {"effect": True}, posted | {"effect": False}]
 

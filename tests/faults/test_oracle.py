@@ -28,6 +28,7 @@ from tests.faults.hand_made import (
     WORKSPACE,
     clean,
     file,
+    renewed,
     sha,
     version_of,
 )
@@ -853,6 +854,61 @@ def facts_were_never_sent(e: Evidence) -> None:
 
 def test_a_world_that_kept_every_promise_passes() -> None:
     assert judge(clean()) == []
+
+
+def test_a_new_version_that_was_asked_for_reviewed_and_served_breaks_nothing() -> None:
+    assert judge(renewed()) == []
+
+
+def nobody_asked_for_it(e: Evidence) -> None:
+    forget(e, one(e, "DerivativesRequested"), kept=False)
+
+
+def nothing_came_of_the_ask(e: Evidence) -> None:
+    made = next(event for event in e.all_of("ImageProcessed") if event.body.get("supersedes"))
+    forget(e, made, kept=False)
+
+
+def it_was_made_twice(e: Evidence) -> None:
+    made = next(event for event in e.all_of("ImageProcessed") if event.body.get("supersedes"))
+    say(e, made, body=made.body | {"files": []}, id="another")
+
+
+def the_old_one_is_served_too(e: Evidence) -> None:
+    row(e, "publisher.publications", asset_version_id=version_of(APPROVED), target=HOOK)["state"] = "delivered"
+
+
+def nobody_was_told_that_the_old_one_gave_way(e: Evidence) -> None:
+    forget(e, one(e, "AssetSuperseded"), kept=False)
+
+
+def the_old_one_gave_way_to_nothing(e: Evidence) -> None:
+    one(e, "AssetSuperseded").body["superseded_by"] = version_of(UNCERTAIN)
+
+
+def it_takes_the_place_of_what_was_never_approved(e: Evidence) -> None:
+    forget(e, next(event for event in e.all_of("AssetApproved") if not event.body.get("supersedes")), kept=False)
+
+
+@pytest.mark.parametrize(
+    ("how", "invariant"),
+    [
+        (nobody_asked_for_it, "I2"),
+        (nobody_asked_for_it, "I4"),
+        (nothing_came_of_the_ask, "I2"),
+        (it_was_made_twice, "I2"),
+        (the_old_one_is_served_too, "I3"),
+        (nobody_was_told_that_the_old_one_gave_way, "I3"),
+        (the_old_one_gave_way_to_nothing, "I3"),
+        (it_takes_the_place_of_what_was_never_approved, "I4"),
+    ],
+)
+def test_what_goes_wrong_with_a_new_version_is_found(how: Break, invariant: str) -> None:
+    evidence = renewed()
+    how(evidence)
+    for cached in ("of_type", "ends", "last_run"):
+        evidence.__dict__.pop(cached, None)
+    assert invariant in {violation.invariant for violation in judge(evidence)}
 
 
 @pytest.mark.parametrize("name", BREAKS)

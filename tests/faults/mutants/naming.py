@@ -64,8 +64,8 @@ def row_without_its_values() -> None:
 def asset_version_without_derivatives() -> None:
     function(
         "shared.ids:asset_version_id",
-        'derive("asset-version", asset, original_sha256, *sorted(derivative_sha256s))',
-        'derive("asset-version", asset, original_sha256)',
+        'derive("asset-version", asset, original_sha256, *sorted(derivative_sha256s), *anew)',
+        'derive("asset-version", asset, original_sha256, *anew)',
     )
 
 

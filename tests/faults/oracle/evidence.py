@@ -157,8 +157,8 @@ class Evidence:
 
     @cached_property
     def ends(self) -> dict[Run, list[Event]]:
-        """What was told of the end of each run of each job."""
-        return by_run(self.all_of(*ENDS))
+        """What was told of the end of each run of each job; what becomes of later versions ends nothing."""
+        return by_run(event for event in self.all_of(*ENDS) if not is_anew(event))
 
     @cached_property
     def requests(self) -> dict[str, Row]:
@@ -173,6 +173,11 @@ class Evidence:
             if event.job is not None and event.run > found.get(event.job, 0):
                 found[event.job] = event.run
         return found
+
+
+def is_anew(event: Event) -> bool:
+    """Whether it speaks of a version that was to take an approved one's place."""
+    return event.body.get("supersedes") is not None
 
 
 def by_run(events: Iterable[Event]) -> dict[Run, list[Event]]:

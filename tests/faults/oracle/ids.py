@@ -39,8 +39,9 @@ def asset(job_id: str, run: int) -> str:
     return derive("asset", job_id, run)
 
 
-def asset_version(asset_id: str, original: str, derivatives: Iterable[str]) -> str:
-    return derive("asset-version", asset_id, original, *sorted(derivatives))
+def asset_version(asset_id: str, original: str, derivatives: Iterable[str], *, asked: str | None = None) -> str:
+    """`asked`: the event that asked for it, of one that is to take an approved version's place."""
+    return derive("asset-version", asset_id, original, *sorted(derivatives), *(("anew", asked) if asked else ()))
 
 
 def publication(version: str, target: str) -> str:

@@ -199,7 +199,10 @@ def _disobeyed(evidence: Evidence) -> Iterator[Violation]:
     heard = {fact.about: fact.at for fact in evidence.kept if fact.type == "CancelRequested"}
     if not heard:
         return
-    arrived = {fact.about: fact.at for fact in evidence.kept if fact.type == "ImageProcessed"}
+    arrived: dict[str, float] = {}
+    for fact in evidence.kept:
+        if fact.type == "ImageProcessed":  # the first: what is made anew comes when the job has long ended
+            arrived[fact.about] = min(fact.at, arrived.get(fact.about, fact.at))
     for row in evidence.table("catalog.jobs"):
         cancelled = min(heard.get(row["job_id"], float("inf")), heard.get(row["request_id"], float("inf")))
         if row["rank"] > STATUSES.index("failed") and cancelled + SURELY_BEFORE < arrived.get(row["job_id"], 0):

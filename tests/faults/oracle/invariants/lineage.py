@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from tests.faults.oracle import ids
-from tests.faults.oracle.evidence import Event, Evidence, Row, Violation
+from tests.faults.oracle.evidence import Event, Evidence, Row, Violation, is_anew
 from tests.faults.oracle.invariants.ends import promised
 from tests.faults.oracle.reading import document_key, documents_of, files_of
 
@@ -53,7 +53,7 @@ def _back(evidence: Evidence) -> Iterator[Violation]:
         made = processed.get(version)
         if made is None:
             yield Broken(subject=version, what="was approved, and nobody made that version")
-        elif gap := _gap(evidence, made):
+        elif gap := _gap(evidence, made, processed, approved):
             yield Broken(subject=version, what=gap, evidence=made.id)
 
 
@@ -98,8 +98,21 @@ def _was_overtaken(evidence: Evidence, decision: Row) -> bool:
     return "JobCancelled" in ended or evidence.last_run.get(job, 1) > decision["run"]
 
 
-def _gap(evidence: Evidence, processed: Event) -> str | None:
+def _gap(evidence: Evidence, processed: Event, made: dict[str, Event], approved: dict[str, Event]) -> str | None:
     """Where the way from an asset version back to its request ends too early."""
+    while is_anew(processed):
+        ask, old = evidence.events.get(processed.cause), processed.body["supersedes"]
+        if ask is None or ask.type != "DerivativesRequested" or (ask.subject, _who(ask)) != (old, _who(processed)):
+            return "was made anew, and nobody asked for that"
+        if old not in made or old not in approved:
+            return "takes the place of a version that nobody approved"
+        if made[old].body["original"]["sha256"] != processed.body["original"]["sha256"]:
+            return "takes the place of a version of other bytes"
+        processed = made[old]
+    return _first_gap(evidence, processed)
+
+
+def _first_gap(evidence: Evidence, processed: Event) -> str | None:
     generated = evidence.events.get(processed.cause)
     if generated is None or generated.type != "ImageGenerated" or _who(generated) != _who(processed):
         return "comes from no generated image of its job"
