@@ -358,3 +358,41 @@ async def all_of_it_arrives(studio: Studio, *, requests: int, dead: int) -> None
     await studio.finish(requests)
     await assert_each_once(studio, requests=requests, jobs=requests)
     assert await studio.pipeline.dead() == dead
+
+
+SQUARE = {"kind": "recipe", "name": "web", "version": 2, "owner": "tests", "channel": "web"}
+SQUARE |= {"renditions": [{"name": "24", "width": 24, "height": 24}]}
+
+
+async def test_killed_while_a_recipe_is_run_again_each_asset_has_one_new_version_and_it_is_served(
+    running: Pipeline,
+) -> None:
+    async with running.studio() as studio:
+        await studio.submit("winter", variants=30)
+        await studio.finish(30)
+        await studio.call("POST", "/v1/library", json={"documents": [SQUARE]})
+        known = (
+            "select count(*) > 0 from catalog.library_items where workspace = $1 and kind = 'recipe' and version = 2"
+        )
+        await running.until(known, studio.workspace)
+        asked = {"recipes": ["web@2"], "every": True}
+        assert len((await studio.call("POST", "/v1/assets/rerun", json=asked))["requested"]) == 30
+        async with running.killed_with(LEASES, "postprocess"):
+            assert (await studio.call("POST", "/v1/assets/rerun", json=asked))["requested"] == []
+        await studio.approve(30)
+        async with running.killed_with(LEASES, "publisher"):
+            pass
+
+        async def served() -> bool:
+            states = Counter(p["state"] for p in await studio.every("/v1/publications", "publications"))
+            return states == {"superseded": 30, "delivered": 30} and await running.lag() == 0
+
+        await eventually(served, within=90)
+        facts = await facts_of(studio)
+        counted = facts.count()
+        assert [counted[name] for name in ("ImageProcessed", "AssetPublished", "AssetApproved")] == [60, 60, 60]
+        assert [counted[name] for name in ("DerivativesRequested", "AssetSuperseded", "ImageGenerated")] == [30, 30, 30]
+        assert not counted["JobFailed"] + counted["DerivativesFailed"]
+        assert counted["RequestCompleted"] == 1, "the job's end is the first version's"
+        assert {event_id: told for event_id, told in facts.bodies.items() if len(told) > 1} == {}
+        assert await studio.statuses() == {"approved": 30}
