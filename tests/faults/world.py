@@ -278,7 +278,8 @@ class World:
             "CALOTYPE_LEASE_SECONDS": str(self.scale.lease),
             "CALOTYPE_SESSION_SECONDS": str(self.scale.session),
             "CALOTYPE_REVIEW_PROXIES": "[]",
-            "CALOTYPE_PROOF_CHILDREN": "1",
+            # A comp of 64 px waits for tables and files longer than it is drawn: three at a time keep them apart.
+            "CALOTYPE_PROOF_CHILDREN": "3",
             "CALOTYPE_CHILDREN": "1",
             "CALOTYPE_CRASH_LOG": str(self.crash_log),
             "CALOTYPE_BUGS": str(self.bugs),
