@@ -13,6 +13,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from services.postprocess.checks.examine import examine
+from services.postprocess.checks.moderation import MODERATION, moderated
 from services.postprocess.checks.profile import profile
 from services.postprocess.checks.view import View
 from services.postprocess.decoding import Facts, decode, decode_mask, inspect
@@ -147,8 +148,16 @@ def develop(
     sitting = _sitting(order, picture, given, limits, equipment)
     made = [*_proxies(sitting), *_renditions(sitting)]
     photo = decode(given["photo"], limits)[0].full if "photo" in given else None
-    checks, measures = examine(_view(sitting, photo), asked=order.checks, limits=order.limits)
-    return Developed(facts, made, versions(), checks, measures)
+    view = _view(sitting, photo)
+    checks, measures = examine(view, asked=order.checks, limits=order.limits)
+    if equipment.models.moderation or MODERATION in order.checks:
+        checks.append(moderated(view, equipment.models, limit=order.limits.get(MODERATION)))
+    return Developed(facts, made, versions() | _scored_by(equipment), checks, measures)
+
+
+def _scored_by(equipment: Equipment) -> dict[str, str]:
+    """Of a model that made no file, and so is named by none."""
+    return {hook: name for hook, name in equipment.models.names.items() if hook == MODERATION}
 
 
 def _view(sitting: Sitting, photo: Pixels | None) -> View:
