@@ -30,6 +30,7 @@ STYLES = {
 def replay(
     asset: Annotated[str | None, typer.Argument(help="The asset's id.")] = None,
     cancel: Annotated[str | None, typer.Option("--cancel", help="End this replay, by its id.")] = None,
+    derivatives: Annotated[bool, typer.Option("--derivatives", help="Its derivatives, not its image.")] = False,  # noqa: FBT002 a flag
     pay: Annotated[bool, typer.Option("--pay", help="Call a provider that sends a bill for it.")] = False,  # noqa: FBT002 a flag
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Come back with the verdict.")] = True,  # noqa: FBT002 a flag
     data: DataOption = DATA,
@@ -37,6 +38,8 @@ def replay(
     as_json: AsJson = False,  # noqa: FBT002 a flag
 ) -> None:
     """Make an asset's image again from its manifest: exact, within tolerance, drifted or not reproducible.
+
+    With --derivatives the files of its newest version, each compared with what is stored.
 
     Exit 1 unless it is the same: exact, or within tolerance.
     """
@@ -47,6 +50,12 @@ def replay(
         if cancel is not None:
             found = client.post(f"/v1/replays/{cancel}/cancel", {})
             typer.echo(json.dumps(found)) if as_json else console.print(drawn(found))
+            return
+        if derivatives:
+            found = _derivatives_again(client, asset or "")
+            typer.echo(json.dumps(found)) if as_json else console.print(files_drawn(found))
+            if found["verdict"] not in SAME:
+                raise typer.Exit(1)
             return
         manifest = client.get(f"/v1/assets/{asset}").get("manifest")
         if manifest is None:
@@ -61,6 +70,29 @@ def replay(
         console.print(drawn(found))
     if wait and found["verdict"] not in SAME:
         raise typer.Exit(1)
+
+
+def _derivatives_again(client: Client, asset: str) -> dict[str, Any]:
+    shown = client.get(f"/v1/assets/{asset}")
+    manifest = shown.get("derivatives_manifest")
+    if manifest is None:
+        what = f"Nothing was made of asset {asset} but its image, or not yet."
+        raise Problem(what, remedy="Name channels in a request: their recipes say which files are made.")
+    signed = {file["unsigned_sha256"]: file["sha256"] for file in shown["files"] if file.get("unsigned_sha256")}
+    asked = {"manifest_sha256": manifest["sha256"], "signed": signed}
+    found: dict[str, Any] = client.post(f"/v1/derivatives/{asset}/replay", asked)
+    return found
+
+
+def files_drawn(found: Mapping[str, Any]) -> RenderableType:
+    """What `POST /v1/derivatives/{id}/replay` answers, for a terminal."""
+    head = Text.assemble((found["verdict"], STYLES.get(found["verdict"], "bold")), f"  {len(found['files'])} files")
+    table = Table("file", "verdict", "", box=None, header_style="dim", padding=(0, 2, 0, 0))
+    for file in found["files"]:
+        name = f"{file['recipe']} {file['rendition']}" if file["recipe"] else file["rendition"]
+        told = "" if file["verdict"] == "exact" else file["sentence"]
+        table.add_row(name, Text(file["verdict"], STYLES.get(file["verdict"], "")), told)
+    return Group(head, table)
 
 
 def _ended(client: Client, found: dict[str, Any]) -> dict[str, Any]:

@@ -39,6 +39,7 @@ ROUTES: Mapping[str, tuple[str, ...]] = {
         "/v1/replays",
         "/v1/previews",
     ),
+    "postprocess": ("/v1/derivatives",),
     "publisher": ("/v1/publications", "/v1/targets"),
 }
 EVERYTHING_ELSE = "catalog"

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from services.inference.domain import Cost
 from services.inference.limits import Limit
-from services.inference.replaying import Manifest, Order, Verdict, order_of, read, work_kind
+from services.inference.replaying import Manifest, Order, order_of, read, work_kind
 from services.inference.replays import Ended, cancelled, end, manifest_key, queries
 from services.inference.standing import places_of
 from services.inference.standing import queries as standing
@@ -20,6 +20,7 @@ from services.inference.tables import RoutingTables
 from services.inference.turns import Purse
 from shared.audit import acted
 from shared.blobs import Blobs
+from shared.comparing import Verdict
 from shared.errors import BlobMissing
 from shared.events import Lane
 from shared.http import HttpProblem

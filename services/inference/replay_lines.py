@@ -8,7 +8,7 @@ from uuid import UUID
 import orjson
 
 from services.inference.replay_desk import Replay
-from services.inference.replaying import Verdict
+from shared.comparing import Verdict
 from shared.likeness import apart
 
 WHOLE = 48  # characters of a value; a hash is told by its beginning

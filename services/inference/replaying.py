@@ -1,9 +1,7 @@
-"""The rules of making an image again: what its manifest asks for, what came of it, and what has changed since."""
+"""The rules of making an image again: what its manifest asks for, and whom to ask."""
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
 from decimal import Decimal
-from enum import StrEnum
 from typing import Any, Literal
 from uuid import UUID
 
@@ -17,20 +15,6 @@ from shared.errors import Rejected
 from shared.events import Confidentiality, Lane, Parameters, Pin, SourceRole, SourceUse
 from shared.events.envelope import Body
 from shared.library.documents import Backend, Call
-
-# What nobody sees: 8 of 255 levels in any pixel, and far less in most. Other kernels or thread counts stay well within
-# it; other weights, prompts or steps do not.
-MOST_DIFFERENCE = 8
-LEAST_PSNR = 40.0  # dB
-
-
-class Verdict(StrEnum):
-    """What came of making an image again."""
-
-    EXACT = "exact"
-    WITHIN_TOLERANCE = "within tolerance"
-    DRIFTED = "drifted"
-    NOT_REPRODUCIBLE = "not reproducible"
 
 
 class SourceNamed(Body):
@@ -135,24 +119,6 @@ class Order(Body):
         return Cost(self.currency, self.price) if self.price or self.bills else None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Measure:
-    """How far two pictures of one size are from each other; `psnr` in dB, None where every pixel is the same."""
-
-    psnr: float | None
-    largest: int
-    differing: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
-    """A field of the manifest that is another now; None: it was, or is, not there."""
-
-    field: str
-    then: Any
-    now: Any
-
-
 def read(data: bytes) -> Manifest:
     """Raises Rejected for what is no manifest that this release can read."""
     try:
@@ -223,32 +189,3 @@ def generation_of(
         places=manifest.places,
         alone=alone,
     )
-
-
-def judged(*, same_bytes: bool, measure: Measure | None) -> Verdict:
-    if same_bytes:
-        return Verdict.EXACT
-    near = measure is not None and measure.largest <= MOST_DIFFERENCE
-    if near and (measure.psnr is None or measure.psnr >= LEAST_PSNR):  # type: ignore[union-attr]  # near: it is there
-        return Verdict.WITHIN_TOLERANCE
-    return Verdict.DRIFTED
-
-
-def changed(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[Change]:
-    """Each field of how it was made that is another now. What an older release did not record is not said to differ."""
-    before, after = dict(_fields(then, "")), dict(_fields(now, ""))
-    recorded = {name.partition(".")[0] for name in before}
-    names = dict.fromkeys([*before, *(name for name in after if name.partition(".")[0] in recorded)])
-    return [
-        Change(field=name, then=before.get(name), now=after.get(name))
-        for name in names
-        if before.get(name) != after.get(name)
-    ]
-
-
-def _fields(value: Any, name: str) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, Mapping) and value:
-        for key, inner in value.items():
-            yield from _fields(inner, f"{name}.{key}" if name else str(key))
-    else:
-        yield name, list(value) if isinstance(value, Sequence) and not isinstance(value, str) else value

@@ -30,14 +30,14 @@ from services.inference.backends import (
     GenerationCancelled,
     Resumable,
 )
-from services.inference.comparing import compare
 from services.inference.domain import RESUMABLE, SHARES, Failed
 from services.inference.flows import Limits, Line
 from services.inference.queue import LOOK_EVERY, flow_of_lease, put_back_unaffordable, will_run
-from services.inference.replaying import Change, Manifest, Measure, Order, Verdict, changed, generation_of, judged, read
+from services.inference.replaying import Manifest, Order, generation_of, read
 from services.inference.sources import load_sources
 from services.inference.turns import Room
 from shared.blobs import EXTENSIONS, Blobs, blob_key
+from shared.comparing import Change, Measure, Verdict, changed, compare, judged
 from shared.crash import crash_point
 from shared.errors import BlobMissing, Rejected, Unavailable
 from shared.events import FailureReason

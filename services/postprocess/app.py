@@ -5,10 +5,13 @@ import contextlib
 from datetime import timedelta
 from pathlib import Path
 
+from services.postprocess import http
 from services.postprocess.children import Children
 from services.postprocess.handler import ANEW, KIND, wire
+from services.postprocess.previewing import Previews
 from services.postprocess.settings import PostprocessSettings
 from services.postprocess.signing import Chain, KeySigner, RemoteSigner, Signer
+from services.postprocess.studio import Studio
 from services.postprocess.twins import Twins
 from services.postprocess.worker import Processor, Progress, exhausted
 from shared.current import wire_current
@@ -29,24 +32,17 @@ async def build(service: Service) -> None:
     settings = service.settings
     assert isinstance(settings, PostprocessSettings)
     signer = signer_of(settings)
-    children = Children(
-        count=settings.children,
-        seconds=settings.child_seconds,
-        decode_seconds=settings.decode_seconds,
-        memory_mb=settings.child_memory_mb + (settings.model_memory_mb if settings.models else 0),
-        models=settings.models,
-        mark_key=settings.mark(),
-        fonts=settings.fonts,
-        signer=signer,
-    )
+    chain = signer.chain if signer is not None else None
+    library = Library(service.blobs)
+    children = children_of(settings, count=settings.children, signer=signer)
     processor = Processor(
         blobs=service.blobs,
-        library=Library(service.blobs),
+        library=library,
         children=children,
         progress=progress_of(service),
         proxies=settings.review_proxies,
         twins=Twins(service.database),
-        chain=signer.chain if signer is not None else None,
+        chain=chain,
     )
     worker = Worker(
         stage=STAGE,
@@ -64,6 +60,11 @@ async def build(service: Service) -> None:
     wire_current(service.bus, stage=STAGE)
     kept = max(timedelta(days=settings.history_days), remembered(STAGE))
     service.histories.append(History(table="likenesses", kept=kept, ended="asked_at"))
+    looking = children_of(settings, count=settings.preview_children)
+    studio = Studio(blobs=service.blobs, library=library, children=looking, chain=chain)
+    http.wire(service.app, Previews(studio, service.database), gate=service.gate)
+    if "http" in service.roles:
+        service.add(looking)
     if "work" in service.roles:
         if signer is not None:
             service.add(signer)
@@ -86,6 +87,19 @@ def signer_of(settings: PostprocessSettings) -> Signer | None:
 
 def _given(text: str | None, file: Path | None) -> str | None:
     return text or (file.read_text() if file is not None else None)
+
+
+def children_of(settings: PostprocessSettings, *, count: int, signer: Signer | None = None) -> Children:
+    return Children(
+        count=count,
+        seconds=settings.child_seconds,
+        decode_seconds=settings.decode_seconds,
+        memory_mb=settings.child_memory_mb + (settings.model_memory_mb if settings.models else 0),
+        models=settings.models,
+        mark_key=settings.mark(),
+        fonts=settings.fonts,
+        signer=signer,
+    )
 
 
 def progress_of(service: Service) -> Progress:

@@ -79,6 +79,7 @@ def versions() -> dict[str, str]:
     """
     codecs = {name: features.version(name) for name in ("webp", "avif", "zlib", "littlecms2")}
     return {
+        "calotype": version("calotype"),
         "pillow": PIL.__version__,
         "opencv": cv2.__version__,
         "cpu": cv2.getCPUFeaturesLine(),

@@ -1,7 +1,7 @@
 """From what a child made to an asset version: each file with its name, key and hash, and the verdicts on them. Pure."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -10,6 +10,7 @@ import orjson
 
 from services.postprocess.checks.files import Subject, check
 from services.postprocess.domain import Processed
+from services.postprocess.manifests import FORMAT, given
 from services.postprocess.names import file_name
 from services.postprocess.signing import Chain
 from shared import ids
@@ -75,11 +76,19 @@ class Stored:
 
 
 def complete(
-    event: ImageGenerated, development: Development, *, blocking: frozenset[str]
+    event: ImageGenerated,
+    development: Development,
+    *,
+    blocking: frozenset[str],
+    asked: Mapping[str, Any] | None = None,
+    inputs: Mapping[str, str] | None = None,
 ) -> tuple[Processed, list[Stored]]:
-    """The asset version and the files to store before anybody hears of it."""
+    """The asset version and the files to store before anybody hears of it.
+
+    `asked` is the order they were made by, `inputs` the keys of the pictures that went with it: for the manifest.
+    """
     stored = [_stored(event, made) for made in development.made]
-    manifest = _manifest(event, development, stored)
+    manifest = _manifest(event, development, stored, given=given(asked or {}, inputs or {}))
     original = event.original.model_copy(
         update={
             "name": _name(event, "original", EXTENSIONS[development.media_type]),
@@ -141,7 +150,7 @@ def order(
             "caption": event.caption,
             "manifest": event.manifest.sha256,
             "recipes": {channel: pin.digest for channel, pin in event.recipes.items()},
-            **(_named(chain) if chain else {}),
+            **(named(chain) if chain else {}),
         },
         "recipes": {channel: recipe.model_dump(mode="json") for channel, recipe in recipes.items()},
         "proxies": list(proxies),
@@ -157,7 +166,7 @@ def order(
     }
 
 
-def _named(chain: Chain) -> dict[str, str]:
+def named(chain: Chain) -> dict[str, str]:
     return {"certificates": chain.pem, "algorithm": chain.algorithm, "anchors": chain.anchors}
 
 
@@ -176,11 +185,9 @@ def needed(
     if event.mask and (photo or any(step.op in MASKED for step in steps)):
         keys["mask"] = event.mask.key
     if photo:
-        keys["photo"] = _source_key(event.workspace, photo)
-    marks = brand.marks if brand else {}
-    wanted = {str(step.params.get(place, MARKED.get(step.op, ""))) for step in steps for place in ("mark", "on_dark")}
-    for name in sorted(wanted & marks.keys()):
-        keys[f"mark/{name}"] = _source_key(event.workspace, marks[name])
+        keys["photo"] = input_key(event.workspace, event.asset_id, "photo", photo)
+    for name, sha256 in marks_in(recipes.values(), brand).items():
+        keys[f"mark/{name}"] = input_key(event.workspace, event.asset_id, f"mark/{name}", sha256)
     return keys
 
 
@@ -191,9 +198,18 @@ def _approved_photo(event: ImageGenerated, brand: Brand | None) -> str | None:
     return next((product.photo for product in brand.products if product.sku == event.brief.skus[0]), None)
 
 
-def _source_key(workspace: UUID, sha256: str) -> str:
-    """Where intake keeps a picture that somebody added."""
-    return blob_key(workspace, ids.source_id(workspace, sha256), sha256, "png")
+def marks_in(recipes: Iterable[Recipe], brand: Brand | None) -> dict[str, str]:
+    """The brand's marks that recipes lay on a picture, each with its SHA-256."""
+    steps = [step for recipe in recipes for made in recipe.renditions for step in made.operations]
+    marks = brand.marks if brand else {}
+    wanted = {str(step.params.get(place, MARKED.get(step.op, ""))) for step in steps for place in ("mark", "on_dark")}
+    return {name: marks[name] for name in sorted(wanted & marks.keys())}
+
+
+def input_key(workspace: UUID, asset: UUID, name: str, sha256: str) -> str:
+    """Where a picture lies that goes with an order: the mask with its asset, any other where intake keeps sources."""
+    owner = asset if name == "mask" else ids.source_id(workspace, sha256)
+    return blob_key(workspace, owner, sha256, "png")
 
 
 def _stored(event: ImageGenerated, made: Made) -> Stored:
@@ -215,7 +231,9 @@ def _stored(event: ImageGenerated, made: Made) -> Stored:
     )
 
 
-def _manifest(event: ImageGenerated, development: Development, stored: Sequence[Stored]) -> Stored:
+def _manifest(
+    event: ImageGenerated, development: Development, stored: Sequence[Stored], *, given: Mapping[str, Any]
+) -> Stored:
     """How every derivative was made, from which bytes and by which versions: what a replay needs.
 
     Hashes are those before signing, so that the same work has the same manifest.
@@ -233,11 +251,16 @@ def _manifest(event: ImageGenerated, development: Development, stored: Sequence[
         for made, each in zip(development.made, stored, strict=True)
     ]
     told = {
+        "format": FORMAT,
         "asset_id": str(event.asset_id),
         "original_sha256": event.original.sha256,
+        "original_media_type": event.original.media_type,
+        "mask": event.mask.sha256 if event.mask else None,
         "focal": event.focal,
         "live_area": event.live_area,
+        "brand": event.brand.model_dump() if event.brand else None,
         "recipes": {channel: pin.model_dump() for channel, pin in event.recipes.items()},
+        **given,
         "versions": development.versions,
         "derivatives": derivatives,
     }

@@ -39,7 +39,7 @@ def finished(original: bytes, order: Order, *, develop: Develop, sign: Sign, lim
     if origin.certificates:
         admitted(original, limits)  # the library that signs sees nothing that a decoder would not
     try:
-        certifier = _certifier(origin, sign) if origin.certificates else None
+        certifier = _certifier(origin, None if origin.is_draft else sign) if origin.certificates else None
         first = certifier.original(original, _packet(origin, None)) if certifier else None
     except Unsignable as reason:  # a picture that is broken is refused by the decoder in a moment
         return replace(_described(order, origin, develop, first=None), unsigned=str(reason))
@@ -48,6 +48,8 @@ def finished(original: bytes, order: Order, *, develop: Develop, sign: Sign, lim
         return developed
     proxies = [made for made in developed.derivatives if made.channel is None]
     published = [made for made in developed.derivatives if made.channel is not None]
+    if origin.is_draft:
+        return replace(developed, derivatives=[*proxies, first.derivative(developed.original), *published])
     try:
         signed = certifier.derivatives(published, first=first)
     except Unsignable as reason:
@@ -87,7 +89,7 @@ def _reserve(order: Order, origin: Origin, first: "SignedOriginal | None") -> in
     return said + first.store + certificates + CLAIM + STEP * (max(steps, 2) + 1)
 
 
-def _certifier(origin: Origin, sign: Sign) -> "Certifier":
+def _certifier(origin: Origin, sign: Sign | None) -> "Certifier":
     from services.postprocess.certifying import Certifier  # noqa: PLC0415  # a library of 20 MB, for those who sign
 
     return Certifier(origin, sign)

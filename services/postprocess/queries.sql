@@ -17,3 +17,8 @@ select clock_timestamp();
 -- Kept and looked up in one round trip, under a lock that a statement of its own could not wait for and then see past.
 select asset_id, fingerprint from liken(:asset, :asked_at, :workspace, :job, :parent, :fingerprint, :bands::bigint[], :many)
 order by seq;
+
+-- name: recipe_versions(workspace, name)
+-- Newest first; what was withdrawn is listed too, for what was made by it is still looked at.
+select version, digest, state from library_items
+where workspace = :workspace and kind = 'recipe' and name = :name order by version desc;

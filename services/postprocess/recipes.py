@@ -43,6 +43,7 @@ class BadRecipe(Exception):
 class Origin(BaseModel):
     """What is said in every published file of where it comes from; signed where there are `certificates` (PEM).
 
+    Of a draft nothing is signed: it leaves the room that signing would take, and comes out as it would be signed.
     `manifest` and `recipes` are SHA-256: of what the image can be made again from, and of each channel's recipe.
     """
 
@@ -56,6 +57,7 @@ class Origin(BaseModel):
     certificates: str | None = None
     algorithm: str = ""
     anchors: str = ""
+    is_draft: bool = False
 
 
 class Order(BaseModel):

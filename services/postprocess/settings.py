@@ -25,6 +25,9 @@ class PostprocessSettings(Settings):
         default=5.0, gt=0, description="Processor time that decoding one picture may take; the picture is refused then"
     )
     child_memory_mb: int = Field(default=1024, ge=512, description="Address space of one child")
+    preview_children: int = Field(
+        default=2, ge=1, le=64, description="Processes beside those, for previews and replays that somebody looks at"
+    )
     model_cut_out: Path | None = Field(default=None, description="An ONNX model that tells product from ground")
     model_cut_out_sha256: str = Field(default="", description="Which it must have, or the stage does not start")
     model_upscale: Path | None = Field(default=None, description="An ONNX model that enlarges")

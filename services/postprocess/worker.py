@@ -98,7 +98,8 @@ class Processor:
         recipes, rubric, brand = await self._documents(event)
         reading = self.blobs.get(event.original.key)
         original = await _read(reading, "the original", otherwise=FailureReason.CORRUPT_OUTPUT)
-        inputs = await self._inputs(needed(event, recipes, brand, rubric))
+        inputs_at = needed(event, recipes, brand, rubric)
+        inputs = await self._inputs(inputs_at)
         asked = order(
             event,
             recipes,
@@ -112,7 +113,8 @@ class Processor:
             development = await self.children.develop(original, asked, list(inputs.values()))
         except PictureRefused as refused:
             raise GivenUp(_refused(refused)) from refused
-        processed, files = complete(event, development, blocking=frozenset(rubric.blocking_checks))
+        blocking = frozenset(rubric.blocking_checks)
+        processed, files = complete(event, development, blocking=blocking, asked=asked, inputs=inputs_at)
         await self._store(files)
         found = [*processed.checks, *await self._twins(event, processed, rubric)]
         return replace(processed, checks=ruled(found, rubric))

@@ -12,7 +12,7 @@ from services.catalog.web.pages import pages
 from services.catalog.web.view import Viewer
 from services.inference.replay_desk import ChangeFound, MeasureFound, Replay
 from services.inference.replay_lines import lines
-from services.inference.replaying import Verdict
+from shared.comparing import Verdict
 from tests.catalog.campaign import VIEWER
 from tests.catalog.comps import picture
 from tests.catalog.fake_pages import FakePages, reviewed

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from services.inference.replay_desk import ChangeFound, MeasureFound, Replay
 from services.inference.replay_lines import lines
-from services.inference.replaying import Verdict
+from shared.comparing import Verdict
 
 ASSET = UUID(int=2)
 NOW = datetime(2026, 11, 22, tzinfo=UTC)

@@ -10,23 +10,13 @@ from uuid import UUID
 import pytest
 
 from services.inference.backends import Generated, Generation
-from services.inference.comparing import measured
 from services.inference.domain import Job, ask_of, generation_of, job_of, manifest_of
-from services.inference.replaying import (
-    Change,
-    Measure,
-    Order,
-    Verdict,
-    changed,
-    judged,
-    order_of,
-    read,
-    work_kind,
-)
+from services.inference.replaying import Order, order_of, read, work_kind
 from services.inference.replaying import (
     generation_of as generation_again,
 )
 from services.inference.routing import Decision, decide
+from shared.comparing import Change, Measure, Verdict, changed, judged, measured
 from shared.errors import Rejected
 from shared.events import Confidentiality, Lane, PromptAssembled
 from tests.inference.prompts import PHOTO, assembled, routes

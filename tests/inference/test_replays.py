@@ -15,9 +15,10 @@ from services.inference import replays
 from services.inference.accounts import away_delay
 from services.inference.backends import BackendFailure, Generated, Generation, GenerationCancelled
 from services.inference.domain import manifest_of
-from services.inference.replaying import Order, Verdict, order_of, read, work_kind
+from services.inference.replaying import Order, order_of, read, work_kind
 from services.inference.replays import Course, Ended, Later, Replayer, exhausted, manifest_key
 from shared.blobs import FileBlobs, blob_key
+from shared.comparing import Verdict
 from shared.events import FailureReason
 from shared.leases import Leased, Outcome
 from shared.library.documents import Call

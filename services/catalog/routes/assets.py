@@ -187,6 +187,9 @@ def _described(facts: Facts, *, public_url: str) -> dict[str, Any]:
             "source_type": processed.source_type,
             "brief": processed.brief.model_dump(mode="json"),
         }
+        if processed.derivatives_manifest is not None:
+            manifest = files_in(processed.asset_id, [processed.derivatives_manifest], public_url=public_url)
+            described["derivatives_manifest"] = manifest[0]
     if generated is not None:
         described |= {
             "model": generated.model,

@@ -10,8 +10,8 @@ from typing import Any
 
 from services.inference.backends import BackendFailure, Generated, Generation, GenerationCancelled
 from services.inference.backends.proof.child import LENGTH
-from services.inference.processes import start_module
 from shared.events import FailureReason
+from shared.processes import start_module
 
 # A step at 4096 px on a busy machine takes a fraction of this; a child that is silent for longer hangs.
 SILENCE_SECONDS = 120.0

@@ -1,0 +1,147 @@
+"""An asset version's original with all that went with it, taken from the store to be worked on once more.
+
+Everything begins from the manifest, found under the caller's workspace, the asset and the manifest's hash: no table of
+assets is needed, and another workspace's asset is not there. Nothing is stored and nobody is told.
+"""
+
+import contextlib
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from services.postprocess import manifests
+from services.postprocess.children import ChildDied, Children, OutOfMemory, PictureRefused
+from services.postprocess.files import Development, input_key, named
+from services.postprocess.manifests import Manifest, fingerprint
+from services.postprocess.signing import Chain
+from shared.blobs import EXTENSIONS, Blobs, blob_key
+from shared.errors import BlobMissing, Rejected
+from shared.events import Pin
+from shared.http import HttpProblem
+from shared.library.documents import Brand, Recipe
+from shared.library.pinned import Library
+
+# What backends hand over, and we take.
+ORIGINALS = ("image/png", "image/jpeg", "image/webp")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sitting:
+    """An asset as its manifest tells of it; `missing` are inputs that the store no longer has."""
+
+    workspace: UUID
+    manifest: Manifest
+    original: bytes
+    inputs: Mapping[str, bytes]
+    missing: Sequence[str] = ()
+
+
+class Studio:
+    """Children of its own, so that whoever looks keeps no job waiting; `room` may wait for one of them.
+
+    `chain`: who signs what is published. Here nobody signs, but the room that takes is left.
+    """
+
+    def __init__(
+        self, *, blobs: Blobs, library: Library, children: Children, chain: Chain | None = None, room: int = 64
+    ) -> None:
+        self.blobs = blobs
+        self._library = library
+        self._children = children
+        self._chain = chain
+        self._room = room
+
+    async def manifest(self, workspace: UUID, asset: UUID, sha256: str) -> Manifest:
+        """Raises HttpProblem where the caller's workspace has no such asset or manifest."""
+        found: Manifest | None = None
+        with contextlib.suppress(BlobMissing):
+            found = manifests.read(await self.blobs.get(blob_key(workspace, asset, sha256, "json")))
+        if found is None or found.asset_id != asset:
+            raise HttpProblem(
+                "not_found",
+                f"asset {asset} has no derivatives' manifest {sha256[:12]}… here",
+                remedy="take both from GET /v1/assets/{id}; manifests live as long as the asset's files",
+            )
+        return found
+
+    async def sitting(self, workspace: UUID, manifest: Manifest, wanted: Mapping[str, str]) -> Sitting:
+        """`wanted`: the SHA-256 of each picture that goes with the original, by name."""
+        original = await self._original(workspace, manifest)
+        inputs: dict[str, bytes] = {}
+        for name, sha256 in wanted.items():
+            with contextlib.suppress(BlobMissing):
+                inputs[name] = await self.blobs.get(input_key(workspace, manifest.asset_id, name, sha256))
+        return Sitting(
+            workspace=workspace,
+            manifest=manifest,
+            original=original,
+            inputs=inputs,
+            missing=[name for name in wanted if name not in inputs],
+        )
+
+    async def recipe(self, workspace: UUID, pin: Pin) -> Recipe:
+        try:
+            return await self._library.get(Recipe, workspace, pin)
+        except (BlobMissing, Rejected) as error:
+            raise _unmakeable(f"recipe {pin.label} cannot be read: {error}") from error
+
+    async def brand(self, workspace: UUID, manifest: Manifest) -> Brand | None:
+        """As it was pinned; None where there was none, or it is gone."""
+        if manifest.brand is None:
+            return None
+        with contextlib.suppress(BlobMissing):
+            return await self._library.get(Brand, workspace, manifest.brand)
+        return None
+
+    @property
+    def certificate(self) -> str | None:
+        """As a manifest names it."""
+        return fingerprint(self._chain.pem) if self._chain else None
+
+    async def make(
+        self, sitting: Sitting, recipes: Mapping[str, Recipe], *, digests: Mapping[str, str], proxies: bool, signs: bool
+    ) -> Development:
+        """`digests`: of the recipes as they are published. `signs`: what is made would be signed.
+
+        Raises HttpProblem for what cannot be made, and where too many already wait.
+        """
+        said = {"recipes": dict(digests), **(named(self._chain) if self._chain and signs else {})}
+        order = sitting.manifest.order(recipes, proxies=proxies, inputs=list(sitting.inputs), said=said)
+        if self._room <= 0:
+            what = "too many pictures are being made for those who look"
+            raise HttpProblem("too_many", what, remedy="ask again in a moment")
+        self._room -= 1
+        try:
+            return await self._develop(sitting, order)
+        finally:
+            self._room += 1
+
+    async def _develop(self, sitting: Sitting, order: Mapping[str, Any]) -> Development:
+        try:
+            return await self._children.develop(sitting.original, order, list(sitting.inputs.values()))
+        except PictureRefused as refused:
+            if refused.code == "recipe":
+                raise HttpProblem("bad_recipe", refused.detail, where="recipe") from refused
+            raise _unmakeable(f"the original is refused as {refused.code}: {refused.detail}") from refused
+        except OutOfMemory as error:
+            raise HttpProblem("too_large", str(error), remedy="raise CALOTYPE_CHILD_MEMORY_MB") from error
+        except ChildDied as error:
+            raise HttpProblem("not_made", str(error), remedy="ask again; if it stays so, look at the log") from error
+
+    async def _original(self, workspace: UUID, manifest: Manifest) -> bytes:
+        said = manifest.original_media_type
+        for media_type in [said] if said else ORIGINALS:
+            key = blob_key(workspace, manifest.asset_id, manifest.original_sha256, EXTENSIONS[media_type])
+            with contextlib.suppress(BlobMissing):
+                return await self.blobs.get(key)
+        raise _unmakeable("the original's bytes are not stored any more")
+
+
+def known(names: Collection[str]) -> str:
+    """A remedy that lists what there is."""
+    return f"there are {', '.join(sorted(names))}" if names else "there are none"
+
+
+def _unmakeable(why: str) -> HttpProblem:
+    return HttpProblem("not_replayable", why, remedy="an operator restores it from a backup", status=409)
