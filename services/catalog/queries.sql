@@ -391,3 +391,7 @@ where workspace = :workspace and kind = 'recipe' and name = :name and version = 
 -- name: recipes(workspace)
 select name || '@' || version as label from library_items
 where workspace = :workspace and kind = 'recipe' and state = 'published' order by name, version desc limit 50;
+
+-- name: recipe_versions(name)
+-- Newest first; what was withdrawn too, for what was made by it is still looked at.
+select version, digest from library_items where kind = 'recipe' and name = :name order by version desc;

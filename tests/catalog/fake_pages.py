@@ -9,12 +9,34 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID, uuid5
 
+from services.catalog.views.recipes import Tried, paired
 from services.catalog.web import view
 from services.catalog.web.view import Mark, Money, Viewer
+from shared.library.documents import Recipe
 from tests.catalog.campaign import BATCH, CODES, GIFTS, PROMPT, RUBRIC, TEA, VIEWER, WINTER, Piece, all_pieces, now
 
 QUEUES = {"to_review": Mark.COMPLETED, "approved": Mark.APPROVED, "rejected": Mark.REJECTED}
 RATES = (0, 0, 0, 1, 0, 2, 4, 3, 6, 2, 0, 1, 3, 5, 4, 2, 1, 0, 0, 2, 7, 6, 3, 1, 0, 0, 4, 9, 6, 2)
+RECIPES = {
+    version: Recipe.model_validate(
+        {"name": "web", "version": version, "owner": "design", "channel": "web", "source": source, "renditions": made}
+    )
+    for version, source, made in (
+        (1, "web.dev, Serve responsive images, read on 2026-11-02", [
+            {"name": "card", "width": 640, "height": 640, "format": "webp", "quality": 80},
+            {"name": "banner", "width": 1200, "height": 400, "operations": [{"op": "crop"}, {"op": "resize"}]},
+            {"name": "thumb", "width": 160, "height": 160},
+        ]),
+        (2, "web.dev, Serve responsive images, read on 2026-11-20", [
+            {"name": "card", "width": 640, "height": 640, "format": "webp", "quality": 74, "max_bytes": 60_000},
+            {"name": "banner", "width": 1200, "height": 400, "safe_area": [0.05, 0.1, 0.95, 0.9], "operations": [
+                {"op": "crop", "params": {"fill": 0.8}}, {"op": "resize"},
+                {"op": "text", "params": {"text": "headline", "anchor": "start"}, "markets": ["GB", "AE"]},
+            ]},
+            {"name": "square-x2", "width": 1280, "height": 1280, "optional": True},
+        ]),
+    )
+}  # fmt: skip
 FREE = Money(amount=Decimal(0))
 SPANS = (
     view.Span(kind="work", words="intake", begins=0, seconds=0.02),
@@ -198,6 +220,14 @@ class FakePages:
     async def asset(self, viewer: Viewer, asset_id: UUID) -> view.AssetLife | None:
         piece = self.find(asset_id)
         return life(piece) if piece else None
+
+    async def recipe(self, viewer: Viewer, query: view.RecipeQuery) -> view.RecipePair | None:
+        piece = self.find(query.asset)
+        if query.name != "web":
+            return None
+        on = Tried(asset=piece.asset_id, name=piece.asked.name, manifest="5a" * 32) if piece else None
+        first, second = (RECIPES[number] for number in (query.first or 1, query.second or 2))
+        return paired(first, second, versions=sorted(RECIPES, reverse=True), on=on)
 
 
 def standing(piece: Piece) -> view.Decision | None:
@@ -416,6 +446,8 @@ def life(piece: Piece) -> view.AssetLife:
         spans=SPANS,
         trace_id="4bf92f3577b34da6a3ce929d0e0e4736",
         manifest="5a" * 32,
+        derivatives="5b" * 32,
+        recipes=("web@1",),
         more_like='{"template": "lifestyle@2", "variables": {}}',
         parent=piece.asset_id,
         children=(

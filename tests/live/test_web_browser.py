@@ -66,7 +66,7 @@ async def visit(
         page.on("console", lambda said: complaints.append(said.text) if said.type in {"error", "warning"} else None)
         await page.goto(path)
         if script:
-            await expect(page.locator("#live.on, .life")).to_have_count(1)
+            await expect(page.locator("#live.on, .life, .recipe")).to_have_count(1)
         yield page
         await context.close()
     assert [said for said in complaints if not re.search(forgiven, said)] == []
@@ -195,7 +195,13 @@ async def test_every_printed_key_works_and_no_other_is_printed(browser: Browser)
             await press_each(page, presses)
         await space()
 
-        printed = {key for heading, lines in KEYS if "Jobs" not in heading for keys, _ in lines for key in keys}
+        printed = {
+            key
+            for heading, lines in KEYS
+            if heading in {"In Review", "Everywhere"}
+            for keys, _ in lines
+            for key in keys
+        }
         assert printed == {*tried, "Space"}
         answering = set(
             " ".join(await page.locator("[data-key]").evaluate_all("all => all.map(e => e.dataset.key)")).split()
@@ -374,6 +380,7 @@ PAGES = {
     "jobs": "/jobs",
     "jobs_drawer": "/jobs?job={job}",
     "asset": "/assets/{asset}",
+    "recipe": "/recipes/web?from=1&to=2&asset={asset}",
 }
 
 
@@ -435,6 +442,45 @@ async def test_a_replay_that_waits_says_for_what_and_is_cancelled_by_a_button(
         await expect(page.locator("#replays .failed")).to_have_text("cancelled")
         await expect(told).to_contain_text("cancelled by Mara Lind")
         await expect(cancel).to_have_count(0)
+
+
+@pytest.mark.parametrize("size", [DESK, PHONE], ids=["1440", "390"])
+async def test_two_versions_of_a_recipe_stand_beside_each_other_and_in_one_place(
+    browser: Browser, size: dict[str, int]
+) -> None:
+    fake = reviewed()
+    asset = fake.pieces[7].asset_id
+    async with visit(browser, fake, f"/assets/{asset}", size=size) as page:
+        await page.get_by_role("link", name="web@1").click()
+        await expect(page.locator("h1")).to_have_text("web@1 beside web@2")
+        await expect(page.locator(".sides img")).to_have_count(6)  # of eight: two files are one version's only
+        await expect(page.locator(".sides .not").nth(1)).to_contain_text("640 × 640 WEBP, quality 74, 47 kB")
+        await expect(page.locator("ins").first).to_have_text("640 × 640 webp, quality 74, at most 60,000 bytes")
+        await expect(page.locator("del").first).to_have_text("640 × 640 webp, quality 80")
+        await expect(page.get_by_text("web@2 has no such file, web@1 has")).to_be_visible()
+        assert await page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+        assert await page.evaluate(WIDER) == []
+        await page.screenshot(path=shot(f"recipe_{size['width']}"), full_page=True)
+        both = await page.locator(".sides img").first.bounding_box()
+        for where in ("first", "second", "first"):
+            await page.keyboard.press("\\")  # the one key of this page
+            await expect(page.locator(f"figure[id^={where}]:visible")).to_have_count(4)
+            await expect(page.locator("figure:visible")).to_have_count(4)
+            assert f"only={where}" in page.url
+        alone = await page.locator(".sides img").first.bounding_box()
+        assert both and alone and (alone["x"], alone["y"]) == (both["x"], both["y"]), "in place"
+        await page.screenshot(path=shot(f"recipe_flipped_{size['width']}"))
+        await expect(page.locator(".sides .not:visible").first).to_contain_text("47 kB")  # not asked for again
+        await page.get_by_role("link", name="both").click()
+        await expect(page.locator("figure:visible")).to_have_count(8)
+
+
+async def test_the_files_are_made_again_by_a_button_and_what_came_of_it_is_told(browser: Browser) -> None:
+    fake = reviewed()
+    async with visit(browser, fake, f"/assets/{fake.pieces[7].asset_id}") as page:
+        await page.get_by_role("button", name="Make the files again, and compare").click()
+        await expect(page.locator("#derived .approved")).to_have_text("exact")
+        await expect(page.locator("#derived")).to_contain_text("webp was 1.5.0 and is 1.6.0")
 
 
 async def test_on_a_phone_the_buttons_are_large_and_the_codes_come_as_a_sheet(browser: Browser) -> None:

@@ -14,6 +14,7 @@ from services.catalog.routes.decisions import reviewers
 from services.catalog.routes.frame import Reading
 from services.catalog.views import jobs as jobs_view
 from services.catalog.views import life as life_view
+from services.catalog.views import recipes as recipes_view
 from services.catalog.views import review as review_view
 from services.catalog.views.rubrics import Rubrics
 from services.catalog.web.view import (
@@ -22,6 +23,8 @@ from services.catalog.web.view import (
     Decided,
     Jobs,
     JobsQuery,
+    RecipePair,
+    RecipeQuery,
     Review,
     ReviewQuery,
     Ruling,
@@ -33,6 +36,7 @@ from shared.blobs import Blobs
 from shared.errors import Rejected
 from shared.http import HttpProblem
 from shared.identity import May
+from shared.library.pinned import Library
 from shared.postgres import Connection
 
 
@@ -45,6 +49,7 @@ class CatalogPages:
         self._feed = feed
         self._blobs = blobs
         self._rubrics = Rubrics(blobs)
+        self._library = Library(blobs)
 
     async def viewer(self, request: Request) -> Viewer | None:
         """Who looks: a signed-in browser. A key alone has no session that a form could be bound to."""
@@ -103,6 +108,12 @@ class CatalogPages:
     async def asset(self, viewer: Viewer, asset_id: UUID) -> AssetLife | None:
         async with self._of(viewer) as connection:
             return await life_view.asset_life(connection, asset_id, viewer, blobs=self._blobs, rubrics=self._rubrics)
+
+    async def recipe(self, viewer: Viewer, query: RecipeQuery) -> RecipePair | None:
+        async with self._of(viewer) as connection:
+            return await recipes_view.recipe_pair(
+                connection, query, workspace=viewer.workspace_id, library=self._library
+            )
 
     def _of(self, viewer: Viewer) -> AbstractAsyncContextManager[Connection]:
         return self._reading.within(viewer.workspace_id)

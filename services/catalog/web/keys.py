@@ -26,6 +26,10 @@ KEYS: tuple[tuple[str, tuple[Line, ...]], ...] = (
         ),
     ),
     (
+        "In two versions of a recipe",
+        ((("\\",), "one in the other's place"),),
+    ),
+    (
         "Everywhere",
         (
             (("?",), "these keys"),

@@ -18,6 +18,7 @@ from services.catalog.web.view import (
     JobsQuery,
     Mark,
     PageData,
+    RecipeQuery,
     Review,
     ReviewQuery,
     Ruling,
@@ -33,6 +34,7 @@ SURROUNDS = ("grey", "black", "white")
 ORDERS = ("arrival", "outliers")
 REVIEW_STATE = ("queue", "campaign", "order", "asset", "zoom", "surround", "inspector", "last")
 JOBS_STATE = ("show", "stage", "waiting", "batch", "state", "first", "after", "job")
+RECIPE_STATE = ("from", "to", "asset", "only")
 NOTICES = {"conflict": "yours was not recorded", "late": "too late to undo"}
 
 
@@ -50,6 +52,7 @@ def pages(data: PageData, *, who: Who, image_origins: Sequence[str] = ()) -> API
     router.add_api_route("/jobs", shown.jobs)
     router.add_api_route("/jobs/{batch}/{place}", shown.open_square)
     router.add_api_route("/assets/{asset}", shown.asset)
+    router.add_api_route("/recipes/{name}", shown.recipe)
     router.add_api_route("/static/{digest}/{name:path}", send_static)
     return router
 
@@ -176,6 +179,31 @@ class Pages:
             area="asset",
             asset=life,
             page_id=secrets.token_hex(8),
+        )
+
+    async def recipe(self, request: Request, name: str) -> Response:
+        viewer = await self._viewer(request)
+        asked = request.query_params
+        query = RecipeQuery(
+            name=ask.as_text({"name": name}, "name", 80) or "",
+            first=ask.as_count(asked, "from") or None,
+            second=ask.as_count(asked, "to") or None,
+            asset=ask.as_id(asked, "asset"),
+        )
+        pair = await self._data.recipe(viewer, query)
+        if pair is None:
+            raise Rejected(
+                "not_found", "This workspace has no such recipe.", name, "calotype library list --kind recipe has them."
+            )
+        return html(
+            "recipe.html",
+            image_origins=self._image_origins,
+            viewer=viewer,
+            room="paper",
+            area="recipe",
+            pair=pair,
+            only=ask.one_of(asked, "only", ("", "first", "second")),
+            link=ask.linker(f"/recipes/{pair.name}", RECIPE_STATE, asked),
         )
 
     async def _viewer(self, request: Request) -> Viewer:

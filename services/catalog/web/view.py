@@ -544,12 +544,75 @@ class AssetLife:
     trace_id: str | None
     manifest: str | None = None
     """SHA-256 of the manifest that its image can be made again from."""
+    derivatives: str | None = None
+    """SHA-256 of the manifest that its files can be made again from."""
+    signed: tuple[str, ...] = ()
+    """Of each signed file its hash before and after, with a colon between."""
+    recipes: tuple[str, ...] = ()
+    """Labels of those that made its files."""
     more_like: str = ""
     """The request for this very picture, as JSON."""
     parent: UUID | None = None
     children: tuple[Child, ...] = ()
     versions: tuple[VersionLine, ...] = ()
     """Oldest first; more than one where its files were made anew by other recipes."""
+
+
+# Two versions of a recipe ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecipeQuery:
+    """`first` and `second` None: the version before the newest, and the newest."""
+
+    name: str
+    first: int | None = None
+    second: int | None = None
+    asset: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """How it is written, or one operation with its parameters; `same` where the other version has it too."""
+
+    words: str
+    same: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Side:
+    """One version's file. `src` is the picture as that version makes it of the asset, `said` where its facts are."""
+
+    label: str
+    width: int
+    height: int
+    lines: tuple[Line, ...]
+    src: str | None = None
+    said: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RenditionPair:
+    """A file as both versions make it; None where a version has none of that name."""
+
+    name: str
+    first: Side | None
+    second: Side | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecipePair:
+    """Two versions of a recipe; `versions` are all there are, the newest first."""
+
+    name: str
+    channel: str
+    versions: tuple[int, ...]
+    first: int
+    second: int
+    renditions: tuple[RenditionPair, ...]
+    sources: tuple[str, ...]
+    asset: UUID | None = None
+    asset_name: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -582,3 +645,5 @@ class PageData(Protocol):
         """The job of square `place` (from 0) of a batch."""
 
     async def asset(self, viewer: Viewer, asset_id: UUID) -> AssetLife | None: ...
+
+    async def recipe(self, viewer: Viewer, query: RecipeQuery) -> RecipePair | None: ...
