@@ -43,21 +43,6 @@ class Box(NamedTuple):
         return Box(left, top, right, bottom)
 
 
-def parse_aspect(text: str) -> float:
-    """Width over height of an aspect written like 4:5.
-
-    Raises ValueError for anything but two positive numbers.
-    """
-    width, _, height = text.partition(":")
-    try:
-        ratio = float(width) / float(height)
-    except (ValueError, ZeroDivisionError):
-        ratio = 0.0
-    if not 0.01 <= ratio <= 100:
-        raise ValueError(f"{text!r} is no aspect ratio: write width:height, 4:5 for instance")
-    return ratio
-
-
 def crop_to_aspect(
     window: Box, aspect: float, *, focal: Point, live: Box | None = None, fill: float | None = None
 ) -> Box:

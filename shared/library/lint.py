@@ -22,6 +22,7 @@ from shared.library.documents import (
     Template,
 )
 from shared.library.problems import Loc, place, suggest
+from shared.library.recipe_lint import check_steps
 from shared.library.rendering import TemplateFault, names_in, render
 from shared.library.shelf import Shelf
 from shared.library.terms import find
@@ -225,8 +226,12 @@ def _check_campaign(campaign: Campaign, shelf: Shelf) -> Iterator[Fault]:
                 yield _fault(campaign, loc, "other_channel", what, f"use a recipe whose channel is {channel!r}")
 
 
-def _check_recipe(recipe: Recipe, _: Shelf) -> Iterator[Fault]:
+def _check_recipe(recipe: Recipe, shelf: Shelf) -> Iterator[Fault]:
     yield from _twice(recipe, ("renditions",), [rendition.name for rendition in recipe.renditions])
+    brands = [document for document in shelf if isinstance(document, Brand)]
+    marks = {name for brand in brands for name in brand.marks} if brands else None
+    for found in check_steps(recipe, marks=marks):
+        yield _fault(recipe, found.loc, found.code, found.what, found.remedy, error=found.error)
 
 
 def _check_rubric(rubric: Rubric, _: Shelf) -> Iterator[Fault]:

@@ -109,9 +109,9 @@ async def test_files_are_made_again_and_previewed_over_http(servers: EmbeddedSer
             drawn = await mara.post(f"{where}/preview", params={"manifest": manifest, "rendition": "round"}, json=draft)
             assert json.loads(drawn.headers["calotype-made"])["width"] == 20
             draft["renditions"][0]["operations"][0]["op"] = "resise"
-            wrong = await mara.post(f"{where}/preview", params={"manifest": manifest, "rendition": "round"}, json=draft)
-            assert wrong.status_code == 422
-            assert "resise" in wrong.json()["detail"]
+            odd = await mara.post(f"{where}/preview", params={"manifest": manifest, "rendition": "round"}, json=draft)
+            assert odd.status_code == 422
+            assert "resise" in odd.json()["detail"]
 
         assert {path.name for path in tmp_path.rglob("*")} == stored, "nothing is stored by looking"
         async with caller(stage, "rita") as rita:

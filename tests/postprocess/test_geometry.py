@@ -2,7 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.postprocess.geometry import Box, Point, crop_to_aspect, fit_inside, parse_aspect
+from services.postprocess.geometry import Box, Point, crop_to_aspect, fit_inside
+from shared.library.operations import parse_aspect
 
 sides = st.integers(1, 8192)
 fractions = st.floats(0, 1)

@@ -18,13 +18,14 @@ from services.postprocess.operations.frame import Frame
 from services.postprocess.operations.logo import LOGO
 from services.postprocess.operations.mark import MARK
 from services.postprocess.operations.materials import NO_EQUIPMENT, Equipment, Materials
-from services.postprocess.operations.operation import Operation, Parameters
+from services.postprocess.operations.operation import Operation
 from services.postprocess.operations.pad import PAD
 from services.postprocess.operations.resize import RESIZE
 from services.postprocess.operations.sharpen import SHARPEN
 from services.postprocess.operations.text import TEXT
 from services.postprocess.operations.upscale import UPSCALE
 from services.postprocess.operations.watermark import WATERMARK
+from shared.library.operations import Parameters
 
 __all__ = ["NO_EQUIPMENT", "Equipment", "Frame", "Materials", "Operation", "Parameters", "operations"]
 

@@ -1,41 +1,20 @@
 """Lay a badge on the picture: a short text on a pill, or one of the brand's marks."""
 
 import numpy as np
-from pydantic import Field
 
 from services.postprocess.compositing import inked, stamped
 from services.postprocess.contrast import contrast
 from services.postprocess.operations import lettering
 from services.postprocess.operations.frame import Frame
-from services.postprocess.operations.layout import Anchor, Area, inset, placed, safe_area
-from services.postprocess.operations.lettering import Families, Paint, Weight, Words
+from services.postprocess.operations.layout import Area, inset, placed, safe_area
 from services.postprocess.operations.marks import NoMark, fitted, mark_left_out, mark_of
-from services.postprocess.operations.operation import Operation, Parameters
+from services.postprocess.operations.operation import Operation
 from services.postprocess.pixels import Pixels
 from services.postprocess.typesetting import CannotSet, Drawn, Room, Text, draw, fit
+from shared.library.operations import Badge
 
 # Of the pill's height: its letters, and the room before the first and after the last.
 LETTERS, ENDS = 0.48, 0.5
-
-
-class Badge(Parameters):
-    """Either `text` or a `mark` of the brand. `height` and the most `width` are shares of the safe area less `margin`.
-
-    `fill` is the pill's colour; without a palette name or #RRGGBB it stands out from the ground.
-    """
-
-    text: Words | None = None
-    mark: str | None = None
-    anchor: Anchor = "top-start"
-    height: float = Field(default=0.09, gt=0, le=1)
-    width: float = Field(default=0.5, gt=0, le=1)
-    margin: float = Field(default=0.06, ge=0, lt=0.5)
-    least: int = Field(default=11, ge=6, le=500)
-    weight: Weight = 500
-    fonts: Families = Field(default_factory=dict)
-    fill: Paint = "auto"
-    colour: Paint = "auto"
-    contrast: float = Field(default=4.5, ge=1, le=21)
 
 
 def badge(frame: Frame, wanted: Badge) -> Frame:

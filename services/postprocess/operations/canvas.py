@@ -1,34 +1,19 @@
 """Another ground behind what was cut out: a colour, one of the brand's, or the picture itself out of focus."""
 
 from dataclasses import replace
-from typing import Annotated
 
 import cv2
 import numpy as np
-from pydantic import Field
 
 from services.postprocess.operations.frame import Frame, extent
-from services.postprocess.operations.operation import Operation, Parameters
+from services.postprocess.operations.operation import Operation
 from services.postprocess.operations.pad import placed
 from services.postprocess.pixels import WHITE, Colour, Pixels, colour_of, is_transparent, plain
 from shared.events import Verdict
+from shared.library.operations import Canvas
 
 # A contact shadow: how flat it lies under the product, how soft it is against the product's width.
 FLATNESS, SOFTNESS = 0.07, 0.05
-
-
-class Canvas(Parameters):
-    """`background`: #RRGGBB, the name of one of the brand's colours, or `blur` for the picture itself, out of focus.
-
-    `fill`: what the product takes of the canvas along its tighter side, in the middle of it; without it the picture
-    stays where it is and takes all of the canvas that its shape allows. `enlarge`: how much larger than it came.
-    `shadow`: how dark the ground is right under the product.
-    """
-
-    background: Annotated[str, Field(pattern=r"^(#[0-9A-Fa-f]{6}|[a-z0-9][a-z0-9-]{0,79})$")] = "#FFFFFF"
-    fill: float | None = Field(default=None, gt=0, le=1)
-    enlarge: float = Field(default=1.0, ge=1, le=4)
-    shadow: float = Field(default=0.0, ge=0, le=1)
 
 
 def canvas(frame: Frame, wanted: Canvas) -> Frame:

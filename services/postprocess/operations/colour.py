@@ -3,28 +3,16 @@
 import io
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
 from PIL import Image, ImageCms
-from pydantic import Field
 
 from services.postprocess import profiles
 from services.postprocess.operations.frame import Frame
-from services.postprocess.operations.operation import Operation, Parameters
+from services.postprocess.operations.operation import Operation
 from services.postprocess.pictures import Picture
 from services.postprocess.pixels import Pixels, pixels_of
-
-
-class Colour(Parameters):
-    """Which colour space.
-
-    `keep` leaves the pixels as the original has them, with its own profile; it and `display-p3` come before any step
-    that needs pixels, or only what sRGB holds is left to convert. A file in sRGB may go without its profile: whoever
-    finds none assumes it.
-    """
-
-    profile: Literal["srgb", "display-p3", "keep"] = "srgb"
-    embed: bool = Field(default=True, description="Whether a file in sRGB says so; others always do")
+from shared.library.operations import Colour
 
 
 def colour(frame: Frame, wanted: Colour) -> Frame:

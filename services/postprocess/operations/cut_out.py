@@ -4,30 +4,21 @@ Along the alpha that the picture came with, else the shape that came with the im
 installation's model where it has one, and by the picture's colours.
 """
 
-from typing import Literal
-
 import numpy as np
-from pydantic import Field
 
 from services.postprocess.geometry import Box
 from services.postprocess.matting import fitted, shape_of, without_ground
 from services.postprocess.model_files import ModelFailed
 from services.postprocess.operations.frame import Frame
-from services.postprocess.operations.operation import Operation, Parameters
+from services.postprocess.operations.operation import Operation
 from services.postprocess.pixels import Pixels, is_transparent
 from services.postprocess.saliency import most_salient, salient
 from shared.events import Verdict
+from shared.library.operations import CutOut
 
-# A product is no speck and does not fill its picture to the rim: outside of these a shape is likelier a mistake.
-LEAST, MOST = 0.01, 0.95
+# A product does not fill its picture to the rim: above this, as below the recipe's `least`, a shape is likelier wrong.
+MOST = 0.95
 MISSING = "The product is not cut out: no shape came with the image, and the recipe takes no other."
-
-
-class CutOut(Parameters):
-    """`by`: `shape` takes only what came with the image, `found` only what is found in it, `best` the former if any."""
-
-    by: Literal["best", "shape", "found"] = "best"
-    least: float = Field(default=LEAST, ge=0, le=1, description="Share of the picture below which a person looks")
 
 
 def cut_out(frame: Frame, wanted: CutOut) -> Frame:

@@ -1,30 +1,12 @@
 """Where an overlay stands: a box in whole pixels, inside what the channel leaves uncovered."""
 
 import math
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from services.postprocess.geometry import Box
 from services.postprocess.operations.frame import Frame
 from services.postprocess.typesetting.fonts import right_to_left
-
-# `start` is where the locale begins to read: left, and in Arabic right.
-Anchor = Literal[
-    "top-left",
-    "top",
-    "top-right",
-    "left",
-    "centre",
-    "right",
-    "bottom-left",
-    "bottom",
-    "bottom-right",
-    "top-start",
-    "start",
-    "bottom-start",
-    "top-end",
-    "end",
-    "bottom-end",
-]
+from shared.library.operations import Anchor
 
 
 class Area(NamedTuple):

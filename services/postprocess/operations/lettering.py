@@ -1,11 +1,10 @@
 """Words on a picture: which, in which fonts and colour, and what a reviewer is told. Shared by the overlays."""
 
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Literal, TypeVar
+from typing import TypeVar
 
 import cv2
 import numpy as np
-from pydantic import Field
 
 from services.postprocess.contrast import BLACK, WHITE, clearest, luminance, sampled
 from services.postprocess.operations.frame import Frame
@@ -15,16 +14,9 @@ from services.postprocess.pixels import Colour, Pixels, colour_of
 from services.postprocess.typesetting import Arrangement, CannotSet, Drawn, Fonts, Text, Typeface, read
 from services.postprocess.typesetting.fonts import IN_ARABIC
 from shared.events import Verdict
+from shared.library.operations import Families, Paint, Words
 
 V = TypeVar("V")
-
-# The request's own words, or a recipe's by locale: "en-GB", else "en", else "default"; where none is meant, no text.
-Words = Literal["headline", "product"] | dict[str, Annotated[str, Field(max_length=300)]]
-# A colour, a name of the brand's palette, or whichever stands out most.
-Paint = Annotated[str, Field(pattern=r"^(auto|#[0-9A-Fa-f]{6}|[a-z][a-z0-9-]*)$")]
-# Families by locale as in `Words`, tried in order for each word.
-Families = dict[str, list[str]]
-Weight = Annotated[int, Field(ge=100, le=900)]
 
 # The pitch of lines in sizes, where a recipe names none: scripts whose letters fill their em need more.
 PITCHES = {"ja": 1.3, "zh": 1.3, "ko": 1.3, "th": 1.4, "hi": 1.35} | dict.fromkeys(IN_ARABIC, 1.3)

@@ -1,32 +1,16 @@
 """Lay the brand's logo on the picture, or the one of two that its ground lets be seen."""
 
-from pydantic import Field
-
 from services.postprocess.compositing import stamped
 from services.postprocess.operations.frame import Frame
-from services.postprocess.operations.layout import Anchor, Area, inset, placed, safe_area
+from services.postprocess.operations.layout import Area, inset, placed, safe_area
 from services.postprocess.operations.marks import NoMark, fitted, mark_left_out, mark_of, stands_out
-from services.postprocess.operations.operation import Operation, Parameters
+from services.postprocess.operations.operation import Operation
 from services.postprocess.pixels import Pixels
 from shared.events import Verdict
+from shared.library.operations import Anchor, Logo
 
 # Logos are exempt from WCAG's contrast; below this one cannot be made out at all.
 SEEN = 1.5
-
-
-class Logo(Parameters):
-    """`mark` by its name in the brand; `on_dark` the one for dark grounds: whichever stands out more is taken.
-
-    It goes into `width` by `height`, shares of the safe area less its `margin`, and is never enlarged.
-    """
-
-    mark: str = "logo"
-    on_dark: str | None = None
-    anchor: Anchor = "top-end"
-    width: float = Field(default=0.2, gt=0, le=1)
-    height: float = Field(default=0.12, gt=0, le=1)
-    margin: float = Field(default=0.06, ge=0, lt=0.5)
-    opacity: float = Field(default=1.0, gt=0, le=1)
 
 
 def logo(frame: Frame, wanted: Logo) -> Frame:

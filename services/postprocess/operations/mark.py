@@ -2,14 +2,11 @@
 
 from services.postprocess.marking import write
 from services.postprocess.operations.frame import Frame
-from services.postprocess.operations.operation import Operation, Parameters
+from services.postprocess.operations.operation import Operation
 from shared.events import Verdict
+from shared.library.operations import Mark
 from shared.mark_keys import fingerprint
 from shared.marking import LEAST, luma, read
-
-
-class Mark(Parameters):
-    """There is nothing to choose: who reads knows only the key."""
 
 
 def mark(frame: Frame, wanted: Mark) -> Frame:  # noqa: ARG001  # every operation is called alike

@@ -4,17 +4,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict
-
 from services.postprocess.operations.frame import Frame
+from shared.library.operations import Parameters
 
-P = TypeVar("P", bound="Parameters")
-
-
-class Parameters(BaseModel):
-    """What a recipe may say to one operation. Unknown names are refused: recipes are written by people."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+P = TypeVar("P", bound=Parameters)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,27 +1,15 @@
 """Lay the whole picture on a canvas of exactly the rendition's size."""
 
 from dataclasses import replace
-from typing import Annotated
 
 import numpy as np
-from pydantic import Field
 
 from services.postprocess.geometry import Point, fit_inside
 from services.postprocess.operations.frame import Frame
-from services.postprocess.operations.operation import Operation, Parameters
+from services.postprocess.operations.operation import Operation
 from services.postprocess.pictures import Picture
 from services.postprocess.pixels import Pixels, colour_of, edge_colour, laid, plain
-
-
-class Pad(Parameters):
-    """`background`: a colour, or `edge` for the mean of the picture's outermost pixels.
-
-    `fill`: the largest share of the canvas, along either side, that the picture may take.
-    """
-
-    background: Annotated[str, Field(pattern=r"^(edge|#[0-9A-Fa-f]{6})$")] = "#FFFFFF"
-    fill: float = Field(default=1.0, gt=0, le=1)
-    enlarge: float = Field(default=1.0, ge=1, le=4)
+from shared.library.operations import Pad
 
 
 def pad(frame: Frame, wanted: Pad) -> Frame:

@@ -2,25 +2,14 @@
 
 import cv2
 import numpy as np
-from pydantic import Field
 
 from services.postprocess.operations.frame import Frame
-from services.postprocess.operations.operation import Operation, Parameters
+from services.postprocess.operations.operation import Operation
 from services.postprocess.pixels import Pixels
+from shared.library.operations import Sharpen
 
 # What shrinking takes from an edge, and a small picture shows most: amounts by longest side, linear between.
 SIDES, AMOUNTS = (320.0, 1024.0, 2048.0), (0.6, 0.4, 0.25)
-
-
-class Sharpen(Parameters):
-    """`amount` of the difference to the blurred luma is added; without one it follows the size.
-
-    `radius` of the blur in pixels (its sigma). What differs by no more than `threshold` of 255 is grain and stays.
-    """
-
-    amount: float | None = Field(default=None, ge=0, le=3)
-    radius: float = Field(default=0.7, gt=0, le=10)
-    threshold: int = Field(default=2, ge=0, le=64)
 
 
 def sharpen(frame: Frame, wanted: Sharpen) -> Frame:

@@ -1,51 +1,21 @@
 """Write the headline, the product's name or a recipe's own words, as large as their box allows."""
 
 import contextlib
-from typing import Literal
-
-from pydantic import Field
 
 from services.postprocess.compositing import inked
 from services.postprocess.contrast import contrast
 from services.postprocess.operations import lettering
 from services.postprocess.operations.frame import Frame
-from services.postprocess.operations.layout import Anchor, Area, beside, inset, placed, safe_area
-from services.postprocess.operations.lettering import Families, Paint, Weight, Words
-from services.postprocess.operations.operation import Operation, Parameters
+from services.postprocess.operations.layout import Area, beside, inset, placed, safe_area
+from services.postprocess.operations.operation import Operation
 from services.postprocess.operations.shade import shaded, weakest_shade
 from services.postprocess.pixels import Colour, Pixels
 from services.postprocess.typesetting import Arrangement, CannotSet, DoesNotFit, Drawn, Room, Text, draw, fit
 from services.postprocess.typesetting.drawing import Side
+from shared.library.operations import Anchor, Written
 
 # Between text and product, of the picture's shorter side.
 CLEAR = 0.02
-
-
-class Written(Parameters):
-    """What is written, and where.
-
-    The box takes `width` and `height` as shares of the safe area less its `margin`, and stands at the `anchor`. Sizes:
-    `largest` as a share of the picture's shorter side, `least` in pixels; what does not fit at that is left out.
-    `start` is the side where the text begins to be read. `contrast`: WCAG 2.2 asks 4.5 of small text, 3 of large;
-    `scrim` darkens or lightens the ground as far as that takes. The product is left free unless `over_product`.
-    """
-
-    text: Words = "headline"
-    anchor: Anchor = "start"
-    width: float = Field(default=0.5, gt=0, le=1)
-    height: float = Field(default=0.6, gt=0, le=1)
-    margin: float = Field(default=0.06, ge=0, lt=0.5)
-    largest: float = Field(default=0.1, gt=0, le=1)
-    least: int = Field(default=14, ge=6, le=500)
-    lines: int = Field(default=3, ge=1, le=12)
-    leading: float | None = Field(default=None, ge=0.8, le=3)
-    align: Literal["start", "centre", "end"] = "start"
-    weight: Weight = 500
-    fonts: Families = Field(default_factory=dict)
-    colour: Paint = "auto"
-    contrast: float = Field(default=4.5, ge=1, le=21)
-    scrim: Literal["none", "needed"] = "none"
-    over_product: bool = False
 
 
 def text(frame: Frame, wanted: Written) -> Frame:

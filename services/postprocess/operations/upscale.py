@@ -10,22 +10,16 @@ from typing import cast
 
 import cv2
 import numpy as np
-from pydantic import Field
 
 from services.postprocess.geometry import fit_inside
 from services.postprocess.model_files import ModelFailed
 from services.postprocess.operations.frame import Frame
-from services.postprocess.operations.operation import Operation, Parameters
+from services.postprocess.operations.operation import Operation
 from services.postprocess.pixels import Pixels
 from shared.events import Verdict
+from shared.library.operations import Upscale
 
 ROUNDS = 2  # the first takes back most of the blur; after the second, rings show at edges
-
-
-class Upscale(Parameters):
-    """`factor`: the most it may be enlarged to reach the rendition's size. What is large enough stays as it is."""
-
-    factor: float = Field(default=2.0, gt=1, le=4)
 
 
 def upscale(frame: Frame, wanted: Upscale) -> Frame:

@@ -4,43 +4,23 @@ import math
 
 import cv2
 import numpy as np
-from pydantic import Field
 
 from services.postprocess.compositing import stamped
 from services.postprocess.contrast import BLACK, WHITE, light
 from services.postprocess.operations import lettering
 from services.postprocess.operations.frame import Frame
-from services.postprocess.operations.layout import Anchor, inset, placed, safe_area
-from services.postprocess.operations.lettering import Families, Paint, Weight, Words
+from services.postprocess.operations.layout import inset, placed, safe_area
 from services.postprocess.operations.marks import NoMark, fitted, mark_left_out, mark_of
-from services.postprocess.operations.operation import Operation, Parameters
+from services.postprocess.operations.operation import Operation
 from services.postprocess.pixels import Colour, Pixels
 from services.postprocess.typesetting import CannotSet, Room, draw, fit
+from shared.library.operations import Paint, Watermark
 
 # How steeply the repeated ones rise, in degrees, and the gaps between them in heights of one.
 ANGLE = 30
 GAP = 0.6
 # Above this light, black stands out more than white does.
 MIDDLE = 0.2
-
-
-class Watermark(Parameters):
-    """Either `text` or a `mark` of the brand, `size` of the picture's shorter side high, as strong as `opacity`.
-
-    `repeated` covers the whole picture, so that no crop is free of it; else it stands at the `anchor`, in the safe
-    area.
-    """
-
-    text: Words | None = None
-    mark: str | None = None
-    repeated: bool = True
-    anchor: Anchor = "bottom-end"
-    size: float = Field(default=0.05, gt=0, le=1)
-    margin: float = Field(default=0.04, ge=0, lt=0.5)
-    opacity: float = Field(default=0.2, gt=0, le=1)
-    weight: Weight = 500
-    fonts: Families = Field(default_factory=dict)
-    colour: Paint = "auto"
 
 
 def watermark(frame: Frame, wanted: Watermark) -> Frame:
