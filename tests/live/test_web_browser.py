@@ -463,7 +463,7 @@ async def test_two_versions_of_a_recipe_stand_beside_each_other_and_in_one_place
         await page.screenshot(path=shot(f"recipe_{size['width']}"), full_page=True)
         both = await page.locator(".sides img").first.bounding_box()
         for where in ("first", "second", "first"):
-            await page.keyboard.press("\\")  # the one key of this page
+            await page.keyboard.press("\\")
             await expect(page.locator(f"figure[id^={where}]:visible")).to_have_count(4)
             await expect(page.locator("figure:visible")).to_have_count(4)
             assert f"only={where}" in page.url
