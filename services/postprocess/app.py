@@ -63,8 +63,7 @@ async def build(service: Service) -> None:
     looking = children_of(settings, count=settings.preview_children)
     studio = Studio(blobs=service.blobs, library=library, children=looking, chain=chain)
     http.wire(service.app, Previews(studio, service.database), gate=service.gate)
-    if "http" in service.roles:
-        service.add(looking)
+    service.add(looking)
     if "work" in service.roles:
         if signer is not None:
             service.add(signer)

@@ -1,6 +1,7 @@
 """Made again, and once more with one change: from the page in a real browser, and from the terminal."""
 
 import asyncio
+import hashlib
 import json
 import os
 import re
@@ -57,6 +58,10 @@ async def test_the_terminal_makes_it_again_and_asks_for_one_more_with_one_change
         found = await calotype(studio, "replay", asset)
         assert (found["verdict"], found["changed"], found["cost"]) == ("exact", [], "0")
 
+        files = await calotype(studio, "replay", asset, "--derivatives")
+        assert files["verdict"] == "exact"
+        assert {file["rendition"] for file in files["files"]} >= {"32", "16", "proxy-320"}
+
         with pytest.raises(AssertionError, match="it is over: exact"):
             await calotype(studio, "replay", "--cancel", found["replay_id"])
 
@@ -85,6 +90,30 @@ async def test_the_terminal_makes_it_again_and_asks_for_one_more_with_one_change
         await studio.finish(5)
 
 
+async def test_a_draft_of_a_recipe_is_tried_on_an_asset_before_it_is_published(
+    running: Pipeline, tmp_path: Path
+) -> None:
+    async with running.studio() as studio:
+        asset = (await first_asset(studio))["asset_id"]
+        out, draft = tmp_path / "file.jpg", tmp_path / "web.yaml"
+        asked = (asset, "--rendition", "32", "--out", str(out))
+        published = await calotype(studio, "recipe", "preview", "web@1", *asked)
+        shown = await studio.call("GET", f"/v1/assets/{asset}")
+        stored = next(file for file in shown["files"] if file.get("rendition") == "32")
+        assert hashlib.sha256(out.read_bytes()).hexdigest() == stored.get("unsigned_sha256", stored["sha256"])
+        assert (published["width"], published["media_type"]) == (32, "image/jpeg")
+
+        lines = "kind: recipe\nname: web\nversion: 2\nowner: tests\nchannel: web\nrenditions:\n"
+        made = "  - {name: '32', width: 24, height: 24, format: webp, operations: [{op: resize, params: {%s}}]}\n"
+        draft.write_text(lines + made % "mode: inside")
+        tried = await calotype(studio, "recipe", "preview", str(draft), *asked)
+        assert (tried["width"], tried["media_type"]) == (24, "image/webp")
+        draft.write_text(lines + made % "mod: inside")
+        with pytest.raises(AssertionError, match=r"web.yaml:7: renditions.0..operations.0..params.mod: unknown field"):
+            await calotype(studio, "recipe", "preview", str(draft), *asked)
+        await studio.finish(2)
+
+
 async def test_the_page_makes_it_again_and_asks_for_one_more(running: Pipeline) -> None:
     async with running.studio() as studio, chromium() as browser:
         asset = (await first_asset(studio))["asset_id"]
@@ -101,6 +130,14 @@ async def test_the_page_makes_it_again_and_asks_for_one_more(running: Pipeline) 
             await expect(page.locator("#replays .approved")).to_have_text(["exact"] * number)
             assert await page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
             await page.screenshot(path=shot(f"again_{size['width']}"), full_page=True)
+        await page.get_by_role("button", name="Make the files again, and compare").click()
+        await expect(page.locator("#derived .approved").first).to_have_text("exact")
+        await page.get_by_role("link", name="web@1").click()
+        await expect(page.locator("h1")).to_have_text("web@1 beside web@1")
+        await expect(page.locator(".sides .not").first).to_contain_text("32 × 32 JPEG, quality 82")
+        pictures = page.locator(".sides img")
+        assert await pictures.evaluate_all("all => all.map(e => e.naturalWidth)") == [32, 32, 16, 16]
+        await page.goto(f"/assets/{asset}")
         await page.get_by_label("headline").fill("One change <b>of many</b>")
         await page.get_by_label("seed").fill("77")
         await page.get_by_role("button", name="Make one more like it").click()

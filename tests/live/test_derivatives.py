@@ -38,7 +38,7 @@ def knows(event: Event, *published: Recipe) -> list[Event]:
         facts.append(WorkspaceChanged.of(cause_id="1", workspace=workspace, name=str(workspace), keys=keys, **told))
     for each in published:
         pin = each.pin()
-        named = {
+        named: dict[str, Any] = {
             "item": f"recipe/{pin.name}",
             "kind": "recipe",
             "name": pin.name,

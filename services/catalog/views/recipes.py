@@ -24,7 +24,7 @@ async def recipe_pair(
     digests = {row["version"]: row["digest"] async for row in catalog.recipe_versions(connection, name=query.name)}
     if not digests:
         return None
-    first, second = _chosen(query, list(digests))
+    first, second = chosen(query, list(digests))
     documents = [await _document(library, workspace, query.name, number, digests) for number in (first, second)]
     on = await _tried(connection, query.asset) if query.asset else None
     return paired(documents[0], documents[1], versions=list(digests), on=on)
@@ -114,7 +114,7 @@ def _value(value: Any) -> str:
     return ", ".join(map(_value, value)) if isinstance(value, list) else str(value)
 
 
-def _chosen(query: RecipeQuery, versions: Sequence[int]) -> tuple[int, int]:
+def chosen(query: RecipeQuery, versions: Sequence[int]) -> tuple[int, int]:
     """What was asked for; else the newest, and the one before it."""
     second = query.second or (versions[0] if versions[0] != query.first or len(versions) == 1 else versions[1])
     before = [number for number in versions if number < second]
