@@ -1,6 +1,7 @@
 """Files made again from their manifest, with a store in a folder; real children are in the live tier."""
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -16,7 +17,7 @@ from services.postprocess.studio import Studio
 from services.postprocess.worker import Finished, Processor
 from shared import ids
 from shared.blobs import FileBlobs, blob_key, library_key
-from shared.comparing import Verdict
+from shared.comparing import Verdict, measured
 from shared.events import File, ImageGenerated
 from shared.http import HttpProblem
 from shared.library.documents import Brand, Document, Recipe
@@ -90,8 +91,15 @@ class Bench:
         told: dict[str, Any] = orjson.loads(await self.blobs.get(blob_key(WORKSPACE, event.asset_id, sha256, "json")))
         return told
 
-    async def replay(self, event: ImageGenerated, sha256: str, *, workspace: UUID = WORKSPACE) -> Replayed:
-        return await replay(self.studio, workspace=workspace, asset=event.asset_id, sha256=sha256)
+    async def replay(
+        self,
+        event: ImageGenerated,
+        sha256: str,
+        *,
+        workspace: UUID = WORKSPACE,
+        signed: Mapping[str, str] | None = None,
+    ) -> Replayed:
+        return await replay(self.studio, workspace=workspace, asset=event.asset_id, sha256=sha256, signed=signed)
 
 
 def image(*recipes: Recipe) -> ImageGenerated:
@@ -151,6 +159,21 @@ async def test_what_nobody_sees_is_within_tolerance(tmp_path: Path) -> None:
     found = await bench.replay(event, await bench.rewrite(event, sha256, derivatives=told["derivatives"]))
     assert found.files[1].verdict is Verdict.WITHIN_TOLERANCE
     assert found.files[1].sentence.startswith("every pixel is the same, the file is not; nothing that the manifest")
+
+
+async def test_a_signed_file_that_drifted_is_found_by_the_hash_it_is_stored_under(tmp_path: Path) -> None:
+    bench, event = Bench(tmp_path), image(WEB)
+    sha256 = await bench.process(event, WEB)
+    told = await bench.manifest(event, sha256)
+    small = next(file for file in bench.files if file.rendition == "small")
+    signed = await bench.put(event, _with_another_chunk(await bench.blobs.get(small.key)), "webp")
+    told["derivatives"][1]["sha256"] = "5a" * 32  # as it was before it was signed, which nobody stored
+    sha256 = await bench.rewrite(event, sha256, derivatives=told["derivatives"])
+    alone = await bench.replay(event, sha256)
+    assert (alone.files[1].verdict, alone.files[1].measure) == (Verdict.DRIFTED, None)
+    assert "the stored file is gone" in alone.files[1].sentence
+    found = await bench.replay(event, sha256, signed={"5a" * 32: signed})
+    assert found.files[1].verdict is Verdict.WITHIN_TOLERANCE
 
 
 async def test_a_mark_that_is_gone_is_named(tmp_path: Path) -> None:
@@ -225,6 +248,14 @@ async def test_who_looks_waits_for_no_more_than_there_is_room_for(tmp_path: Path
     with pytest.raises(HttpProblem) as refused:
         await bench.replay(event, sha256)
     assert refused.value.status == 429
+
+
+def test_our_own_avif_is_measured_and_a_strangers_is_not_opened() -> None:
+    one, other = (written(plain(16, 16, colour), "AVIF") for colour in ((90, 120, 40), (90, 120, 90)))
+    assert measured(one, one, ours=True) == {"psnr": None, "largest": 0, "differing": 0.0}
+    apart = measured(one, other, ours=True)
+    assert apart is not None and apart["largest"] > 40
+    assert measured(one, other) is None
 
 
 def test_a_draft_that_lint_refuses_is_not_previewed() -> None:
