@@ -63,6 +63,8 @@ class Children:
         Raises PictureRefused, OutOfMemory, ChildDied, Unavailable where nobody can sign, and RuntimeError with the
         child's traceback for a bug of ours.
         """
+        if self._signer is not None:
+            self._signer.chain.check_date()  # a child would find that nothing can be signed, and hand it over unsigned
         async with self._children.lent() as child:
             try:
                 async with asyncio.timeout(self._seconds) as patience:

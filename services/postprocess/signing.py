@@ -6,6 +6,7 @@ Known to the worker's process only. Children build claims and hand up what has t
 import asyncio
 import base64
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, Protocol
@@ -15,7 +16,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 from cryptography.x509 import Certificate, load_pem_x509_certificates
 
 from shared.errors import Unavailable
@@ -59,29 +60,37 @@ class Chain:
 
     @classmethod
     def read(cls, pem: str, *, anchors: str | None = None) -> "Chain":
-        """Without anchors the last certificate is one. Raises BadKey."""
-        try:
-            certificates = load_pem_x509_certificates(pem.encode())
-        except ValueError as error:
-            raise BadKey("the signing certificates are not PEM that can be read") from error
-        signing = certificates[0]
-        return cls(pem, signing, _algorithm(signing.public_key()), anchors or pem[pem.rindex("-----BEGIN") :])
+        """Without anchors the last certificate is one. Raises BadKey.
+
+        Children are told certificates and nothing else that stands in the same file: it may be their key.
+        """
+        certificates = _certificates(pem, "the signing certificates")
+        signing, last = certificates[0], certificates[-1]
+        trusted = _certificates(anchors, "the trust anchors") if anchors else [last]
+        return cls(_pem(certificates), signing, _algorithm(signing.public_key()), _pem(trusted))
 
     @property
     def name(self) -> str:
         """What the certificate calls its owner."""
         return self.signing.subject.rfc4514_string()
 
+    def check_date(self) -> None:
+        """Raises Unavailable: who starts with another certificate goes on."""
+        since, until = self.signing.not_valid_before_utc, self.signing.not_valid_after_utc
+        if not since <= datetime.now(UTC) <= until:
+            when = f"only from {since:%Y-%m-%d} until {until:%Y-%m-%d}"
+            raise Unavailable(NAME, f"its certificate ({self.name}) is not valid now, {when}")
+
     def check(self, data: bytes, signature: bytes) -> None:
         """Raises Unavailable: a signature that is not this certificate's would make every file invalid."""
-        now = datetime.now(UTC)
-        if not self.signing.not_valid_before_utc <= now <= self.signing.not_valid_after_utc:
-            until = f"{self.signing.not_valid_after_utc:%Y-%m-%d}"
-            raise Unavailable(NAME, f"its certificate ({self.name}) is not valid now, only until {until}")
+        self.check_date()
         try:
             _verify(self.signing.public_key(), self.algorithm, data, signature)
         except (InvalidSignature, ValueError) as error:
-            raise Unavailable(NAME, f"what it signs is not by its certificate ({self.name})") from error
+            raise self.foreign() from error
+
+    def foreign(self) -> Unavailable:
+        return Unavailable(NAME, f"what it signs is not by its certificate ({self.name})")
 
 
 class KeySigner:
@@ -135,6 +144,8 @@ class RemoteSigner:
             signature = _plain(base64.b64decode(answer.json()["signature"], validate=True), self.chain)
         except (httpx.HTTPError, TimeoutError) as error:
             raise Unavailable(NAME, f"its service gave no answer: {error!r}") from error
+        except OverflowError as error:  # numbers of a longer curve
+            raise self.chain.foreign() from error
         except (KeyError, TypeError, ValueError) as error:
             raise Unavailable(NAME, "its service answered with no signature") from error
         self.chain.check(data, signature)
@@ -145,6 +156,17 @@ class RemoteSigner:
 
     async def stop(self) -> None:
         await self._client.aclose()
+
+
+def _certificates(pem: str, what: str) -> list[Certificate]:
+    try:
+        return load_pem_x509_certificates(pem.encode())
+    except ValueError as error:
+        raise BadKey(f"{what} are not PEM that can be read") from error
+
+
+def _pem(certificates: Sequence[Certificate]) -> str:
+    return "".join(each.public_bytes(Encoding.PEM).decode() for each in certificates)
 
 
 def _algorithm(key: object) -> Algorithm:

@@ -1,7 +1,9 @@
 import base64
 import hashlib
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -14,10 +16,16 @@ from cryptography.x509.oid import NameOID
 from pydantic import ValidationError
 
 from services.postprocess.app import signer_of
+from services.postprocess.children import Children
+from services.postprocess.files import order
+from services.postprocess.handler import work_of
 from services.postprocess.settings import PostprocessSettings
 from services.postprocess.signing import BadKey, Chain, KeySigner, RemoteSigner
 from shared.errors import Unavailable
+from tests.postprocess.development import developed
+from tests.postprocess.images import generated
 from tests.postprocess.signed import OURS, keys
+from tests.postprocess.test_worker import Bench, lease_of
 
 KEYS: dict[str, Any] = {
     "es256": ec.generate_private_key(ec.SECP256R1()),
@@ -28,11 +36,13 @@ KEYS: dict[str, Any] = {
 }
 
 
-def certificate(key: Any, *, days: int = 1) -> str:
+def certificate(key: Any, *, days: int = 1, since: int = -9) -> str:
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a signer")])
     now = datetime.now(UTC)
     built = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
-    built = built.serial_number(7).not_valid_before(now - timedelta(days=9)).not_valid_after(now + timedelta(days=days))
+    built = (
+        built.serial_number(7).not_valid_before(now + timedelta(days=since)).not_valid_after(now + timedelta(days=days))
+    )
     algorithm = None if isinstance(key, ed25519.Ed25519PrivateKey) else hashes.SHA256()
     return built.sign(key, algorithm).public_bytes(Encoding.PEM).decode()
 
@@ -54,11 +64,36 @@ async def test_a_key_signs_in_the_form_that_its_kind_has_in_a_claim(algorithm: s
         signer.chain.check(b"another claim", signature)
 
 
-async def test_a_certificate_that_is_over_signs_nothing_and_the_work_waits() -> None:
+@pytest.mark.parametrize(("since", "days"), [(-9, -1), (1, 9)])
+async def test_a_certificate_that_is_over_or_not_yet_valid_signs_nothing_and_the_work_waits(
+    tmp_path: Path, since: int, days: int
+) -> None:
     key = KEYS["es256"]
-    signer = KeySigner(Chain.read(certificate(key, days=-1)), pem(key))
+    signer = KeySigner(Chain.read(certificate(key, since=since, days=days)), pem(key))
     with pytest.raises(Unavailable, match="is not valid now"):
         await signer.sign(b"a claim")
+    # Nothing goes out unsigned meanwhile: the worker hands no picture to a child.
+    bench = Bench(tmp_path, developed())
+    children = Children(count=1, signer=signer)
+    event = generated(b"original")
+    await bench.hold(event, b"original")
+    processor = replace(bench.processor, children=children, chain=signer.chain)
+    with pytest.raises(Unavailable, match="is not valid now"):
+        await processor.run(lease_of(work_of(event)))
+    assert children.pids == []
+
+
+def test_a_key_in_the_same_file_as_its_certificate_is_told_to_nobody() -> None:
+    certificates, key = OURS().certificates, OURS().key
+    for both in (key + certificates, certificates + key):
+        for chain in (Chain.read(both), Chain.read(both, anchors=both)):
+            told = str(order(generated(b"original"), {}, proxies=(), chain=chain))
+            assert "BEGIN CERTIFICATE" in told
+            assert not [text for text in (chain.pem, chain.anchors, told) if "PRIVATE KEY" in text]
+            KeySigner(chain, key)
+    assert Chain.read(certificates).pem == certificates, "what manifests know a signer by"
+    with pytest.raises(BadKey, match="trust anchors"):
+        Chain.read(certificates, anchors="none")
 
 
 def test_what_cannot_sign_together_is_named_and_not_shown() -> None:
@@ -135,6 +170,8 @@ async def test_whatever_is_wrong_with_a_key_service_the_work_waits(answer: httpx
 async def test_a_service_that_signs_with_another_key_makes_no_file() -> None:
     with pytest.raises(Unavailable, match="not by its certificate"):
         await remote(Service(keys().key)).sign(b"a claim")
+    with pytest.raises(Unavailable, match="not by its certificate"):  # its numbers do not even fit
+        await remote(Service(pem(KEYS["es384"]))).sign(b"a claim")
 
 
 def test_rsa_signs_with_pss_as_every_validator_reads_it() -> None:
