@@ -74,7 +74,7 @@ class Certifier:
                 each.facts.media_type,
                 parent=first.parent,
                 converted=each.facts.media_type != first.media_type,
-                operations=each.manifest["operations"],
+                operations=each.changed_by,
                 title=f"{each.channel}/{each.rendition}",
             )
             for each in made

@@ -37,7 +37,9 @@ def finished(original: bytes, order: Order, *, develop: Develop, sign: Sign, lim
     if origin is None:
         return develop(order)
     if origin.certificates:
-        admitted(original, limits)  # the library that signs sees nothing that a decoder would not
+        # A picture, and no larger than one may be: no more is known of what the library that signs reads, a stranger's
+        # XMP and claims among it. It follows no address in them.
+        admitted(original, limits)
     try:
         certifier = _certifier(origin, None if origin.is_draft else sign) if origin.certificates else None
         first = certifier.original(original, _packet(origin, None)) if certifier else None

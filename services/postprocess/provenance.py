@@ -6,7 +6,7 @@ what has to be signed is handed out, and the signature put in its place (`cose.p
 
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
@@ -66,7 +66,7 @@ class Notary:
 
     def original(self, data: bytes, media_type: str, *, untouched: bytes, source_type: SourceType) -> Prepared:
         """`untouched`: the bytes as they came, whose own credentials, if they have any, are kept as the parent's."""
-        if _has_credentials(untouched, media_type):
+        if self._has_credentials(untouched, media_type):
             actions: list[dict[str, Any]] = [_opened(), {"action": "c2pa.edited.metadata"}]
             parent = self.parent(untouched, media_type, title="as generated")
         elif source_uri(source_type) is None:
@@ -74,6 +74,15 @@ class Notary:
         else:
             actions, parent = [{"action": "c2pa.created", "digitalSourceType": source_uri(source_type)}], None
         return self._prepared(data, media_type, actions=actions, parent=parent, title="original")
+
+    def _has_credentials(self, data: bytes, media_type: str) -> bool:
+        """Raises Unsignable: what began with a claim that nobody can read was not created here."""
+        if b"jumb" not in data:
+            return False
+        try:  # without this context the library would fetch what an address in a stranger's XMP names
+            return Reader.try_create(media_type, io.BytesIO(data), context=self._context) is not None
+        except C2paError as error:
+            raise Unsignable(f"it came with credentials that cannot be read: {error}") from error
 
     def parent(self, signed: bytes, media_type: str, *, title: str) -> bytes:
         """The file as an ingredient that others begin with: read and checked once for all of them."""
@@ -93,12 +102,12 @@ class Notary:
         media_type: str,
         *,
         parent: bytes,
-        operations: Sequence[Mapping[str, Any]],
+        operations: Sequence[str],
         converted: bool,
         title: str,
     ) -> Prepared:
-        """`operations` as the recipe ran them; `converted`: to another format than the parent's."""
-        actions = [_opened(), *(_action(str(step["op"])) for step in operations)]
+        """`operations`: those that changed the picture, in order; `converted`: to another format than the parent's."""
+        actions = [_opened(), *(_action(operation) for operation in operations)]
         if converted:
             actions.append({"action": "c2pa.converted"})
         return self._prepared(data, media_type, actions=actions, parent=parent, title=title)
@@ -134,15 +143,6 @@ def _opened() -> dict[str, Any]:
 def _action(operation: str) -> dict[str, Any]:
     known = ACTIONS.get(operation)
     return {"action": known} if known else {"action": EDITED, "description": operation}
-
-
-def _has_credentials(data: bytes, media_type: str) -> bool:
-    if b"jumb" not in data:
-        return False
-    try:
-        return Reader.try_create(media_type, io.BytesIO(data)) is not None
-    except C2paError:
-        return False
 
 
 def _worthless_key(certificates: str) -> bytes:

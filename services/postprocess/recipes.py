@@ -109,7 +109,10 @@ class Sitting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Derivative:
-    """One file that was made, with everything that made it. `channel` is None for a review proxy."""
+    """One file that was made, with everything that made it. `channel` is None for a review proxy.
+
+    The manifest names every operation that was asked for, `changed_by` those that changed the picture: what is claimed.
+    """
 
     channel: str | None
     rendition: str
@@ -122,6 +125,7 @@ class Derivative:
     manifest: dict[str, Any]
     verdicts: tuple[Verdict, ...] = ()
     unsigned_sha256: str | None = None
+    changed_by: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,9 +224,11 @@ def _renditions(sitting: Sitting) -> Iterator[Derivative]:
 def _rendition(sitting: Sitting, channel: str, rendition: Rendition, *, where: str) -> Derivative:
     steps = [step for step in rendition.operations or USUAL if _applies(step, sitting.materials.market)]
     wanted = (rendition.width, rendition.height)
-    frame = sitting.frame(wanted, rendition.safe_area)
+    frame, changed_by = sitting.frame(wanted, rendition.safe_area), []
     for step in steps:
-        frame = _applied(frame, step, where=where)
+        before, frame = frame, _applied(frame, step, where=where)
+        if not frame.looks_like(before):
+            changed_by.append(step.op)
     encoded = encode_within(
         frame.pixels(),
         rendition.format,
@@ -242,6 +248,7 @@ def _rendition(sitting: Sitting, channel: str, rendition: Rendition, *, where: s
         max_bytes=rendition.max_bytes,
         manifest={"operations": [step.model_dump() for step in steps], **_how(encoded), **_noted(frame)},
         verdicts=(*frame.verdicts, *_colours(steps, sitting.picture, encoded.data)),
+        changed_by=tuple(changed_by),
     )
 
 

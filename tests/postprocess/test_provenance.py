@@ -1,10 +1,13 @@
 """What real children claim of pictures, and that nobody but the worker signs it."""
 
 import hashlib
+import socket
+import zlib
 from collections.abc import AsyncIterator, Mapping
 
 import pytest
 import pytest_asyncio
+from PIL.PngImagePlugin import PngInfo
 
 from services.postprocess.children import Children
 from services.postprocess.cose import NotAsExpected, claim_of
@@ -26,6 +29,13 @@ WEB = recipe(
     rendition("d", 48, 40, format="png"),
 )
 
+
+# Whose claim is kept elsewhere.
+XMP = (
+    '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+    '<rdf:Description rdf:about="" xmlns:dcterms="http://purl.org/dc/terms/" dcterms:provenance="%s"/>'
+    "</rdf:RDF></x:xmpmeta>"
+)
 
 # Children take half a second to start, and one serves many pictures.
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -164,6 +174,68 @@ async def test_credentials_that_an_image_came_with_are_kept_as_its_parents(
         [("c2pa.opened", None), ("c2pa.edited.metadata", None)],
         [("c2pa.created", None)],
     ]
+
+
+async def test_an_address_in_a_strangers_picture_is_not_followed_and_its_claim_not_replaced_by_ours(
+    children: Children,
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.settimeout(0)
+        address = f"http://127.0.0.1:{listening.getsockname()[1]}/claim"
+        told = PngInfo()
+        told.add_itxt("XML:com.adobe.xmp", XMP % address)
+        told.add_text("Comment", "jumb")
+        came = written(plain(), pnginfo=told)
+        development = await developed(came, generated(came), signer=OUR, children=children)
+        with pytest.raises(BlockingIOError):
+            listening.accept()
+    assert not files(development)
+    assert development.unsigned is not None and "cannot be read" in development.unsigned
+
+
+async def test_a_picture_whose_own_credentials_are_damaged_is_not_claimed_as_created_here(children: Children) -> None:
+    theirs = files(await developed(ORIGINAL, generated(ORIGINAL), signer=OUR, children=children))["original"][0]
+    at = theirs.index(b"caBX")
+    length = int.from_bytes(theirs[at - 4 : at], "big")
+    broken = theirs[at : at + 4 + 60] + bytes(length - 60)
+    came = theirs[:at] + broken + zlib.crc32(broken).to_bytes(4, "big") + theirs[at + 8 + length :]
+    assert b"jumb" in broken
+    development = await developed(came, generated(came), signer=OUR, children=children)
+    assert not files(development)
+    assert development.unsigned is not None and "cannot be read" in development.unsigned
+
+
+async def test_only_what_changed_the_picture_is_claimed_and_all_that_was_asked_is_kept(
+    verifier: Verifier, children: Children
+) -> None:
+    asked = recipe(
+        rendition(
+            "a",
+            32,
+            32,
+            format="png",
+            operations=[
+                step("crop"),
+                step("upscale", factor=2),
+                step("cut-out", by="shape"),
+                step("resize"),
+                step("text", text="headline"),
+                step("logo"),
+                step("badge"),
+                step("sharpen"),
+                step("mark"),
+            ],
+        ),
+        rendition("b", 64, 64, format="png", operations=[step("crop"), step("resize")]),
+    )
+    original = written(grainy(96, 64))
+    development = await developed(original, generated(original, asked), asked, signer=OUR, children=children)
+    made = files(development)
+    found = actions(await verifier.read(*made["a"]))[0]
+    assert found == [("c2pa.opened", None), ("c2pa.cropped", None), ("c2pa.resized", None), ("c2pa.filtered", None)]
+    assert actions(await verifier.read(*made["b"]))[0] == [("c2pa.opened", None), ("c2pa.cropped", None)]
+    kept = {each.rendition: [asked["op"] for asked in each.manifest["operations"]] for each in development.made}
+    assert kept["a"] == [each.op for each in asked.renditions[0].operations]
 
 
 async def test_what_a_newer_release_made_is_not_signed_and_that_is_said(children: Children) -> None:

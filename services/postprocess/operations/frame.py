@@ -67,6 +67,14 @@ class Frame:
         """The window as it looks now. May be shared with others: who changes it copies it first."""
         return self.picture.render(self.window, *self.size)
 
+    def looks_like(self, other: "Frame") -> bool:
+        """Whether nothing that is seen differs; another picture of the same pixels is the same."""
+        if self.picture is other.picture:
+            return self.window == other.window
+        if self.size != other.size or self.picture.profile != other.picture.profile:
+            return False
+        return np.array_equal(self.pixels(), other.pixels())
+
     def rendered(self, width: int, height: int) -> "Frame":
         """The window as a picture of this size, focal point, live area and mask moved with it."""
         if (width, height) == self.size and self.window == self.picture.box:
