@@ -9,11 +9,13 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from shared.children import ChildDied, Lending
+from shared.errors import Unavailable
 
 # A picture of 40 MP takes less than half of either.
 SECONDS = 20.0
 MEMORY_MB = 512
 TRIES = 2  # what ends two children is not the machine's fault
+NAME = "credentials"  # who reads them, where it is away
 
 
 class Action(BaseModel):
@@ -65,12 +67,15 @@ class Verifier:
         self._children = Lending("shared.credentials_child", str(MEMORY_MB), count=count)
 
     async def read(self, data: bytes, media_type: str) -> Credentials:
+        """Raises Unavailable where it takes too long: of a file that a slow machine does not read, nothing is known."""
         for _ in range(TRIES):
             try:
                 async with self._children.lent() as child, asyncio.timeout(SECONDS):
                     found, _blobs = await child.ask({"media_type": media_type, "anchors": self.anchors}, [data])
                 return Credentials.model_validate(found["credentials"])
-            except (ChildDied, TimeoutError) as error:
+            except TimeoutError as error:
+                raise Unavailable(NAME, f"reading them takes longer than {SECONDS:g} s here") from error
+            except ChildDied as error:
                 died = error
         return Credentials(state="invalid", problems=(f"reading it ended the process that did: {died!r}",))
 

@@ -15,6 +15,7 @@ from deploy.errors import Problem
 from deploy.local.certificates import authority
 from shared.blobs import MEDIA_TYPES
 from shared.credentials import Action, Claim, Credentials, Verifier
+from shared.errors import Unavailable
 
 SAID = {
     "trusted": ("✓ trusted", "green", "whole, and signed by somebody whose authority is trusted"),
@@ -49,6 +50,8 @@ async def _read(data: bytes, media_type: str, anchors: str | None) -> Credential
     verifier = Verifier(anchors=anchors)
     try:
         return await verifier.read(data, media_type)
+    except Unavailable as error:
+        raise Problem(f"{error.cause[0].upper()}{error.cause[1:]}.", remedy="Try it when less is going on.") from error
     finally:
         await verifier.stop()
 

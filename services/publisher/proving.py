@@ -17,13 +17,16 @@ class Proof:
         self._proved: set[str] = set()
 
     async def read(self, file: PublicFile) -> bytes:
-        """A file's bytes, for a target. Raises Rejected with the code `provenance` where they are not to go out."""
+        """A file's bytes, for a target. Raises Rejected with the code `provenance` where they are not to go out.
+
+        Each is verified once in a try: what the store hands out has the hash that was proved.
+        """
         extension = EXTENSIONS.get(file.media_type)
         if extension is None:
             raise Rejected("media_type", f"{file.media_type} is no type of ours", file.name, "process the job again")
         asset = self._asset
         data = await self._blobs.get(blob_key(asset.workspace, asset.asset_id, file.sha256, extension))
-        if file.unsigned_sha256 is not None:
+        if file.unsigned_sha256 is not None and file.sha256 not in self._proved:
             found = await self._verifier.read(data, file.media_type)
             refusal = distrust(file, found, anchored=self._verifier.anchors is not None)
             if refusal is not None:

@@ -36,6 +36,7 @@ from services.publisher.targets import Busy, Readable, Target, Uncertain, patien
 from shared.blobs import Blobs
 from shared.bus import Transaction
 from shared.crash import crash_point
+from shared.credentials import NAME as CREDENTIALS
 from shared.credentials import Verifier
 from shared.errors import Rejected, Unavailable
 from shared.events import AssetApproved, Event, PublicationState
@@ -48,7 +49,7 @@ from shared.postgres import Pool, unavailable_when_away
 log = structlog.get_logger()
 
 SWITCHED_OFF_SECONDS = 30.0  # between looks at a target that its owner switched off
-OURS = frozenset({"blobs", "postgres"})  # what is away when these are is not the target
+OURS = frozenset({"blobs", "postgres", CREDENTIALS})  # what is away when these are is not the target
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +90,7 @@ class Publisher:
     verifier: Verifier = field(default_factory=Verifier)
 
     async def run(self, lease: Leased) -> Outcome:
-        """Raises Unavailable while store or database is away: the lease is given back at no cost."""
+        """Raises Unavailable while store, database or verifier is away: the lease is given back at no cost."""
         started_ns = time.time_ns()
         asset = _delivery(lease).asset
         with log_context(workspace=asset.workspace, request=asset.request_id, job=asset.job_id):

@@ -1,18 +1,21 @@
 """Signed files are looked at before they leave and where they arrived, in a child process; others pass by."""
 
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, NoReturn
 
 import pytest
 import pytest_asyncio
 
+from services.publisher import worker
 from services.publisher.domain import Delivery, distrust, refusal_of
 from services.publisher.proving import Proof
 from shared.blobs import FileBlobs, blob_key
+from shared.children import Child, ChildDied
 from shared.credentials import Credentials, Verifier
-from shared.errors import Rejected
+from shared.errors import Rejected, Unavailable
 from shared.events import PublicFile
 from tests.postprocess.images import generated
 from tests.postprocess.pictures import plain, written
@@ -99,16 +102,53 @@ async def test_what_was_never_signed_is_not_parsed_by_anybody(tmp_path: Path) ->
     await proof.complete()
 
 
-async def test_bytes_that_end_their_reader_are_invalid_and_the_next_file_is_read(
-    signed: bytes, verifier: Verifier, monkeypatch: pytest.MonkeyPatch
+async def test_bytes_that_end_two_readers_are_invalid_and_the_next_file_is_read(
+    signed: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broken = Verifier(anchors=OURS().authority)
-    monkeypatch.setattr("shared.credentials.SECONDS", 0.0)
-    found = await broken.read(signed, "image/png")
+    asked: list[str] = []
+
+    async def die(_: Child, header: Mapping[str, Any], blobs: Sequence[bytes] = ()) -> NoReturn:
+        asked.append(header["media_type"])
+        raise ChildDied("the child process ended with signal 11", "signal 11")
+
+    with monkeypatch.context() as dying:
+        dying.setattr(Child, "ask", die)
+        found = await broken.read(signed, "image/png")
     assert found.state == "invalid" and "ended" in found.problems[0]
-    monkeypatch.undo()
+    assert len(asked) == 2
     assert (await broken.read(signed, "image/png")).state == "trusted"
     await broken.stop()
+
+
+async def test_a_reader_that_is_slow_is_no_verdict_and_the_publication_is_tried_again(
+    tmp_path: Path, signed: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = Verifier(anchors=OURS().authority)
+    asked, blobs = holding(tmp_path, signed)
+    monkeypatch.setattr("shared.credentials.SECONDS", 0.0)
+    with pytest.raises(Unavailable) as waits:
+        await Proof(asked, blobs=blobs, verifier=slow).complete()
+    assert waits.value.dependency in worker.OURS, "the target is not at fault"
+    monkeypatch.undo()
+    await Proof(asked, blobs=blobs, verifier=slow).complete()
+    await slow.stop()
+
+
+async def test_a_file_is_verified_once_in_a_try(tmp_path: Path, signed: bytes) -> None:
+    class Counting(Verifier):
+        count = 0
+
+        async def read(self, data: bytes, media_type: str) -> Credentials:
+            self.count += 1
+            return Credentials(state="trusted")
+
+    asked, blobs = holding(tmp_path, signed)
+    counting = Counting(anchors=OURS().authority)
+    proof = Proof(asked, blobs=blobs, verifier=counting)
+    await proof.complete()
+    assert await proof.read(asked.asset.files[0]) == signed
+    assert counting.count == 1
 
 
 async def test_a_target_that_wants_signed_files_is_given_no_others() -> None:
