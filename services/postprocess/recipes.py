@@ -226,8 +226,8 @@ def _rendition(sitting: Sitting, channel: str, rendition: Rendition, *, where: s
     wanted = (rendition.width, rendition.height)
     frame, changed_by = sitting.frame(wanted, rendition.safe_area), []
     for step in steps:
-        before, frame = frame, _applied(frame, step, where=where)
-        if not frame.looks_like(before):
+        frame, differs = _compared(frame, step, where=where)
+        if differs:
             changed_by.append(step.op)
     encoded = encode_within(
         frame.pixels(),
@@ -250,6 +250,12 @@ def _rendition(sitting: Sitting, channel: str, rendition: Rendition, *, where: s
         verdicts=(*frame.verdicts, *_colours(steps, sitting.picture, encoded.data)),
         changed_by=tuple(changed_by),
     )
+
+
+def _compared(frame: Frame, step: Operation, *, where: str) -> tuple[Frame, bool]:
+    """What the step made of it, and whether that looks otherwise. A function: what was before is let go at its end."""
+    made = _applied(frame, step, where=where)
+    return made, not made.looks_like(frame)
 
 
 def _is_smaller(picture: Picture, rendition: Rendition) -> bool:
