@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from services.postprocess.finishing import finished
 from services.postprocess.hooks import NO_MODELS, Models
+from services.postprocess.memory import ran_out
 from services.postprocess.model_files import ModelFile
 from services.postprocess.operations import Equipment
 from services.postprocess.recipes import BadRecipe, Developed, Order, develop
@@ -83,9 +84,9 @@ def _answer(
         return {"error": refused.code, "detail": refused.what}, []
     except BadRecipe as error:
         return {"error": "recipe", "detail": str(error)}, []
-    except MemoryError:
-        return {"error": "memory", "detail": "the picture needs more memory than a child process may take"}, []
-    except Exception:  # noqa: BLE001  # a bug of ours: told to the worker, which is loud about it
+    except Exception as error:  # noqa: BLE001  # a bug of ours: told to the worker, which is loud about it
+        if ran_out(error):
+            return {"error": "memory", "detail": "the picture needs more memory than a child process may take"}, []
         return {"error": "bug", "detail": traceback.format_exc()}, []
     return _told(developed), [made.data for made in developed.derivatives]
 

@@ -139,6 +139,7 @@ def order(
     brand: Brand | None = None,
     rubric: Rubric | None = None,
     inputs: Sequence[str] = (),
+    missing: Mapping[str, str] | None = None,
     chain: Chain | None = None,
 ) -> dict[str, Any]:
     """What a child is asked to make, as plain data; `recipes` are the pinned documents by channel."""
@@ -160,6 +161,7 @@ def order(
         "locale": event.brief.locale,
         "palette": brand.palette if brand else {},
         "inputs": list(inputs),
+        "missing": dict(missing or {}),
         "asset": str(event.asset_id),
         "checks": sorted(_judged_by(rubric)),
         "limits": rubric.limits if rubric else {},

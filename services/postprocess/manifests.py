@@ -7,6 +7,7 @@ from uuid import UUID
 
 from pydantic import Field, ValidationError
 
+from services.postprocess.inputs import Inputs
 from shared.blobs import parse_key
 from shared.errors import Rejected
 from shared.events import Pin
@@ -60,9 +61,15 @@ class Manifest(Body):
     origin: dict[str, Any] | None = Field(default=None, description="What every published file says of itself")
     certificate: str | None = Field(default=None, description="SHA-256 of who signed them; none: nobody did")
     inputs: dict[str, str] | None = Field(default=None, description="SHA-256 of each picture that went with the order")
+    missing: list[str] = Field(default_factory=list, description="Of `inputs` those that were not to be had then")
     recipes: dict[str, Pin]
     versions: dict[str, str]
     derivatives: list[Derived]
+
+    @property
+    def went(self) -> dict[str, str]:
+        """The pictures that really went with the order."""
+        return {name: sha256 for name, sha256 in (self.inputs or {}).items() if name not in self.missing}
 
     @property
     def lacks(self) -> list[str]:
@@ -72,7 +79,7 @@ class Manifest(Body):
         return absent if self.inputs is not None else [*absent, "the mask and the marks"]
 
     def order(
-        self, recipes: Mapping[str, Recipe], *, proxies: bool, inputs: list[str], said: Mapping[str, Any] | None = None
+        self, recipes: Mapping[str, Recipe], *, proxies: bool, inputs: Inputs, said: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:
         """What a child is asked, as `files.order` asked it then; `said` is of the recipes and who would sign."""
         return {
@@ -84,7 +91,8 @@ class Manifest(Body):
             "texts": self.texts or {},
             "locale": self.locale or "en",
             "palette": self.palette or {},
-            "inputs": inputs,
+            "inputs": list(inputs.pictures),
+            "missing": inputs.missing,
             "asset": str(self.asset_id),
         }
 
@@ -101,6 +109,8 @@ def given(asked: Mapping[str, Any], inputs: Mapping[str, str]) -> dict[str, Any]
         return {}
     told: dict[str, Any] = {name: asked[name] for name in ASKED}
     told["inputs"] = {name: parse_key(key)["sha256"] for name, key in inputs.items()}
+    if asked["missing"]:
+        told["missing"] = sorted(asked["missing"])
     told["origin"] = {name: said for name, said in asked["origin"].items() if name not in SIGNING}
     told["certificate"] = fingerprint(asked["origin"].get("certificates"))
     return told

@@ -4,27 +4,30 @@ Imported by the child process only. What comes in and goes out is plain data, so
 trust each other no further than JSON.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from services.postprocess.beside import PHOTO, Beside, beside
 from services.postprocess.checks.examine import examine
 from services.postprocess.checks.moderation import MODERATION, moderated
 from services.postprocess.checks.profile import profile
 from services.postprocess.checks.view import View
-from services.postprocess.decoding import Facts, decode, decode_mask, inspect
+from services.postprocess.decoding import Facts, decode, inspect
 from services.postprocess.encoding import Encoded, encode, encode_within, versions
+from services.postprocess.memory import ran_out
 from services.postprocess.operations import NO_EQUIPMENT, Equipment, Frame, Materials, operations
 from services.postprocess.operations.colour import promised
 from services.postprocess.pictures import Picture
-from services.postprocess.pixels import Pixels, is_transparent
+from services.postprocess.pixels import is_transparent
 from shared.events import Measures, SourceType, Verdict
 from shared.library.documents import Operation, Recipe, Rendition
-from shared.pictures import Limits, Refused
+from shared.pictures import Limits
 
 # Recipes name a quality they like, not one they bear: under a byte budget the search stops here. Below it, blocks
 # and mosquito noise show on flat walls at any size.
@@ -32,6 +35,8 @@ QUALITY_FLOOR = 40
 # A reviewer judges edges and colour on these, so they keep full colour resolution and cost 5 ms each.
 PROXY_QUALITY = 90
 LIMITS = Limits()
+# What is laid on a picture that is whole without it.
+OVERLAYS = frozenset({"text", "logo", "badge", "watermark", "mark"})
 # A rendition that names no operations wants what its size says.
 USUAL = (Operation(op="crop"), Operation(op="resize"))
 
@@ -64,7 +69,8 @@ class Order(BaseModel):
     """What is to be made of one original: recipes by channel, and the longest sides of the review proxies.
 
     `texts`, `locale` and `palette` are what overlays may say and in which colours. `inputs` names the pictures that
-    come with the original, in order: `mask`, `photo` of the approved product, and `mark/NAME` for the brand's own.
+    come with the original, in order: `mask`, `photo` of the approved product, and `mark/NAME` for the brand's own;
+    `missing` says of those that should and do not, why.
     `checks` are those to be made beside the usual ones, `limits` take the place of the shipped ones. `reserve` is
     what of a byte budget belongs to what is said of the file.
     """
@@ -79,6 +85,7 @@ class Order(BaseModel):
     locale: str = "en"
     palette: dict[str, str] = {}
     inputs: tuple[str, ...] = ()
+    missing: dict[str, str] = {}
     asset: UUID | None = None
     origin: Origin | None = None
     reserve: int = 0
@@ -150,12 +157,12 @@ def develop(
 ) -> Developed:
     """Every derivative of the original. Raises Refused and BadRecipe."""
     picture, facts = decode(data, limits, wide=_wants_its_own_colours(order))
-    given = dict(zip(order.inputs, inputs, strict=True))
-    sitting = _sitting(order, picture, given, limits, equipment)
+    found = beside(dict(zip(order.inputs, inputs, strict=True)), order.missing, limits)
+    sitting = _sitting(order, picture, found, equipment)
     made = [*_proxies(sitting), *_renditions(sitting)]
-    photo = decode(given["photo"], limits)[0].full if "photo" in given else None
-    view = _view(sitting, photo)
+    view = _view(sitting, found)
     checks, measures = examine(view, asked=order.checks, limits=order.limits)
+    checks += found.unmasked()
     if equipment.models.moderation or MODERATION in order.checks:
         checks.append(moderated(view, equipment.models, limit=order.limits.get(MODERATION)))
     return Developed(facts, made, versions() | _scored_by(equipment), checks, measures)
@@ -166,46 +173,31 @@ def _scored_by(equipment: Equipment) -> dict[str, str]:
     return {hook: name for hook, name in equipment.models.names.items() if hook == MODERATION}
 
 
-def _view(sitting: Sitting, photo: Pixels | None) -> View:
+def _view(sitting: Sitting, found: Beside) -> View:
     """What checks look at."""
     return View.of(
         sitting.picture.full,
         mask=None if sitting.mask is None else sitting.mask.full.reshape(sitting.mask.full.shape[:2]),
         live=sitting.order.live_area,
         palette=tuple(sitting.order.palette.values()),
-        photo=photo,
+        photo=found.photo,
+        photo_absent=found.absent.get(PHOTO),
     )
 
 
-def _sitting(
-    order: Order, picture: Picture, inputs: Mapping[str, bytes], limits: Limits, equipment: Equipment
-) -> Sitting:
-    mask, marks = None, {}
-    for name, data in inputs.items():
-        with _naming(name):
-            if name == "mask":
-                mask = Picture(decode_mask(data, limits))
-            elif name.startswith("mark/"):
-                marks[name.removeprefix("mark/")] = decode(data, limits)[0]
+def _sitting(order: Order, picture: Picture, found: Beside, equipment: Equipment) -> Sitting:
     materials = Materials(
         texts=order.texts,
         locale=order.locale,
         palette=order.palette,
-        marks=marks,
+        marks=found.marks,
+        absent=found.absent,
         asset=order.asset,
         equipment=equipment,
     )
     # A mask of another size is of another picture.
-    return Sitting(order, picture, mask if mask and mask.size == picture.size else None, materials)
-
-
-@contextmanager
-def _naming(name: str) -> Iterator[None]:
-    """What is refused in here says of which picture it speaks."""
-    try:
-        yield
-    except Refused as refused:
-        raise Refused(refused.code, f"{name}: {refused.what}") from refused
+    mask = found.mask if found.mask and found.mask.size == picture.size else None
+    return Sitting(order, picture, mask, materials)
 
 
 def _wants_its_own_colours(order: Order) -> bool:
@@ -283,6 +275,17 @@ def _applied(frame: Frame, step: Operation, *, where: str) -> Frame:
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
         raise BadRecipe(f"{where}, {step.op}: {faults}") from error
+    except Exception as error:
+        if step.op not in OVERLAYS or ran_out(error):
+            raise
+        sys.stderr.write(f"{where}, {step.op}: left out, for a bug of ours: {traceback.format_exc()}")
+        return frame.judged(_failed(step, error))
+
+
+def _failed(step: Operation, error: Exception) -> Verdict:
+    """The picture was paid for, and is not lost for what was to be laid on it."""
+    sentence = f"The {step.op} is left out, since it failed ({type(error).__name__}): an operator reads the log."
+    return Verdict(check=step.op, ok=False, blocking=True, sentence=sentence, code="other")
 
 
 def _proxies(sitting: Sitting) -> Iterator[Derivative]:

@@ -71,7 +71,7 @@ class Cause:
     """What is another for all files alike."""
 
     changed: Sequence[Change]
-    missing: Sequence[str]
+    missing: Mapping[str, str]
     lacks: Sequence[str]
 
 
@@ -85,10 +85,10 @@ async def replay(
     began = time.monotonic()
     manifest = await studio.manifest(workspace, asset, sha256)
     recipes = {channel: await studio.recipe(workspace, pin) for channel, pin in manifest.recipes.items()}
-    sitting = await studio.sitting(workspace, manifest, manifest.inputs or {})
+    sitting = await studio.sitting(workspace, manifest, manifest.went)
     digests, signs = {channel: pin.digest for channel, pin in manifest.recipes.items()}, bool(manifest.certificate)
     development = await studio.make(sitting, recipes, digests=digests, proxies=True, signs=signs)
-    cause = Cause(_changed(manifest, development, studio, signs=signs), sitting.missing, manifest.lacks)
+    cause = Cause(_changed(manifest, development, studio, signs=signs), sitting.inputs.missing, manifest.lacks)
     made, stores = _by_name(manifest, development), Stores(studio.blobs, sitting, signed or {})
     files = [await _compared(each, made.get(each.name), stores, cause) for each in manifest.derivatives]
     return Replayed(
@@ -178,7 +178,7 @@ def _file(
 
 def _why(cause: Cause, own: Sequence[Change]) -> str:
     """Everything that may be the reason: inputs first, for without one another picture comes of it."""
-    reasons = [f"{name} is not stored any more" for name in cause.missing]
+    reasons = [f"{name} {why}" for name, why in cause.missing.items()]
     reasons += [f"{change.field} was {_value(change.then)} and is {_value(change.now)}" for change in cause.changed]
     reasons += [_own(change) for change in own]
     if cause.lacks:

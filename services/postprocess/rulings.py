@@ -6,6 +6,9 @@ from shared.contracts.check_names import CHECK_NAMES
 from shared.events import Verdict
 from shared.library.documents import Rubric
 
+# Checks that take a picture beside the original, which may be gone.
+LOOKING = frozenset({"label", "fidelity", "cut-out"})
+
 
 def ruled(verdicts: Sequence[Verdict], rubric: Rubric) -> list[Verdict]:
     """The verdicts as the rubric weighs them.
@@ -23,9 +26,15 @@ def _weighed(verdict: Verdict, rubric: Rubric) -> Verdict:
     return verdict.model_copy(
         update={
             "blocking": counts and (verdict.blocking or verdict.check in rubric.blocking_checks),
-            "rejecting": counts and not verdict.ok and verdict.check in rubric.rejecting_checks,
+            "rejecting": counts and _is_found(verdict) and verdict.check in rubric.rejecting_checks,
         }
     )
+
+
+def _is_found(verdict: Verdict) -> bool:
+    """Whether a fault was seen. A check that could not look stops the picture with no number, and refuses nothing."""
+    looked = verdict.number is not None or not verdict.blocking or verdict.check not in LOOKING
+    return not verdict.ok and looked
 
 
 def _unknown(name: str) -> Verdict:

@@ -5,7 +5,7 @@ assets is needed, and another workspace's asset is not there. Nothing is stored 
 """
 
 import contextlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -13,6 +13,7 @@ from uuid import UUID
 from services.postprocess import manifests
 from services.postprocess.children import ChildDied, Children, OutOfMemory, PictureRefused
 from services.postprocess.files import Development, input_key, named
+from services.postprocess.inputs import Inputs, fetched
 from services.postprocess.manifests import Manifest, fingerprint
 from services.postprocess.signing import Chain
 from shared.blobs import EXTENSIONS, Blobs, blob_key
@@ -28,13 +29,12 @@ ORIGINALS = ("image/png", "image/jpeg", "image/webp")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sitting:
-    """An asset as its manifest tells of it; `missing` are inputs that the store no longer has."""
+    """An asset as its manifest tells of it."""
 
     workspace: UUID
     manifest: Manifest
     original: bytes
-    inputs: Mapping[str, bytes]
-    missing: Sequence[str] = ()
+    inputs: Inputs
 
 
 class Studio:
@@ -68,17 +68,9 @@ class Studio:
     async def sitting(self, workspace: UUID, manifest: Manifest, wanted: Mapping[str, str]) -> Sitting:
         """`wanted`: the SHA-256 of each picture that goes with the original, by name."""
         original = await self._original(workspace, manifest)
-        inputs: dict[str, bytes] = {}
-        for name, sha256 in wanted.items():
-            with contextlib.suppress(BlobMissing):
-                inputs[name] = await self.blobs.get(input_key(workspace, manifest.asset_id, name, sha256))
-        return Sitting(
-            workspace=workspace,
-            manifest=manifest,
-            original=original,
-            inputs=inputs,
-            missing=[name for name in wanted if name not in inputs],
-        )
+        keys = {name: input_key(workspace, manifest.asset_id, name, sha256) for name, sha256 in wanted.items()}
+        inputs = await fetched(self.blobs, keys)
+        return Sitting(workspace=workspace, manifest=manifest, original=original, inputs=inputs)
 
     async def recipe(self, workspace: UUID, pin: Pin) -> Recipe:
         try:
@@ -107,7 +99,7 @@ class Studio:
         Raises HttpProblem for what cannot be made, and where too many already wait.
         """
         said = {"recipes": dict(digests), **(named(self._chain) if self._chain and signs else {})}
-        order = sitting.manifest.order(recipes, proxies=proxies, inputs=list(sitting.inputs), said=said)
+        order = sitting.manifest.order(recipes, proxies=proxies, inputs=sitting.inputs, said=said)
         if self._room <= 0:
             what = "too many pictures are being made for those who look"
             raise HttpProblem("too_many", what, remedy="ask again in a moment")
@@ -119,7 +111,7 @@ class Studio:
 
     async def _develop(self, sitting: Sitting, order: Mapping[str, Any]) -> Development:
         try:
-            return await self._children.develop(sitting.original, order, list(sitting.inputs.values()))
+            return await self._children.develop(sitting.original, order, list(sitting.inputs.pictures.values()))
         except PictureRefused as refused:
             if refused.code == "recipe":
                 raise HttpProblem("bad_recipe", refused.detail, where="recipe") from refused

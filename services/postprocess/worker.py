@@ -6,7 +6,7 @@ stores the same bytes again and nothing twice.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TypeVar
@@ -17,6 +17,7 @@ from services.postprocess.children import ChildDied, Children, OutOfMemory, Pict
 from services.postprocess.domain import Asked, Cancelled, Ending, Failed, Processed, ended, ended_anew
 from services.postprocess.files import Stored, complete, needed, order
 from services.postprocess.handler import ANEW, queries
+from services.postprocess.inputs import fetched
 from services.postprocess.rulings import ruled
 from services.postprocess.signing import Chain
 from services.postprocess.twins import TWIN, Twins, unseen, wants_twins
@@ -99,18 +100,19 @@ class Processor:
         reading = self.blobs.get(event.original.key)
         original = await _read(reading, "the original", otherwise=FailureReason.CORRUPT_OUTPUT)
         inputs_at = needed(event, recipes, brand, rubric)
-        inputs = await self._inputs(inputs_at)
+        inputs = await fetched(self.blobs, inputs_at)
         asked = order(
             event,
             recipes,
             proxies=self.proxies,
             brand=brand,
             rubric=rubric,
-            inputs=list(inputs),
+            inputs=list(inputs.pictures),
+            missing=inputs.missing,
             chain=self.chain,
         )
         try:
-            development = await self.children.develop(original, asked, list(inputs.values()))
+            development = await self.children.develop(original, asked, list(inputs.pictures.values()))
         except PictureRefused as refused:
             raise GivenUp(_refused(refused)) from refused
         blocking = frozenset(rubric.blocking_checks)
@@ -126,12 +128,6 @@ class Processor:
         if self.twins is None or processed.measures is None:
             return [unseen()]
         return [await self.twins.judge(event, processed.measures, limit=rubric.limits.get(TWIN))]
-
-    async def _inputs(self, keys: Mapping[str, str]) -> dict[str, bytes]:
-        """What lies beside the original: its mask, the product's approved photo, the brand's marks."""
-        internal = FailureReason.INTERNAL
-        reading = [_read(self.blobs.get(key), name, otherwise=internal) for name, key in keys.items()]
-        return dict(zip(keys, await asyncio.gather(*reading), strict=True))
 
     async def _documents(self, event: ImageGenerated) -> tuple[dict[str, Recipe], Rubric, Brand | None]:
         workspace = event.workspace

@@ -6,6 +6,7 @@ A name is part of the contract: one is never renamed or given another meaning.
 
 CHECK_NAMES = frozenset(
     {
+        "badge",
         "blur",
         "bytes",
         "clipping",
@@ -28,5 +29,6 @@ CHECK_NAMES = frozenset(
         "text",
         "twin",
         "upscale",
+        "watermark",
     }
 )

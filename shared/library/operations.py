@@ -221,7 +221,7 @@ class Watermark(Parameters):
     mark: str | None = None
     repeated: bool = True
     anchor: Anchor = "bottom-end"
-    size: float = Field(default=0.05, gt=0, le=1)
+    size: float = Field(default=0.05, ge=0.01, le=1)
     margin: float = Field(default=0.04, ge=0, lt=0.5)
     opacity: float = Field(default=0.2, gt=0, le=1)
     weight: Weight = 500

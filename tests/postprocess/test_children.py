@@ -1,6 +1,7 @@
 """Real child processes: what breaks one of them, and that nothing else breaks."""
 
 import asyncio
+import io
 import os
 import signal
 import subprocess
@@ -9,10 +10,15 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import cv2
 import pytest
 import pytest_asyncio
 
+from services.postprocess import child
 from services.postprocess.children import ChildDied, Children, OutOfMemory, PictureRefused
+from services.postprocess.operations import NO_EQUIPMENT
+from services.postprocess.recipes import Developed
+from shared.pictures import Limits
 from tests.postprocess.documents import recipe, rendition, step
 from tests.postprocess.pictures import grainy, plain, read, written
 
@@ -116,6 +122,31 @@ async def test_a_picture_that_needs_too_much_memory_is_named_and_ends_nothing() 
     assert children.pids == [], "its memory may be in pieces"
     assert (await children.develop(GOOD, SIMPLE)).made
     await children.stop()
+
+
+@pytest.mark.parametrize(("code", "told"), [(-4, "memory"), (-215, "bug")])
+def test_opencv_out_of_memory_is_told_as_memory(monkeypatch: pytest.MonkeyPatch, code: int, told: str) -> None:
+    def develop(*_: Any, **__: Any) -> Developed:
+        error = cv2.error("OpenCV: (-4:Insufficient memory) Failed to allocate 24000000 bytes")
+        error.code = code
+        raise error
+
+    monkeypatch.setattr(child, "develop", develop)
+    desk = child.Desk(io.BytesIO(), io.BytesIO())
+    answer, blobs = child._answer({"order": SIMPLE}, GOOD, [], desk=desk, equipment=NO_EQUIPMENT, limits=Limits())
+    assert (answer["error"], blobs) == (told, [])
+
+
+async def test_a_large_approved_photo_takes_no_more_memory_than_a_small_one() -> None:
+    """Compared at its own size it took 2 GB."""
+    children = Children(count=1, memory_mb=1024)
+    photo = plain(6000, 4000, (255, 255, 255))
+    photo.paste((200, 30, 30), (2000, 1000, 4000, 3000))
+    asked = {"recipes": {}, "inputs": ["photo"], "live_area": (0.2, 0.2, 0.8, 0.8), "checks": ["fidelity", "label"]}
+    developed = await children.develop(written(plain(600, 400)), asked, [written(photo, compress_level=1)])
+    await children.stop()
+    (found,) = [verdict for verdict in developed.checks if verdict.check == "fidelity"]
+    assert found.number is not None
 
 
 async def test_a_caller_that_gives_up_leaves_no_child_with_a_stale_answer(children: Children) -> None:

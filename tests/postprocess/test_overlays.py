@@ -12,6 +12,7 @@ import deploy
 from services.postprocess.children import Children
 from services.postprocess.operations import Equipment, Frame, Materials, operations
 from services.postprocess.operations.layout import Area, inset, placed, safe_area
+from services.postprocess.operations.watermark import MOST, _grid
 from services.postprocess.pictures import Picture
 from services.postprocess.pixels import Pixels, pixels_of
 from services.postprocess.settings import PostprocessSettings
@@ -230,9 +231,25 @@ def test_a_mark_the_brand_does_not_have_is_told_by_name(name: str, params: dict[
     before = frame()
     after = laid(before, name, **params)
     (verdict,) = after.verdicts
-    assert (verdict.check, verdict.ok, verdict.blocking) == ("logo", False, True)
+    assert (verdict.check, verdict.ok, verdict.blocking) == (name, False, True)
     assert f"the brand has no mark {params.get('mark', 'logo')}" in verdict.sentence
     assert after.pixels().tobytes() == before.pixels().tobytes()
+
+
+@pytest.mark.parametrize("name", ["text", "badge", "watermark"])
+@pytest.mark.parametrize("words", ["\u200b", "\u00ad", "\u2060 \u200b", "\u00ad\n\u00ad"])
+def test_words_that_nobody_would_see_are_left_out_and_told(name: str, words: str) -> None:
+    before = frame()
+    after = laid(before, name, text={"default": words})
+    (verdict,) = after.verdicts
+    assert (verdict.check, verdict.ok, verdict.blocking) == ("text", False, True)
+    assert "its characters are invisible" in verdict.sentence
+    assert after.pixels().tobytes() == before.pixels().tobytes()
+
+
+def test_invisible_characters_before_words_do_not_keep_them_out() -> None:
+    (verdict,) = laid(frame(texts={"headline": "\u2060Salt\u200b"}), "text").verdicts
+    assert verdict.ok
 
 
 @pytest.mark.parametrize("name", ["badge", "watermark"])
@@ -279,6 +296,16 @@ def test_a_repeated_watermark_leaves_no_part_of_the_picture_free() -> None:
     other = (before.pixels() != laid(before, "watermark", text={"default": "Preview"}).pixels()).any(axis=2)
     parts = [other[top : top + 100, left : left + 150] for top in (0, 100, 200) for left in (0, 150, 300, 450)]
     assert all(part.any() for part in parts)
+
+
+def test_a_tiny_watermark_is_refused_and_one_of_a_full_stop_is_not_repeated_without_end() -> None:
+    with pytest.raises(ValidationError, match="size"):
+        laid(frame(), "watermark", text={"default": "."}, size=0.009)
+    places = _grid((12_000, 300), (4, 4), gap=2)
+    inside = [place for place in places if 0 <= place[0] < 12_000 and 0 <= place[1] < 300]
+    assert 1_000 <= len(inside) <= len(places) <= 4 * MOST
+    lefts = {left for left, top in _grid((600, 300), (40, 20), gap=9) if top == 140}
+    assert {329, 378} <= lefts, "a few stand as near to each other as is asked"
 
 
 def test_a_watermark_is_as_strong_as_it_is_told() -> None:

@@ -118,6 +118,15 @@ def test_blank_is_found_however_far_its_gradient_goes() -> None:
     assert failed(ramp.astype(np.uint8)) >= {"entropy"}
 
 
+def test_a_small_product_before_a_plain_wall_is_no_blank() -> None:
+    wall = np.full((800, 800, 3), (242, 236, 224), dtype=np.uint8)
+    small = cv2.resize(good(), (160, 160), interpolation=cv2.INTER_AREA)
+    wall[620:780, 220:380] = small
+    entropy, live = pixel_checks()["entropy"], (220 / 800, 620 / 800, 380 / 800, 780 / 800)
+    assert entropy.judge(View.of(wall, live=live)).ok
+    assert not entropy.judge(View.of(np.full_like(wall, 224), live=live)).ok
+
+
 def test_noise_is_found_fine_or_in_blots() -> None:
     chance = np.random.default_rng(3)
     fine = chance.integers(0, 256, (400, 400, 3), dtype=np.uint8)
@@ -160,6 +169,13 @@ def test_without_a_photo_nothing_is_said_against_the_product() -> None:
     verdicts, _ = examine(view_of(good(), photo=None), asked={"label", "fidelity"})
     said = {verdict.check: (verdict.ok, verdict.sentence) for verdict in verdicts}
     assert said["label"] == said["fidelity"] == (True, "There is no approved photo to compare with.")
+
+
+@pytest.mark.parametrize("name", ["label", "fidelity"])
+def test_without_the_photo_that_should_be_there_a_person_compares(name: str) -> None:
+    (verdict,) = examine(view_of(good(), photo=None, photo_absent="is not stored any more"), asked={name})[0][-1:]
+    assert (verdict.check, verdict.ok, verdict.blocking, verdict.advisory) == (name, False, True, False)
+    assert verdict.sentence == "A person compares the product, since its approved photo is not stored any more."
 
 
 def test_only_what_is_usual_or_asked_for_is_looked_at() -> None:

@@ -2,6 +2,8 @@ from typing import Any
 
 import pytest
 
+from services.postprocess.operations import Frame, Parameters, operations
+from services.postprocess.operations.operation import Operation
 from services.postprocess.recipes import BadRecipe, Derivative, Order, develop
 from shared.library.documents import Recipe
 from shared.pictures import Refused
@@ -93,6 +95,33 @@ def test_an_unknown_operation_is_named_with_its_place() -> None:
 def test_a_wrong_parameter_is_named_with_its_place() -> None:
     with pytest.raises(BadRecipe, match=r"web@1, main, pad: fill: "):
         derivatives(written(plain()), recipe(rendition(operations=[step("pad", fill=7)])))
+
+
+@pytest.mark.parametrize("name", ["text", "logo", "badge", "watermark", "mark"])
+def test_an_overlay_that_fails_by_a_bug_is_left_out_and_named(
+    name: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: Any) -> Frame:
+        raise KeyError("no such key")
+
+    monkeypatch.setitem(operations(), name, Operation(name, Parameters, fail))
+    (made,) = derivatives(written(plain()), recipe(rendition(operations=[step("resize"), step(name)])))
+    (verdict,) = made.verdicts
+    assert (verdict.check, verdict.ok, verdict.blocking) == (name, False, True)
+    assert "(KeyError)" in verdict.sentence
+    assert f"web@1, main, {name}: left out" in (said := capfd.readouterr().err) and "no such key" in said
+
+
+@pytest.mark.parametrize(("name", "error"), [("resize", KeyError("x")), ("text", MemoryError())])
+def test_any_other_bug_and_the_end_of_memory_stay_loud(
+    name: str, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> Frame:
+        raise error
+
+    monkeypatch.setitem(operations(), name, Operation(name, Parameters, fail))
+    with pytest.raises(type(error)):
+        derivatives(written(plain()), recipe(rendition(operations=[step(name)])))
 
 
 def test_a_corrupt_original_makes_nothing() -> None:

@@ -50,6 +50,13 @@ class Bench:
         self.studio = Studio(blobs=self.blobs, library=Library(self.blobs), children=self.children)
         # No test here asks by a recipe's name, which the database keeps.
         self.previews = Previews(self.studio, pool=None)  # type: ignore[arg-type]
+        self.processor = Processor(
+            blobs=self.blobs,
+            library=Library(self.blobs),
+            children=self.children,
+            progress=lambda _: None,
+            proxies=(32,),
+        )
         self.files: list[File] = []
 
     async def process(self, event: ImageGenerated, *documents: Document) -> str:
@@ -60,14 +67,7 @@ class Bench:
         for document in (RUBRIC, BRAND, *documents):
             key = library_key(WORKSPACE, document.pin().digest)
             await self.blobs.put(key, document.canonical(), media_type="application/json")
-        processor = Processor(
-            blobs=self.blobs,
-            library=Library(self.blobs),
-            children=self.children,
-            progress=lambda _: None,
-            proxies=(32,),
-        )
-        outcome = await processor.run(lease_of(work_of(event)))
+        outcome = await self.processor.run(lease_of(work_of(event)))
         assert isinstance(outcome.record, Finished)
         made = outcome.record.ending
         assert isinstance(made, Processed)

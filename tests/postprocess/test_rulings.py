@@ -51,6 +51,14 @@ def test_a_rubric_that_rejects_by_a_check_there_is_none_of_asks_a_person() -> No
     assert (unknown.check, unknown.ok, unknown.blocking, unknown.rejecting) == ("beauty", False, True, False)
 
 
+def test_what_a_check_could_not_look_at_goes_to_a_person_and_is_not_rejected() -> None:
+    named = rubric(rejecting=["fidelity", "cut-out"])
+    unseen = [verdict("fidelity", blocking=True), verdict("cut-out", blocking=True)]
+    assert [(each.blocking, each.rejecting) for each in ruled(unseen, named)] == [(True, False)] * 2
+    (seen,) = ruled([verdict("fidelity", number=4.2)], named)
+    assert seen.rejecting
+
+
 def test_a_check_from_outside_rejects_under_its_own_name() -> None:
     (only,) = ruled([verdict("beauty", code="other")], rubric(rejecting=["beauty"]))
     assert only.rejecting

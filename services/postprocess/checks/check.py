@@ -30,7 +30,14 @@ class Check:
         return self._told(self.look(view, self.limit if limit is None else limit))
 
     def _told(self, verdict: Verdict) -> Verdict:
+        if not verdict.ok and verdict.number is None:
+            return verdict
         update: dict[str, object] = {"code": self.code, "advisory": self.advisory}
         if self.advisory and not verdict.ok:
             update["sentence"] = f"{verdict.sentence} This check only advises."
         return verdict.model_copy(update=update)
+
+
+def undecided(check: str, limit: float, sentence: str) -> Verdict:
+    """Of what was not to be seen a person judges, whatever the rubric says."""
+    return Verdict(check=check, ok=False, blocking=True, limit=limit, sentence=sentence)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from services.postprocess.checks.check import Check
 from services.postprocess.checks.sharpness import Plane
-from services.postprocess.checks.view import View, luma_of, resized
+from services.postprocess.checks.view import View, cut, luma_of, resized
 from services.postprocess.pixels import Pixels
 from shared.events import Verdict
 
@@ -60,7 +60,9 @@ def _correlation(luma: Plane) -> float:
 
 
 def look(view: View, limit: float) -> Verdict:
-    number = round(told(view.pixels), 2)
+    # A small product before a plain wall says all that there is in one part of the whole, so it is looked at by itself.
+    shown = [view.pixels, cut(view.pixels, view.live)] if view.live else [view.pixels]
+    number = round(max(map(told, shown)), 2)
     ok = number >= limit
     sentence = "There is a picture." if ok else "The picture is blank."
     return Verdict(check="entropy", ok=ok, number=number, limit=limit, unit="bits", sentence=sentence)

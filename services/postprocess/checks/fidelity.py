@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from services.postprocess.checks.check import Check
+from services.postprocess.checks.check import Check, undecided
 from services.postprocess.checks.colours import Lab, ciede2000
 from services.postprocess.checks.photo import Matrix, Photo
 from services.postprocess.checks.sharpness import Plane
@@ -102,15 +102,16 @@ def look_at_label(view: View, limit: float) -> Verdict:
 
 
 def _told(view: View, check: str, limit: float) -> Verdict:
+    if view.photo_absent:
+        return undecided(check, limit, f"A person compares the product, since its approved photo {view.photo_absent}.")
     if view.photo is None:
         return Verdict(check=check, ok=True, limit=limit, sentence="There is no approved photo to compare with.")
     if view.close is None or view.shape is None:
         return Verdict(check=check, ok=True, limit=limit, sentence="It is not known where the product is.")
-    photo = Photo.of(view.photo)
-    if photo is None:
+    if view.approved is None:
         return Verdict(check=check, ok=True, limit=limit, sentence="The approved photo shows no product on one ground.")
     verdict = _product if check == "fidelity" else _label
-    return verdict(photo, view.close, view.shape, limit)
+    return verdict(view.approved, view.close, view.shape, limit)
 
 
 def _product(photo: Photo, picture: Pixels, shape: Pixels, limit: float) -> Verdict:

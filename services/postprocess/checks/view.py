@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 import cv2
 import numpy as np
@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 
 from services.postprocess.checks.sharpness import Plane, softness
 from services.postprocess.pixels import Pixels, flatten
+
+if TYPE_CHECKING:
+    from services.postprocess.checks.photo import Photo
 
 Number = TypeVar("Number", np.uint8, np.float32)
 # left, top, right, bottom, 0..1 of width and height.
@@ -28,7 +31,8 @@ class View:
     """`pixels` are RGB, at most 512 a side; `live` is where the product is, 0..1.
 
     `close` is the product alone and `shape` what of it is the product (255). `palette` are the brand's colours,
-    "#rrggbb"; `photo` shows the approved product alone, cut out or on one colour.
+    "#rrggbb"; `photo` shows the approved product alone, cut out or on one colour, and `photo_absent` says why there is
+    none where there should be.
     """
 
     pixels: Pixels
@@ -37,6 +41,7 @@ class View:
     shape: Pixels | None = None
     palette: Sequence[str] = ()
     photo: Pixels | None = None
+    photo_absent: str | None = None
 
     @classmethod
     def of(
@@ -47,11 +52,12 @@ class View:
         live: Area | None = None,
         palette: Sequence[str] = (),
         photo: Pixels | None = None,
+        photo_absent: str | None = None,
     ) -> Self:
         """Of a picture of any size; the only place where all of its pixels are read."""
         if live is None and mask is not None:
             live = covered(mask)
-        view = cls(pixels=seen(pixels), live=live, palette=palette, photo=photo)
+        view = cls(pixels=seen(pixels), live=live, palette=palette, photo=photo, photo_absent=photo_absent)
         if photo is None or live is None:
             return view
         close = seen(cut(pixels, live))
@@ -72,6 +78,13 @@ class View:
     def levels(self) -> NDArray[np.intp]:
         """How many pixels have each of the 256 levels of luma."""
         return np.bincount(self.luma.astype(np.uint8).ravel(), minlength=256)
+
+    @cached_property
+    def approved(self) -> "Photo | None":
+        """The photo cut to its product; None where there is no photo, or nothing can be told from its ground."""
+        from services.postprocess.checks.photo import Photo  # noqa: PLC0415  # which is made with what stands below
+
+        return None if self.photo is None else Photo.of(self.photo)
 
     @cached_property
     def softness(self) -> float | None:

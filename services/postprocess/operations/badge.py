@@ -26,7 +26,7 @@ def badge(frame: Frame, wanted: Badge) -> Frame:
     except CannotSet as reason:
         return lettering.left_out(frame, "The badge", reason)
     except NoMark as reason:
-        return mark_left_out(frame, "The badge", reason)
+        return mark_left_out(frame, "badge", reason)
 
 
 def _marked(frame: Frame, name: str, wanted: Badge) -> Frame:

@@ -17,7 +17,7 @@ def logo(frame: Frame, wanted: Logo) -> Frame:
     try:
         marks = [mark_of(frame.materials, name) for name in (wanted.mark, wanted.on_dark) if name]
     except NoMark as reason:
-        return mark_left_out(frame, "The logo", reason)
+        return mark_left_out(frame, "logo", reason)
     frame = frame.whole()
     area = inset(safe_area(frame), wanted.margin)
     room = round(wanted.width * area.width), round(wanted.height * area.height)

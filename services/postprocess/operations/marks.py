@@ -13,11 +13,13 @@ from shared.events import Verdict
 
 
 class NoMark(Exception):
-    """The brand has no such mark; the message says which there are."""
+    """The brand has no such mark, or its picture is not to be had; the message says which."""
 
 
 def mark_of(materials: Materials, name: str) -> Picture:
     """Raises NoMark."""
+    if why := materials.absent.get(f"mark/{name}"):
+        raise NoMark(f"the picture of the brand's mark {name} {why}")
     if name not in materials.marks:
         raise NoMark(
             f"the brand has no mark {name}: add the picture as a source and name its hash in the brand's marks"
@@ -41,7 +43,7 @@ def stands_out(mark: Pixels, pixels: Pixels, place: Area) -> float:
     return max(own, ground) / min(own, ground)
 
 
-def mark_left_out(frame: Frame, what: str, reason: NoMark) -> Frame:
+def mark_left_out(frame: Frame, check: str, reason: NoMark) -> Frame:
     """The frame as it is: a person is told, whatever the rubric says, for something that was asked is not there."""
-    sentence = f"{what} is left out: {reason}."
-    return frame.judged(Verdict(check="logo", ok=False, blocking=True, sentence=sentence, code="other"))
+    sentence = f"The {check} is left out: {reason}."
+    return frame.judged(Verdict(check=check, ok=False, blocking=True, sentence=sentence, code="other"))

@@ -28,13 +28,15 @@ class Materials:
     """What the request, its brand and the installation give.
 
     `texts`: the request's own words (headline, product); `palette`: the brand's colours as #RRGGBB; `marks`: its logo
-    and badges, see-through where they are not. `asset` is the id of what the picture becomes.
+    and badges, see-through where they are not; `absent` says of one that is not here ("mark/NAME") why. `asset` is the
+    id of what the picture becomes.
     """
 
     texts: Mapping[str, str] = field(default_factory=dict)
     locale: str = "en"
     palette: Mapping[str, str] = field(default_factory=dict)
     marks: Mapping[str, Picture] = field(default_factory=dict)
+    absent: Mapping[str, str] = field(default_factory=dict)
     asset: UUID | None = None
     equipment: Equipment = NO_EQUIPMENT
 

@@ -19,6 +19,8 @@ from shared.library.operations import Paint, Watermark
 # How steeply the repeated ones rise, in degrees, and the gaps between them in heights of one.
 ANGLE = 30
 GAP = 0.6
+# Of the repeated ones: each is laid by itself, and a full stop on a banner would be there a million times.
+MOST = 2_000
 # Above this light, black stands out more than white does.
 MIDDLE = 0.2
 
@@ -33,7 +35,7 @@ def watermark(frame: Frame, wanted: Watermark) -> Frame:
     except CannotSet as reason:
         return lettering.left_out(frame, "The watermark", reason)
     except NoMark as reason:
-        return mark_left_out(frame, "The watermark", reason)
+        return mark_left_out(frame, "watermark", reason)
     if wanted.repeated:
         stamp = _turned(stamp, ANGLE)
         places = _grid(frame.size, (stamp.shape[1], stamp.shape[0]), gap=round(GAP * wanted.size * min(frame.size)))
@@ -87,8 +89,13 @@ def _turned(stamp: Pixels, degrees: float) -> Pixels:
 
 
 def _grid(size: tuple[int, int], stamp: tuple[int, int], *, gap: int) -> list[tuple[int, int]]:
-    """Places in rows, every other one moved by half, from the middle out until the picture is covered."""
+    """Places in rows, every other one moved by half, from the middle out until the picture is covered.
+
+    Further apart where there would be more than `MOST`.
+    """
     across, down = stamp[0] + gap, stamp[1] + gap
+    apart = math.sqrt(max(1.0, size[0] * size[1] / (across * down) / MOST))
+    across, down = math.ceil(across * apart), math.ceil(down * apart)
     columns, rows = math.ceil(size[0] / across / 2) + 1, math.ceil(size[1] / down / 2) + 1
     left, top = (size[0] - stamp[0]) // 2, (size[1] - stamp[1]) // 2
     return [

@@ -8,6 +8,7 @@ import numpy as np
 import uharfbuzz as hb
 from numpy.typing import NDArray
 
+from services.postprocess.typesetting.faults import NoInk
 from services.postprocess.typesetting.fitting import Arrangement
 from services.postprocess.typesetting.fonts import EM
 from services.postprocess.typesetting.lines import Line
@@ -29,7 +30,10 @@ class Drawn:
 
 
 def draw(arrangement: Arrangement, side: Side) -> Drawn:
-    """Every baseline on a whole row, every line's ink flush with its side."""
+    """Every baseline on a whole row, every line's ink flush with its side. Raises NoInk."""
+    width, height = math.ceil(arrangement.width), arrangement.height
+    if width <= 0 or height <= 0:
+        raise NoInk
     raster = hb.RasterDraw()
     size, ascent = arrangement.size, arrangement.ascent
     scale = size / EM
@@ -39,9 +43,11 @@ def draw(arrangement: Arrangement, side: Side) -> Drawn:
         for glyph in line.glyphs:
             raster.transform = (scale, 0, 0, scale, (left + glyph.x) * size, baseline + glyph.y * size)
             raster.draw_glyph(glyph.face.font, glyph.id)
-    width, height = math.ceil(arrangement.width), arrangement.height
     raster.extents = hb.RasterExtents(0, ascent - height, width, height)
-    return Drawn(_pixels(raster.render()), ascent)
+    coverage = _pixels(raster.render())
+    if not coverage.any():
+        raise NoInk
+    return Drawn(coverage, ascent)
 
 
 def _indent(line: Line, side: Side, width: float) -> float:

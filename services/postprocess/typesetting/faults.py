@@ -22,6 +22,13 @@ class MissingGlyphs(CannotSet):
         self.characters = characters
 
 
+class NoInk(CannotSet):
+    """Nothing of it would be seen."""
+
+    def __init__(self) -> None:
+        super().__init__("its characters are invisible, and nothing would be seen: write words, or leave it empty")
+
+
 class DoesNotFit(CannotSet):
     """Even at the least size the text is larger than its box."""
 

@@ -12,7 +12,7 @@ PAGE = Path(__file__).resolve().parents[3] / "docs/checks.md"
 # By check: what it measures, after whom, and what its pictures are.
 ABOUT = {
     "entropy": (
-        "Bits of what stands out from the ground, in the part of the picture that says second most; blank has few",
+        "Bits of what stands out from the ground, in the part of picture or product saying second most; blank has few",
         "Shannon 1948",
         "flat colours, gradients, pictures melted to clouds of colour",
     ),
