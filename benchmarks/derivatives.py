@@ -6,7 +6,8 @@ of its own, made from a lock beside it. imgproxy, which one might take instead o
 from a Go proxy.
 
 `--side 2048` takes larger originals. Files are compared: equal dimensions, SSIM (Wang 2004) against Pillow's Lanczos,
-bytes against Pillow's. `memory_4096_mb` is the most one child ever held resident for an original of 4096².
+bytes against Pillow's. The files are unsigned; `signed_vs_unsigned` is the part of the rate that credentials leave.
+`memory_4096_mb` is the most one child ever held resident for an original of 4096².
 """
 
 import asyncio
@@ -21,6 +22,7 @@ import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,9 +34,11 @@ import numpy.typing as npt
 from PIL import Image
 
 from benchmarks.frame import Result, arguments, interleave, report, say
+from deploy.local.certificates import AUTHORITY, CERTIFICATES, KEY, drawn
 from services.inference.backends.proof.render import render
 from services.postprocess.children import Children
-from services.postprocess.files import Made
+from services.postprocess.files import Made, named
+from services.postprocess.signing import Chain, KeySigner
 from shared.library.documents import Operation, Recipe, Rendition
 
 RIVALS = Path(__file__).parent / "rivals"
@@ -97,16 +101,27 @@ def order(side: int) -> dict[str, Any]:
     return {"recipes": {"bench": recipe(side).model_dump(mode="json")}, "focal": (0.5, 0.5)}
 
 
-async def ours(bench: Bench, children: Children) -> dict[str, float]:
+def signer() -> KeySigner:
+    """A certificate as `calotype up` draws one."""
+    made = {name: pem.decode() for name, pem in drawn(now=datetime.now(UTC)).items()}
+    return KeySigner(Chain.read(made[CERTIFICATES], anchors=made[AUTHORITY]), made[KEY])
+
+
+def signed(asked: dict[str, Any], chain: Chain) -> dict[str, Any]:
+    """The same order, signed: every file and the original beside them."""
+    said = {"source_type": "algorithmicMedia", "alt_text": "A candle", "manifest": "0" * 64}
+    return {**asked, "origin": {**said, "recipes": {"bench": "1" * 64}, **named(chain)}}
+
+
+async def ours(bench: Bench, children: Children, asked: dict[str, Any], arm: str = "calotype") -> dict[str, float]:
     sources = [path.read_bytes() for path in bench.originals]
-    asked = order(bench.side)
     free = asyncio.Semaphore(CORES)
 
     async def one(number: int) -> None:
         async with free:
             made = (await children.develop(sources[number % len(sources)], asked)).made
         for each in made:
-            _path(bench, "calotype", bench.originals[number % len(sources)], each).write_bytes(each.data)
+            _path(bench, arm, bench.originals[number % len(sources)], each).write_bytes(each.data)
 
     await asyncio.gather(*(one(number) for number in range(CORES)))  # warm: both children have started
     begun = time.perf_counter()
@@ -282,10 +297,11 @@ async def memory_mb() -> float:
 async def main(rounds: int, *, save: bool, side: int, sets: int) -> None:
     environments()
     folder = Path(tempfile.mkdtemp(prefix="calotype-derivatives-"))
-    children = Children(count=CORES)
+    key = signer()
+    children, signing = Children(count=CORES), Children(count=CORES, signer=key)
     try:
         bench = Bench(folder, [folder / "originals" / f"{scene['sku']}.png" for scene in SCENES], side, sets)
-        for name in ("originals", "calotype", "pillow", "vips", "vips_two", "vips_hurried", "thumbor"):
+        for name in ("originals", "calotype", "signed", "pillow", "vips", "vips_two", "vips_hurried", "thumbor"):
             (folder / name).mkdir()
         hurried = [each | {"vips": HURRIED.get(each["format"], {})} for each in WANTED]
         bench.described().write_text(json.dumps(WANTED))
@@ -295,7 +311,8 @@ async def main(rounds: int, *, save: bool, side: int, sets: int) -> None:
         result = Result("derivatives", f"sets a second of originals of {side}²")
         async with thumbor(bench) as address:
             arms = {
-                "calotype": partial(ours, bench, children),
+                "calotype": partial(ours, bench, children, order(side)),
+                "signed": partial(ours, bench, signing, signed(order(side), key.chain), "signed"),
                 "pillow": partial(script, bench, "pillow"),
                 "vips": partial(script, bench, "vips"),
                 "vips_two": partial(script, bench, "vips", processes=CORES, arm="vips_two"),
@@ -311,12 +328,14 @@ async def main(rounds: int, *, save: bool, side: int, sets: int) -> None:
             "vs_libvips": result.ratio("calotype", "vips_two", "sets_s"),
             "vs_libvips_hurried": result.ratio("calotype", "vips_hurried", "sets_s"),
             "vs_service": result.ratio("calotype", "thumbor", "sets_s"),
+            "signed_vs_unsigned": result.ratio("signed", "calotype", "sets_s"),
             **compared(bench),
             "memory_4096_mb": round(await memory_mb(), 1),
         }
         report(result, ratios, save=save, side=side, sets=sets)
     finally:
         await children.stop()
+        await signing.stop()
         shutil.rmtree(folder, ignore_errors=True)
 
 

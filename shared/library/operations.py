@@ -84,13 +84,14 @@ class Badge(Parameters):
 class Canvas(Parameters):
     """`background`: #RRGGBB, the name of one of the brand's colours, or `blur` for the picture itself, out of focus.
 
-    `fill`: what the product takes of the canvas along its tighter side, in the middle of it; without it the picture
-    stays where it is and takes all of the canvas that its shape allows. `enlarge`: how much larger than it came.
+    `fill`: what the product takes of the canvas along its tighter side, at the `anchor`; without it the picture stays
+    as it is cut and takes all of the canvas that its shape allows. `enlarge`: how much larger than it came.
     `shadow`: how dark the ground is right under the product.
     """
 
     background: Annotated[str, Field(pattern=r"^(#[0-9A-Fa-f]{6}|[a-z0-9][a-z0-9-]{0,79})$")] = "#FFFFFF"
     fill: float | None = Field(default=None, gt=0, le=1)
+    anchor: Anchor = "centre"
     enlarge: float = Field(default=1.0, ge=1, le=4)
     shadow: float = Field(default=0.0, ge=0, le=1)
 
@@ -178,7 +179,7 @@ class Sharpen(Parameters):
 
 
 class Written(Parameters):
-    """What is written, and where.
+    """What is written, and where; `otherwise` where the request has no such text.
 
     The box takes `width` and `height` as shares of the safe area less its `margin`, and stands at the `anchor`. Sizes:
     `largest` as a share of the picture's shorter side, `least` in pixels; what does not fit at that is left out.
@@ -187,6 +188,7 @@ class Written(Parameters):
     """
 
     text: Words = "headline"
+    otherwise: Words | None = None
     anchor: Anchor = "start"
     width: float = Field(default=0.5, gt=0, le=1)
     height: float = Field(default=0.6, gt=0, le=1)

@@ -80,6 +80,13 @@ def test_the_headline_of_the_request_is_written_and_a_reviewer_told() -> None:
     assert after.size == before.size
 
 
+def test_where_there_is_no_headline_the_product_is_named_if_the_recipe_says_so() -> None:
+    before = frame(texts={"product": "Body Oil"})
+    assert laid(before, "text").verdicts == ()
+    (verdict,) = laid(before, "text", otherwise="product").verdicts
+    assert verdict.sentence.startswith("The product stands in 1 line")
+
+
 @pytest.mark.parametrize("texts", [{}, {"headline": ""}, {"headline": " \n "}])
 def test_without_words_nothing_is_drawn_and_nothing_is_at_fault(texts: dict[str, str]) -> None:
     before = frame(texts=texts)

@@ -113,6 +113,17 @@ def test_a_canvas_lays_the_product_on_a_colour_of_the_brand() -> None:
     assert all(near(pixels[100, x].tolist(), RED, within=2) for x in (55, 100, 145))
 
 
+@pytest.mark.parametrize(("locale", "column"), [("en", 150), ("ar", 50)])
+def test_the_product_stands_where_it_is_told_at_the_end_of_the_line_that_people_read(locale: str, column: int) -> None:
+    image, mask = disc()
+    frame = frame_of(image, (200, 100), mask=mask, materials=Materials(locale=locale))
+    made = applied(frame, ("cut-out", {}), ("canvas", {"fill": 0.5, "anchor": "end"}))
+    reds = np.argwhere(made.pixels()[..., 1] < 100)
+    assert reds[:, 1].mean() == pytest.approx(column, abs=2)
+    assert made.mask is not None
+    assert np.argwhere(made.mask.full > 127)[:, 1].mean() == pytest.approx(reds[:, 1].mean(), abs=1)
+
+
 def test_a_colour_that_the_brand_lacks_is_told_and_leaves_the_ground_white() -> None:
     image, mask = disc()
     made = applied(frame_of(image, (100, 100), mask=mask), ("cut-out", {}), ("canvas", {"background": "plum"}))

@@ -6,6 +6,8 @@ import cv2
 import numpy as np
 
 from services.postprocess.operations.frame import Frame, extent
+from services.postprocess.operations.layout import Area, inset
+from services.postprocess.operations.layout import placed as anchored
 from services.postprocess.operations.operation import Operation
 from services.postprocess.operations.pad import placed
 from services.postprocess.pixels import WHITE, Colour, Pixels, colour_of, is_transparent, plain
@@ -20,9 +22,10 @@ def canvas(frame: Frame, wanted: Canvas) -> Frame:
     width, height = frame.wanted
     ground, fault = _ground(frame, wanted, width, height)
     inner = _sized(_closed_in(frame) if wanted.fill else frame, wanted, width, height)
+    corner = _corner(inner, wanted, width, height)
     if wanted.shadow and is_transparent(inner.pixels()):
-        ground = _shaded(ground, inner, wanted.shadow)
-    made = placed(inner, ground)
+        ground = _shaded(ground, inner, corner, wanted.shadow)
+    made = placed(inner, ground, corner)
     return made.judged(fault) if fault else made
 
 
@@ -63,14 +66,19 @@ def _sized(frame: Frame, wanted: Canvas, width: int, height: int) -> Frame:
     return frame.rendered(min(size[0], width), min(size[1], height))
 
 
-def _shaded(ground: Pixels, inner: Frame, strength: float) -> Pixels:
+def _corner(inner: Frame, wanted: Canvas, width: int, height: int) -> tuple[int, int]:
+    """Where its left and top go: at the anchor, with as much air at the edge as it has above or beside it."""
+    area = inset(Area(0, 0, width, height), (1 - (wanted.fill or 1)) / 2)
+    place = anchored(inner.size, area, wanted.anchor, locale=inner.materials.locale)
+    return min(max(place.left, 0), width - inner.size[0]), min(max(place.top, 0), height - inner.size[1])
+
+
+def _shaded(ground: Pixels, inner: Frame, corner: tuple[int, int], strength: float) -> Pixels:
     """The ground with a soft ellipse where the product stands."""
-    height, width = ground.shape[:2]
     across, down = inner.size
-    foot = (height + down) // 2
-    shade = np.zeros((height, width), dtype=np.float32)
+    shade = np.zeros(ground.shape[:2], dtype=np.float32)
     axes = max(1, round(across * 0.46)), max(1, round(across * FLATNESS))
-    cv2.ellipse(shade, (width // 2, foot - axes[1] // 2), axes, 0, 0, 360, strength, -1)
+    cv2.ellipse(shade, (corner[0] + across // 2, corner[1] + down - axes[1] // 2), axes, 0, 0, 360, strength, -1)
     soft = cv2.GaussianBlur(shade, (0, 0), max(1.0, across * SOFTNESS))
     return np.asarray(np.rint(ground * (1 - soft[..., None])), dtype=np.uint8)
 

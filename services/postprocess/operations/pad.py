@@ -21,10 +21,10 @@ def pad(frame: Frame, wanted: Pad) -> Frame:
     return placed(inner, plain(width, height, colour))
 
 
-def placed(inner: Frame, ground: Pixels) -> Frame:
-    """The frame in the middle of a canvas, with everything that is known about it."""
+def placed(inner: Frame, ground: Pixels, corner: tuple[int, int] | None = None) -> Frame:
+    """The frame on a canvas, in its middle unless told where, with everything that is known about it."""
     height, width = ground.shape[:2]
-    left, top = (width - inner.size[0]) // 2, (height - inner.size[1]) // 2
+    left, top = corner or ((width - inner.size[0]) // 2, (height - inner.size[1]) // 2)
     picture = Picture(laid(ground, inner.pixels(), left, top), inner.picture.profile)
     return replace(
         inner,

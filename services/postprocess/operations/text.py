@@ -19,10 +19,11 @@ CLEAR = 0.02
 
 
 def text(frame: Frame, wanted: Written) -> Frame:
-    written = lettering.words(wanted.text, frame.materials)
+    said = wanted.text if lettering.words(wanted.text, frame.materials) else wanted.otherwise
+    written = lettering.words(said, frame.materials)
     if not written:
         return frame
-    what = f"The {wanted.text}" if isinstance(wanted.text, str) else "The text"
+    what = f"The {said}" if isinstance(said, str) else "The text"
     try:
         return _set(frame.whole(), written, wanted, what)
     except CannotSet as reason:
