@@ -59,18 +59,28 @@ on conflict (publication_id) do nothing
 returning publication_id;
 
 -- name: standing(workspace, name, id)^
--- How target and publication stand when a try begins. No clock but this one goes into a signature.
+-- How target and publication stand when a try begins. No clock but this one goes into a signature. `newer` is a later
+-- version that stands there, else one that does or may yet. A lease is committed before its try reads this, so of two
+-- versions that are tried at the same moment at least one sees the other.
 select t.state, t.document, coalesce(p.unsure, false) as unsure, coalesce(p.sent_run = p.run, false) as sent,
        (select o.cause from outages o where o.workspace = :workspace and o.target = :name and o.probe_at is not null) as down,
-       (select na.event from publications n join assets na on na.asset_version_id = n.asset_version_id
-        where n.asset_id = p.asset_id and n.target = p.target and n.state = 'delivered'
-          and (na.approved_at, na.asset_version_id) > (a.approved_at, a.asset_version_id)
-        order by na.approved_at desc, na.asset_version_id desc limit 1) as newer,
+       n.event as newer, coalesce(n.state = 'delivered', false) as newer_stands,
+       exists (select from publications o join assets oa on oa.asset_version_id = o.asset_version_id
+               join work w on w.work_id = o.publication_id
+               where o.asset_id = p.asset_id and o.target = p.target and o.state = 'pending'
+                 and (oa.approved_at, oa.asset_version_id) < (a.approved_at, a.asset_version_id)
+                 and w.holder is not null and w.ready_at > clock_timestamp()) as older_under_way,
        clock_timestamp() as now
 from (values (:workspace::uuid, :name::text, :id::uuid)) as asked(workspace, name, id)
 left join targets t on t.workspace = asked.workspace and t.name = asked.name
 left join publications p on p.publication_id = asked.id
-left join assets a on a.asset_version_id = p.asset_version_id;
+left join assets a on a.asset_version_id = p.asset_version_id
+left join lateral (
+    select na.event, n.state from publications n join assets na on na.asset_version_id = n.asset_version_id
+    where n.asset_id = p.asset_id and n.target = p.target and n.state in ('pending', 'uncertain', 'delivered')
+      and (na.approved_at, na.asset_version_id) > (a.approved_at, a.asset_version_id)
+    order by n.state = 'delivered' desc, na.approved_at desc, na.asset_version_id desc limit 1
+) n on true;
 
 -- name: hold_versions(ids)
 -- Of two versions of an asset that are delivered at the same moment the second to be settled sees the first: whoever settles

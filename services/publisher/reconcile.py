@@ -10,6 +10,7 @@ import orjson
 
 from services.publisher.handler import KIND, queries
 from services.publisher.settings import PublisherSettings
+from services.publisher.worker import hold_versions, supersede
 from shared.events import (
     AssetPublished,
     AssetSuperseded,
@@ -31,9 +32,15 @@ def chapters(_service: Service) -> list[Chapter]:
 
 
 async def settle(transaction: Transaction, facts: Sequence[Fact]) -> None:
-    """One that is superseded was delivered before, as a rule: its place and receipts are kept."""
+    """One that is superseded was delivered before, as a rule: its place and receipts are kept.
+
+    That one was superseded may have been lost with the backup: it is said again of what its target serves no more.
+    """
+    ids = [fact.publication_id for fact in facts if not isinstance(fact, PublicationWithdrawn)]
+    await hold_versions(transaction, ids)
     await _tell(transaction, [fact for fact in facts if isinstance(fact, AssetPublished | PublicationFailed)])
     await _tell(transaction, [fact for fact in facts if isinstance(fact, AssetSuperseded)])
+    await supersede(transaction, ids, now=await queries.now(transaction.connection))
 
 
 async def _tell(transaction: Transaction, ends: Sequence[Ended]) -> None:

@@ -49,12 +49,16 @@ from shared.postgres import Pool, unavailable_when_away
 log = structlog.get_logger()
 
 SWITCHED_OFF_SECONDS = 30.0  # between looks at a target that its owner switched off
+NEWER_SECONDS = 0.5  # between looks whether an older version has ended; the older one's waits grow, so they part
 OURS = frozenset({"blobs", "postgres", CREDENTIALS})  # what is away when these are is not the target
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tried:
-    """What one try came to: an end, or a wait. `unsure`: this try or one before may have been taken."""
+    """What one try came to: an end, or a wait. `unsure`: this try or one before may have been taken.
+
+    `seconds` of a wait, where its length is known.
+    """
 
     delivery: Delivery
     state: PublicationState
@@ -64,6 +68,7 @@ class Tried:
     answered: bool = False
     away: Away | None = None
     newer: Newer | None = None
+    seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +81,8 @@ class Standing:
     sent: bool
     down: str | None
     newer: str | None
+    newer_stands: bool
+    older_under_way: bool
     now: datetime
 
 
@@ -102,8 +109,8 @@ class Publisher:
         standing = await self._standing(lease, delivery.target)
         delivery = delivery.at(standing.now)
         unsure = standing.unsure or lease.losses > 0
-        if (over := _over(delivery, standing)) is not None:
-            return over
+        if (not_now := _over(delivery, standing) or _in_turn(delivery, standing, unsure=unsure)) is not None:
+            return not_now
         try:
             document = _document(standing, delivery)
             if not document.enabled:
@@ -213,7 +220,7 @@ class Publisher:
         detail = tried.refusal.detail if tried.refusal else None
         if tried.state is PublicationState.PENDING:
             delay = self.pace.after(lease.epoch - 1, draw=random.random())  # noqa: S311  # jitter is no secret
-            return Outcome.again(detail or "", delay=delay, record=tried)
+            return Outcome.again(detail or "", delay=tried.seconds or delay, record=tried)
         return Outcome(name=tried.state, detail=detail, record=tried)
 
     async def record(self, transaction: Transaction, settled: Sequence[tuple[Leased, Outcome]]) -> None:
@@ -304,7 +311,21 @@ def _over(delivery: Delivery, standing: Standing) -> Tried | None:
     """The end of one that is not to be sent any more."""
     if standing.sent:
         return _uncertain(delivery, "its worker was lost while it was under way")
-    return None if standing.newer is None else _superseded(delivery, Newer.of(standing.newer))
+    if standing.newer is None or not standing.newer_stands:
+        return None
+    return _superseded(delivery, Newer.of(standing.newer))
+
+
+def _in_turn(delivery: Delivery, standing: Standing, *, unsure: bool) -> Tried | None:
+    """The wait of one that would meet another version on its way: what is taken last is what a target serves."""
+    if standing.newer is not None:
+        version = Newer.of(standing.newer).asset_version_id
+        cause, seconds = f"{version}, which was approved later, goes first", None
+    elif standing.older_under_way:
+        cause, seconds = "an older version is under way", NEWER_SECONDS
+    else:
+        return None
+    return replace(_waits(delivery, Away(cause=cause), unsure=unsure), away=None, seconds=seconds)
 
 
 def _superseded(delivery: Delivery, newer: Newer) -> Tried:

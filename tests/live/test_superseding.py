@@ -10,20 +10,22 @@ from uuid import UUID
 
 from deploy.local.servers import EmbeddedServers
 from services.publisher import reconcile
-from services.publisher.domain import Newer, delivery_of, superseded
-from services.publisher.handler import apply_approvals, apply_targets
+from services.publisher.domain import Delivered, Newer, delivery_of, published, superseded
+from services.publisher.handler import KIND, apply_approvals, apply_targets
+from services.publisher.outages import SHARES, Claims
 from services.publisher.settings import PublisherSettings
 from services.publisher.settling import Statement, settle_by_hand
-from services.publisher.worker import exhausted
-from shared.events import AssetApproved, AssetPublished, AssetSuperseded
+from services.publisher.worker import Publisher, exhausted
+from shared.events import AssetApproved, AssetPublished, AssetSuperseded, Verified
 from shared.kafka import Producer, create_topics
 from shared.leases import Worker
+from shared.outages import Pace
 from shared.outbox import Outbox
-from shared.postgres import Pool, open_pool
+from shared.postgres import Pool, open_pool, transaction
 from tests.live.publishing import blobs_at, hold, publisher, settings_at, target_changed, until
 from tests.live.stage import new_database
 from tests.live.test_publisher_killed import nothing_left, start, told
-from tests.publisher.builders import APPROVED_AT, approved, newer, target_document
+from tests.publisher.builders import APPROVED_AT, PostBox, approved, newer, target_document
 
 
 def publication(asset: AssetApproved, target: str = "site") -> UUID:
@@ -66,6 +68,49 @@ async def test_the_old_version_is_superseded_where_the_new_one_stands(servers: E
         }
 
 
+async def test_of_two_versions_that_wait_for_one_target_the_old_one_never_comes_after_the_new_one(
+    servers: EmbeddedServers, tmp_path: Path
+) -> None:
+    async with bench(servers, tmp_path) as (pool, outbox, settings):
+        blobs, box = blobs_at(settings), PostBox()
+        old = await hold(blobs, approved("turn"))
+        new = newer(old)
+        await approve(outbox, pool, old, new)
+        stage = Publisher(
+            pool=pool, blobs=blobs, open_target=lambda _document, _workspace: box, pace=Pace(first=0.1, ceiling=1)
+        )
+        claims = Claims()
+        claims.worker = Worker(
+            stage="publisher",
+            outbox=outbox,
+            pool=pool,
+            kinds=[KIND],
+            run=stage.run,
+            record=stage.record,
+            exhausted=exhausted,
+            claim=claims.claim,
+            concurrency=2 * SHARES,
+        )
+        async with transaction(pool) as connection:
+            both = {lease.work_id: lease for lease in await claims.claim(connection, 2)}
+        first, second = [await stage.run(both[publication(asset)]) for asset in (new, old)]
+        assert (first.name, first.detail) == ("again", "an older version is under way")
+        assert (second.name, second.detail) == (
+            "again",
+            f"{new.asset_version_id}, which was approved later, goes first",
+        )
+        assert box.taken == []
+
+        await pool.execute("update work set holder = null, ready_at = clock_timestamp() where ready_at is not null")
+        await claims.worker.start()
+        await until(lambda: nobody_waits(pool))
+        await claims.worker.stop()
+        rows = await pool.fetch("select publication_id, state from publications")
+        assert dict(map(tuple, rows)) == {publication(old): "superseded", publication(new): "delivered"}
+        assert box.taken == [publication(new)]
+        assert await pool.fetchval("select count(*) from outages") == 0, "that one waits its turn is no outage"
+
+
 async def test_of_two_that_are_settled_at_the_same_moment_the_second_sees_the_first(
     servers: EmbeddedServers, tmp_path: Path
 ) -> None:
@@ -97,6 +142,16 @@ async def test_of_two_that_are_settled_at_the_same_moment_the_second_sees_the_fi
             "select state, location from publications where publication_id = $1", publication(old)
         )
         assert tuple(row) == ("superseded", "there")
+
+        # Both were told and that the old one is superseded was not.
+        await pool.execute("update publications set state = 'pending', location = null")
+        both = [delivery_of(asset, target="site") for asset in (new, old)]
+        stands = Delivered(location="there", receipts=[], verified=Verified.STATED)
+        async with outbox.transaction() as transaction:
+            await reconcile.settle(transaction, [published(each, stands, now=APPROVED_AT) for each in both])
+        rows = await pool.fetch("select publication_id, state from publications")
+        assert dict(map(tuple, rows)) == {publication(old): "superseded", publication(new): "delivered"}
+        assert await pool.fetchval("select count(*) from outbox where headers like '%AssetSuperseded%'") == 2
 
 
 async def test_killed_around_its_settlement_the_newest_version_is_served_and_each_old_one_told_once(
@@ -137,6 +192,10 @@ async def bench(servers: EmbeddedServers, folder: Path) -> AsyncIterator[tuple[P
         yield pool, outbox, settings
     finally:
         await pool.close()
+
+
+async def nobody_waits(pool: Pool) -> bool:
+    return not await pool.fetchval("select count(*) from publications where state = 'pending'")
 
 
 def front(outbox: Outbox, pool: Pool) -> Worker:
