@@ -154,10 +154,15 @@ from publications where request_id = any(:requests::uuid[]) order by changed_at;
 
 -- name: assets(batch, request, campaign, sku, ranks, seq, many)
 -- A page of versions, newest first; `review_version` is what a decision must name while one waits, and an approval where a
--- check has rejected it. A version made anew stands where its own decision puts it, for its job was approved before.
+-- check has rejected it. A version made anew stands where its own decision puts it, for its job was approved before. An
+-- approved one that is not the one approved last is superseded by that.
 select a.asset_id, a.asset_version_id, a.job_id, a.request_id, a.run, a.seq, a.event_id, a.processed_at,
        v.rank, j.variant, r.batch_id, r.row_key, r.campaign, r.asset_type, r.template, r.product, r.skus, r.locale,
        r.confidentiality, r.variants, r.parent_asset_id, coalesce(w.review_version, d.next_review) as review_version, a.supersedes,
+       case when v.rank = 6 then nullif((
+           select s.asset_version_id from decisions s
+           where s.asset_id = a.asset_id and s.decision = 'approve' and s.state = 'final' order by s.ended_at desc limit 1
+       ), a.asset_version_id) end as superseded_by,
        d.decision_id, d.decision, d.code, d.reason, d.principal, d.decided_at, d.undo_until, d.state as decision_state
 from assets a
 join requests r on r.request_id = a.request_id
@@ -190,6 +195,7 @@ limit :many;
 select a.asset_id, a.asset_version_id, a.job_id, a.request_id, a.run, a.seq, a.event_id, a.processed_at,
        v.rank, j.variant, r.batch_id, r.row_key, r.campaign, r.asset_type, r.template, r.product, r.skus, r.locale,
        r.confidentiality, r.variants, r.parent_asset_id, coalesce(w.review_version, d.next_review) as review_version, a.supersedes,
+       null::uuid as superseded_by,
        d.decision_id, d.decision, d.code, d.reason, d.principal, d.decided_at, d.undo_until, d.state as decision_state
 from assets a
 join jobs j on j.job_id = a.job_id

@@ -25,7 +25,10 @@ def routes(reading: Reading) -> APIRouter:
 
     @router.get("/v1/assets")
     async def list_assets(filters: Annotated[Filters, Query()], caller: Caller = may_read) -> Response:
-        """Newest first; `status=completed` are those that wait for a decision or are inside its undo window."""
+        """Newest first; `status=completed` are those that wait for a decision or are inside its undo window.
+
+        Each version is listed by itself: an approved one with `superseded_by` stands no more, that one does.
+        """
         (seq,) = read_cursor(filters.cursor, places=1)
         async with reading.of(caller) as connection:
             rows = [
@@ -96,6 +99,7 @@ def asset_of(row: Mapping[str, Any]) -> dict[str, Any]:
         "processed_at": row["processed_at"],
         "decision": _decision(row),
         "supersedes": row["supersedes"],
+        "superseded_by": row["superseded_by"],
         **{
             name: row[name]
             for name in (
