@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from deploy.local.servers import EmbeddedServers
-from services.catalog.web.view import Mark, Viewer
+from services.catalog.web.view import Mark, ReviewQuery, Viewer
 from shared.blobs import library_key
 from shared.events import (
     AssetApproved,
@@ -53,6 +53,10 @@ async def test_a_new_version_is_reviewed_and_the_old_one_stays_until_it_is_appro
         await running.hear(*(job.processed_anew() for job in request.jobs))
         await running.hear(request.cancel(better, after=3))  # of what is approved there is nothing to cancel
 
+        for which, version in (("approved", better.asset_version_id), ("to_review", better.new_version_id)):
+            page = await running.pages.review(VIEWER, ReviewQuery(queue=which, asset=better.asset_id))
+            assert page.shown is not None
+            assert page.shown.asset_version_id == version, f"what stands in the queue {which}"
         listed = await running.assets(status="completed")
         assert {a["asset_version"] for a in listed} == {str(job.new_version_id) for job in request.jobs}
         assert (await one(running, better))["asset_version"] == str(better.asset_version_id), "what stands is shown"
@@ -63,6 +67,12 @@ async def test_a_new_version_is_reviewed_and_the_old_one_stays_until_it_is_appro
         assert (await decide(running, better))["supersedes"] == str(better.asset_version_id)
         await decide(running, worse, "reject", code="bad_crop")
         assert await running.assets(status="completed") == []
+        stood = {a["asset_version"]: a["superseded_by"] for a in await running.assets(status="approved")}
+        assert stood == {
+            str(better.asset_version_id): str(better.new_version_id),
+            str(better.new_version_id): None,
+            str(worse.asset_version_id): None,
+        }
         for job, stands, statuses in (
             (better, better.new_version_id, ["approved", "approved"]),
             (worse, worse.asset_version_id, ["approved", "rejected"]),

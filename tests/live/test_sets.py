@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from deploy.local.servers import EmbeddedServers
+from services.catalog.views.sets import queries
 from services.catalog.web.view import ReviewQuery, Viewer
 from shared.events import Event, Measures
+from shared.postgres import workspace_transaction
 from tests.catalog.facts import WORKSPACE, Request
 from tests.live.cataloguing import catalog, verdict
 from tests.live.test_rebuild import rebuild
@@ -79,6 +81,16 @@ async def test_planted_outliers_come_first_and_say_why(servers: EmbeddedServers,
         assert told["assets"] == 42 and planted["dark"] not in {found["asset_id"] for found in told["outliers"]}
         life = await running.pages.asset(ADA, odd["dark"].jobs[0].asset_id)
         assert life is not None and life.apart == (), "what was rejected is not compared with what goes out"
+
+        pool = running.service.database
+        async with workspace_transaction(pool, stage="catalog", workspace=WORKSPACE) as connection:
+            await connection.execute("set local enable_seqscan = off; set local enable_bitmapscan = off")
+            asked = queries.set_members.sql
+            for place, value in enumerate(("'winter-home'", "'product-tile'", "2000"), 1):
+                asked = asked.replace(f"${place}", value)
+            plan = [row[0].strip() for row in await connection.fetch(f"explain {asked}")]
+        newest = plan[next(at for at, line in enumerate(plan) if "Limit" in line) + 1 :]
+        assert "Scan Backward using measures_of_set" in newest[0], "the newest are not looked for, the index has them"
 
         before = await running.rows("select * from measures order by 1")
         assert len(before) == 52

@@ -214,10 +214,11 @@ def _processed(batch: Batch, fact: Fact) -> None:
     batch.assets.append(fact)
     _files(batch, fact)
     if measures := fact.body.get("measures"):
-        batch.measures.append(_measures(fact.body, measures))
+        batch.measures.append(_measures(fact, measures))
 
 
-def _measures(body: Body, measures: Body) -> Row:
+def _measures(fact: Fact, measures: Body) -> Row:
+    body = fact.body
     brief, (x, y) = body["brief"], measures.get("centre") or (None, None)
     return (
         body["asset_id"],
@@ -225,7 +226,8 @@ def _measures(body: Body, measures: Body) -> Row:
         body["workspace"],
         body["job_id"],
         body.get("run", 1),
-        brief.get("campaign"),
+        fact.at,
+        brief.get("campaign") or "",
         brief["asset_type"],
         measures["exposure"][0],
         measures.get("product_scale"),

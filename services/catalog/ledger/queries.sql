@@ -128,11 +128,11 @@ with told as (
 )
 select asset_version_id from waiting union all select asset_version_id from undecided where rejected;
 
--- name: write_measures(assets, versions, workspaces, jobs, runs, campaigns, asset_types, exposures, scales, xs, ys, colours)!
-insert into measures (asset_id, asset_version_id, workspace, job_id, run, campaign, asset_type, exposure, product_scale,
-                      centre_x, centre_y, colours)
+-- name: write_measures(assets, versions, workspaces, jobs, runs, times, campaigns, asset_types, exposures, scales, xs, ys, colours)!
+insert into measures (asset_id, asset_version_id, workspace, job_id, run, processed_at, campaign, asset_type, exposure,
+                      product_scale, centre_x, centre_y, colours)
 select * from unnest(:assets::uuid[], :versions::uuid[], :workspaces::uuid[], :jobs::uuid[], :runs::int[],
-                     :campaigns::text[], :asset_types::text[], :exposures::float8[], :scales::float8[], :xs::float8[],
+                     :times::timestamptz[], :campaigns::text[], :asset_types::text[], :exposures::float8[], :scales::float8[], :xs::float8[],
                      :ys::float8[], :colours::text[])
 on conflict do nothing;
 

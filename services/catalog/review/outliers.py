@@ -6,7 +6,7 @@ picture is apart (Iglewicz & Hoaglin 1993). Where all but a few are the same, a 
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from uuid import UUID
@@ -51,13 +51,17 @@ class Axis:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Set:
-    """A set's statistics; `axes` is empty where there are too few pictures to say anything."""
+    """A set's statistics; `axes` is empty where there are too few pictures to say anything.
+
+    `scores`: of each picture how far it is apart, in what it is the farthest.
+    """
 
     count: int
     axes: tuple[Axis, ...]
+    scores: Mapping[UUID, float]
 
     def score(self, asset: UUID) -> float:
-        return max((axis.score(asset) for axis in self.axes), default=0.0)
+        return self.scores.get(asset, 0.0)
 
     def why(self, asset: UUID) -> tuple[str, ...]:
         """A sentence for each measure in which it is apart, the worst first."""
@@ -67,14 +71,17 @@ class Set:
 
     def outliers(self) -> list[UUID]:
         """Those that are apart, the farthest first."""
-        assets = {asset: self.score(asset) for axis in self.axes for asset in axis.numbers}
-        return sorted((asset for asset, score in assets.items() if score >= APART), key=lambda a: (-assets[a], a))
+        apart = (asset for asset, score in self.scores.items() if score >= APART)
+        return sorted(apart, key=lambda asset: (-self.scores[asset], asset))
 
 
 def compared(members: Sequence[Measured]) -> Set:
     """The statistics of a set."""
-    axes = [_axis(*one) for one in _numbers(members)] if len(members) >= LEAST else []
-    return Set(count=len(members), axes=tuple(axis for axis in axes if len(axis.numbers) >= LEAST))
+    every = [_axis(*one) for one in _numbers(members)] if len(members) >= LEAST else []
+    axes = tuple(axis for axis in every if len(axis.numbers) >= LEAST)
+    assets = [member.asset_id for member in members] if axes else []
+    scores = {asset: max(axis.score(asset) for axis in axes) for asset in assets}
+    return Set(count=len(members), axes=axes, scores=scores)
 
 
 def _numbers(members: Sequence[Measured]) -> list[tuple[str, dict[UUID, float], float, bool, Callable[..., str]]]:

@@ -30,6 +30,7 @@ from services.catalog.views.drawing import (
 )
 from services.catalog.views.review import apart_words, missing_words, queries, rubric_lines
 from services.catalog.views.rubrics import Rubrics
+from services.catalog.views.sets import Sets
 from services.catalog.web.view import (
     AssetLife,
     AttemptLine,
@@ -90,7 +91,7 @@ async def job_detail(connection: Connection, job: UUID, *, public_url: str) -> J
 
 
 async def asset_life(
-    connection: Connection, asset: UUID, viewer: Viewer, *, blobs: Blobs, rubrics: Rubrics
+    connection: Connection, asset: UUID, viewer: Viewer, *, blobs: Blobs, rubrics: Rubrics, statistics: Sets
 ) -> AssetLife | None:
     row = await catalog.asset(connection, id=asset)
     if row is None:
@@ -135,7 +136,7 @@ async def asset_life(
         cost=spent,
         files=_with_manifest(processed, generated),
         checks=tuple(map(check_of, processed.checks)),
-        apart=await apart_words(connection, processed),
+        apart=await apart_words(connection, processed, statistics),
         rubric_label=processed.rubric.label,
         rubric=await rubric_lines(rubrics, processed, met=here[-1]["rubric"] if here else ()),
         decisions=tuple(_decision(d, name=name, asset=asset, viewer=viewer.name) for d in holds),

@@ -14,7 +14,7 @@ with members as (
                when 'approved' then decision = 'approve' and decided_at > now() - interval '1 day'
                else decision = 'reject' and decided_at > now() - interval '1 day' end
 )
-select m.asset_id, m.request_id, m.open, r.seq, j.variant
+select m.asset_id, m.asset_version_id, m.request_id, m.open, r.seq, j.variant
 from members m join requests r using (request_id) join jobs j on j.job_id = m.job_id
 where :campaign::text is null or r.campaign = :campaign
 order by r.seq, j.variant, m.asset_id
@@ -39,9 +39,9 @@ select count(*) as decided, count(*) filter (where decision = 'approve') as acce
                filter (where decided_at > now() - interval '30 minutes'))::float8 as seconds
 from decisions where state <> 'undone' and decided_at >= date_trunc('day', now()) and principal not like 'check:%';
 
--- name: frames(requests)
--- Every picture of these requests with the fact that describes it. Of an asset with several versions the one that waits,
--- else the one that was decided on last.
+-- name: frames(requests, versions)
+-- Every picture of these requests with the fact that describes it. Of an asset with several versions one that stands in the
+-- queue (`versions`), and of these the one that waits, else the one that was decided on last.
 select distinct on (a.asset_id) a.asset_id, a.asset_version_id, a.job_id, a.request_id, a.run, a.processed_at, a.supersedes,
        l.body, v.rank, j.variant, coalesce(w.review_version, d.next_review) as review_version,
        d.decision_id, d.decision, d.code, d.reason, d.rubric, d.principal, d.decided_at, d.undo_until,
@@ -64,7 +64,7 @@ cross join lateral (
                 when d.decision = 'approve' then 6 else 5 end as rank
 ) v
 where a.request_id = any(:requests::uuid[])
-order by a.asset_id, w.asset_id is not null desc, d.decided_at desc nulls last, a.seq desc;
+order by a.asset_id, a.asset_version_id = any(:versions::uuid[]) desc, w.asset_id is not null desc, d.decided_at desc nulls last, a.seq desc;
 
 -- name: request_of_asset(asset)$
 select request_id from assets where asset_id = :asset limit 1;
@@ -161,15 +161,14 @@ select job_id, count(*) over () as listed from (
 order by place, at offset :skipped limit :many;
 
 -- name: set_members(campaign, asset_type, many)
--- What still may go out or has: what was rejected, failed or cancelled says nothing about the set. The newest.
-select m.asset_id, m.exposure, m.product_scale, m.centre_x, m.centre_y, m.colours from (
-    select distinct on (m.asset_id) m.*, a.seq
-    from measures m
-    join assets a on a.asset_id = m.asset_id and a.asset_version_id = m.asset_version_id
-    join jobs j on j.job_id = m.job_id and j.run = m.run and j.rank in (2, 6)
-    where m.campaign is not distinct from :campaign::text and m.asset_type = :asset_type
-    order by m.asset_id, a.seq desc
-) m order by m.seq desc limit :many;
+-- Of the newest, which the index has in order, what still may go out or has: what was rejected, failed or cancelled says
+-- nothing about the set. Of an asset its newest version.
+select distinct on (m.asset_id) m.asset_id, m.exposure, m.product_scale, m.centre_x, m.centre_y, m.colours
+from (
+    select * from measures where campaign = :campaign and asset_type = :asset_type
+    order by processed_at desc limit :many
+) m join jobs j on j.job_id = m.job_id and j.run = m.run and j.rank in (2, 6)
+order by m.asset_id, m.processed_at desc;
 
 -- name: sets_waiting(campaign, many)
 select m.campaign, m.asset_type, count(*) as waiting

@@ -24,7 +24,7 @@ from services.catalog.views.drawing import (
     title,
 )
 from services.catalog.views.rubrics import Rubrics
-from services.catalog.views.sets import Name, scores, set_of, sets_waiting
+from services.catalog.views.sets import Name, Sets, scores
 from services.catalog.web.view import (
     Choice,
     Decision,
@@ -54,11 +54,20 @@ ASKED = ("headline", "setting", "season")  # of the variables: what a brief is f
 
 
 async def review(
-    connection: Connection, viewer: Viewer, query: ReviewQuery, *, cursor: int, blobs: Blobs, rubrics: Rubrics
+    connection: Connection,
+    viewer: Viewer,
+    query: ReviewQuery,
+    *,
+    cursor: int,
+    blobs: Blobs,
+    rubrics: Rubrics,
+    statistics: Sets,
 ) -> Review:
     rows = queries.queue(connection, which=query.queue, campaign=query.campaign, many=QUEUE_ROWS)
     queue = [row async for row in rows]
-    sets = await sets_waiting(connection, query.campaign) if query.by_outliers else {}
+    sets: dict[Name, Set] = {}
+    if query.by_outliers:
+        sets = await statistics.waiting(connection, query.campaign, workspace=viewer.workspace_id)
     if sets:
         queue = by_outliers(queue, scores(sets.values()))
     wanted = query.asset or next((row["asset_id"] for row in queue if row["open"]), None)
@@ -66,7 +75,7 @@ async def review(
         wanted = queue[-1]["asset_id"]
     request = await queries.request_of_asset(connection, asset=wanted) if wanted else None
     window, before, after = _window(queue, request)
-    frames = await _frames(connection, window)
+    frames = await _frames(connection, window, queue)
     here = next((row for row in frames if row["asset_id"] == wanted), None)
     counts = await _counts(connection, query)
     return Review(
@@ -75,7 +84,9 @@ async def review(
         **counts,
         by_outliers=query.by_outliers,
         sets=_sets(frames, window, sets),
-        shown=await _shown(connection, here, frames, viewer, blobs=blobs, rubrics=rubrics) if here else None,
+        shown=await _shown(connection, here, frames, viewer, blobs=blobs, rubrics=rubrics, statistics=statistics)
+        if here
+        else None,
         next_open=_next_open(queue, wanted),
         codes=CODES,
         cursor=cursor,
@@ -107,13 +118,14 @@ def _window(queue: Sequence[Any], request: UUID | None) -> tuple[list[UUID], UUI
     return requests[first:last], before[-1] if before else None, after[0] if after else None
 
 
-async def _frames(connection: Connection, requests: Sequence[UUID]) -> list[dict[str, Any]]:
+async def _frames(connection: Connection, requests: Sequence[UUID], queue: Sequence[Any]) -> list[dict[str, Any]]:
     """Rows with their fact decoded, in the order of the requests and their variants."""
+    place = {request: number for number, request in enumerate(requests)}
+    versions = [row["asset_version_id"] for row in queue if row["request_id"] in place]
     rows = [
         dict(row) | {"asset": ImageProcessed.model_validate_json(row["body"])}
-        async for row in queries.frames(connection, requests=list(requests))
+        async for row in queries.frames(connection, requests=list(requests), versions=versions)
     ]
-    place = {request: number for number, request in enumerate(requests)}
     return sorted(rows, key=lambda row: (place[row["request_id"]], row["variant"] or 0))
 
 
@@ -157,6 +169,7 @@ async def _shown(
     *,
     blobs: Blobs,
     rubrics: Rubrics,
+    statistics: Sets,
 ) -> Shown:
     asset: ImageProcessed = row["asset"]
     brief = asset.brief
@@ -187,15 +200,16 @@ async def _shown(
         missing=missing,
         decision=decision_of(row, name=name, viewer=viewer.name),
         confidentiality=asset.confidentiality,
-        apart=await apart_words(connection, asset),
+        apart=await apart_words(connection, asset, statistics),
     )
 
 
-async def apart_words(connection: Connection, asset: ImageProcessed) -> tuple[str, ...]:
+async def apart_words(connection: Connection, asset: ImageProcessed, statistics: Sets) -> tuple[str, ...]:
     """In what it is unlike the rest of its set; an asset that was never measured is compared with nothing."""
     if asset.measures is None:
         return ()
-    return (await set_of(connection, (asset.brief.campaign, asset.brief.asset_type))).why(asset.asset_id)
+    name = (asset.brief.campaign, asset.brief.asset_type)
+    return (await statistics.of(connection, name, workspace=asset.workspace)).why(asset.asset_id)
 
 
 async def missing_words(blobs: Blobs, asset: ImageProcessed) -> str | None:

@@ -17,6 +17,7 @@ from services.catalog.views import life as life_view
 from services.catalog.views import recipes as recipes_view
 from services.catalog.views import review as review_view
 from services.catalog.views.rubrics import Rubrics
+from services.catalog.views.sets import Sets
 from services.catalog.web.view import (
     AssetLife,
     Conflict,
@@ -49,6 +50,7 @@ class CatalogPages:
         self._feed = feed
         self._blobs = blobs
         self._rubrics = Rubrics(blobs)
+        self._statistics = Sets()
         self._library = Library(blobs)
 
     async def viewer(self, request: Request) -> Viewer | None:
@@ -72,7 +74,13 @@ class CatalogPages:
         cursor = await self._feed.newest()  # before the rest is read: what comes later is told by the stream
         async with self._of(viewer) as connection:
             return await review_view.review(
-                connection, viewer, query, cursor=cursor, blobs=self._blobs, rubrics=self._rubrics
+                connection,
+                viewer,
+                query,
+                cursor=cursor,
+                blobs=self._blobs,
+                rubrics=self._rubrics,
+                statistics=self._statistics,
             )
 
     async def decide(self, viewer: Viewer, ruling: Ruling) -> Decided | Conflict:
@@ -107,7 +115,14 @@ class CatalogPages:
 
     async def asset(self, viewer: Viewer, asset_id: UUID) -> AssetLife | None:
         async with self._of(viewer) as connection:
-            return await life_view.asset_life(connection, asset_id, viewer, blobs=self._blobs, rubrics=self._rubrics)
+            return await life_view.asset_life(
+                connection,
+                asset_id,
+                viewer,
+                blobs=self._blobs,
+                rubrics=self._rubrics,
+                statistics=self._statistics,
+            )
 
     async def recipe(self, viewer: Viewer, query: RecipeQuery) -> RecipePair | None:
         async with self._of(viewer) as connection:
