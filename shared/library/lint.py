@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from shared.contracts.check_names import CHECK_NAMES
+from shared.contracts.check_names import ADVISORY, CHECK_NAMES
 from shared.events import Confidentiality, Lane, Problem
 from shared.library.documents import (
     AnyDocument,
@@ -246,6 +246,11 @@ def _check_rubric(rubric: Rubric, _: Shelf) -> Iterator[Fault]:
             what = f"there is no check {name!r} of ours; without one of that name from outside a person decides"
             remedy = suggest(name, CHECK_NAMES)
             yield _fault(rubric, (field,), "unknown_check", what, remedy, error=False)
+    for field in ("blocking_checks", "rejecting_checks"):
+        for name in sorted(ADVISORY & set(named[field])):
+            what = f"{name!r} errs too often to decide: it only advises, and neither stops nor rejects what fails it"
+            remedy = "take it out; its verdict is shown wherever `limits` names it"
+            yield _fault(rubric, (field,), "advisory_check", what, remedy, error=False)
 
 
 def _check_routes(routes: Routes, _: Shelf) -> Iterator[Fault]:

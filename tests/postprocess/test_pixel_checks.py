@@ -11,6 +11,7 @@ from services.postprocess.checks.examine import OURS, examine, pixel_checks
 from services.postprocess.checks.published import advises_only, figures
 from services.postprocess.checks.view import Area, View
 from services.postprocess.pixels import Pixels
+from shared.contracts.check_names import ADVISORY
 from shared.contracts.rejection_codes import REJECTION_CODES
 
 PALETTE = ("#C4704A", "#F2ECE0", "#96430D", "#24201D")
@@ -178,6 +179,13 @@ def test_without_the_photo_that_should_be_there_a_person_compares(name: str) -> 
     assert verdict.sentence == "A person compares the product, since its approved photo is not stored any more."
 
 
+@pytest.mark.parametrize("name", ["label", "fidelity"])
+@pytest.mark.parametrize("unknown", [{"live": None, "mask": None}, {"photo": np.full((90, 90, 3), 255, np.uint8)}])
+def test_what_cannot_be_compared_goes_to_a_person(name: str, unknown: dict[str, object]) -> None:
+    (verdict,) = examine(view_of(good(), **unknown), asked={name})[0][-1:]
+    assert (verdict.check, verdict.ok, verdict.blocking, verdict.number) == (name, False, True, None)
+
+
 def test_only_what_is_usual_or_asked_for_is_looked_at() -> None:
     usual = {check.name for check in OURS if check.usual}
     assert {verdict.check for verdict in examine(view_of(good()))[0]} == usual
@@ -195,7 +203,7 @@ def test_a_rubric_s_limit_takes_the_place_of_the_shipped_one() -> None:
 
 def test_a_check_that_errs_too_often_only_advises_and_says_so() -> None:
     for check in OURS:
-        assert pixel_checks()[check.name].advisory == advises_only(check.name)
+        assert pixel_checks()[check.name].advisory == advises_only(check.name) == (check.name in ADVISORY)
     assert advises_only("never-measured")
 
 

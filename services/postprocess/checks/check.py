@@ -30,8 +30,8 @@ class Check:
         return self._told(self.look(view, self.limit if limit is None else limit))
 
     def _told(self, verdict: Verdict) -> Verdict:
-        if not verdict.ok and verdict.number is None:
-            return verdict
+        if verdict.blocking:
+            return verdict  # undecided
         update: dict[str, object] = {"code": self.code, "advisory": self.advisory}
         if self.advisory and not verdict.ok:
             update["sentence"] = f"{verdict.sentence} This check only advises."

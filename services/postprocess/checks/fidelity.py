@@ -107,9 +107,9 @@ def _told(view: View, check: str, limit: float) -> Verdict:
     if view.photo is None:
         return Verdict(check=check, ok=True, limit=limit, sentence="There is no approved photo to compare with.")
     if view.close is None or view.shape is None:
-        return Verdict(check=check, ok=True, limit=limit, sentence="It is not known where the product is.")
+        return undecided(check, limit, "A person compares the product, since it is not known where it is.")
     if view.approved is None:
-        return Verdict(check=check, ok=True, limit=limit, sentence="The approved photo shows no product on one ground.")
+        return undecided(check, limit, "A person compares the product: its approved photo shows none on one ground.")
     verdict = _product if check == "fidelity" else _label
     return verdict(view.approved, view.close, view.shape, limit)
 
