@@ -1,20 +1,23 @@
 """Whether a picture made again is the same: its bytes, else its pixels, else what of how it was made is another now.
 
-Pixels are compared in a process of its own, for pictures may be a stranger's: it reads whether they are ours and the
-length of the first, then both from its standard input, and answers with JSON: null for pictures of different sizes, or
-that cannot be decoded.
+Pixels are compared in a process of its own, for pictures may be a stranger's: confined, and one at a time. It reads
+whether they are ours and the length of the first, then both from its standard input, and answers with JSON: null for
+pictures of different sizes, or that cannot be decoded.
 """
 
 import asyncio
 import io
 import json
+import math
 import struct
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
+from shared.confined import confine
 from shared.processes import start_module
 
 if TYPE_CHECKING:
@@ -23,6 +26,9 @@ if TYPE_CHECKING:
 BEGINNING = struct.Struct("!?Q")
 SECONDS = 60.0
 MOST_PIXELS = 64 * 2**20
+# Two such pictures take 512 MB, their files and the libraries the rest.
+MEMORY_MB = 2048
+BAND = 2**20  # pixels that are compared at once
 # What nobody sees: 8 of 255 levels in any pixel, and far less in most. Other kernels or thread counts stay well within
 # it; other weights, prompts or steps do not.
 MOST_DIFFERENCE = 8
@@ -85,11 +91,20 @@ def _fields(value: Any, name: str) -> Iterator[tuple[str, Any]]:
         yield name, list(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
 
 
+# One process compares at a time. A semaphore belongs to the loop that first waits for it.
+_turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
+
+
 async def compare(first: bytes, second: bytes, *, ours: bool = False) -> Measure | None:
     """None where they cannot be compared: their sizes differ, or one is no picture.
 
     `ours`: we encoded both, so what no stranger may send (AVIF) is opened too.
     """
+    async with _turns.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(1)):
+        return await _compared(first, second, ours=ours)
+
+
+async def _compared(first: bytes, second: bytes, *, ours: bool) -> Measure | None:
     process = await start_module("shared.comparing")
     try:
         async with asyncio.timeout(SECONDS):
@@ -105,24 +120,38 @@ async def compare(first: bytes, second: bytes, *, ours: bool = False) -> Measure
 
 
 def measured(first: bytes, second: bytes, *, ours: bool = False) -> dict[str, Any] | None:
-    # Only in the process that compares.
-    import numpy as np  # noqa: PLC0415
-
-    from shared.pictures import Refused  # noqa: PLC0415
+    """A band of rows at a time: beside the two pictures hardly anything is held."""
+    from shared.pictures import Refused  # noqa: PLC0415  # only in the process that compares
 
     try:
-        one, other = (np.asarray(_opened(data, ours=ours).convert("RGBA"), dtype=np.int16) for data in (first, second))
+        one, other = (_opened(data, ours=ours) for data in (first, second))
+        if one.size != other.size:
+            return None
+        one.load()
+        other.load()
     except (Refused, OSError):
         return None
-    if one.shape != other.shape:
-        return None
-    apart = np.abs(one - other)
-    error = float(np.mean(apart.astype(np.float64) ** 2))
+    (width, height), squares, largest, differing = one.size, 0, 0, 0
+    rows = max(1, BAND // width)
+    for top in range(0, height, rows):
+        found = _band(one, other, (0, top, width, min(top + rows, height)))
+        squares, largest, differing = squares + found[0], max(largest, found[1]), differing + found[2]
+    error = squares / (width * height * 4)
     return {
-        "psnr": round(float(10 * np.log10(255**2 / error)), 2) if error else None,
-        "largest": int(apart.max()),
-        "differing": round(float(apart.any(axis=2).mean()), 6),
+        "psnr": round(10 * math.log10(255**2 / error), 2) if error else None,
+        "largest": largest,
+        "differing": round(differing / (width * height), 6),
     }
+
+
+def _band(one: "Image.Image", other: "Image.Image", box: tuple[int, int, int, int]) -> tuple[int, int, int]:
+    """The sum of squared differences, the largest of them, and how many pixels differ."""
+    import numpy as np  # noqa: PLC0415
+
+    first, second = (np.asarray(each.crop(box).convert("RGBA")) for each in (one, other))
+    apart = np.maximum(first, second) - np.minimum(first, second)
+    squares = np.square(apart, dtype=np.uint16)  # of a byte: at most 65,025
+    return int(squares.sum(dtype=np.uint64)), int(apart.max()), int(apart.any(axis=2).sum())
 
 
 def _opened(data: bytes, *, ours: bool) -> "Image.Image":
@@ -137,9 +166,11 @@ def _opened(data: bytes, *, ours: bool) -> "Image.Image":
 
 
 def main() -> None:
+    answers = confine(memory_mb=MEMORY_MB)
     ours, length = BEGINNING.unpack(sys.stdin.buffer.read(BEGINNING.size))
     first = sys.stdin.buffer.read(length)
-    json.dump(measured(first, sys.stdin.buffer.read(), ours=ours), sys.stdout)
+    answers.write(json.dumps(measured(first, sys.stdin.buffer.read(), ours=ours)).encode())
+    answers.close()
 
 
 if __name__ == "__main__":

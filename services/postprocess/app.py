@@ -61,7 +61,9 @@ async def build(service: Service) -> None:
     kept = max(timedelta(days=settings.history_days), remembered(STAGE))
     service.histories.append(History(table="likenesses", kept=kept, ended="asked_at"))
     looking = children_of(settings, count=settings.preview_children)
-    studio = Studio(blobs=service.blobs, library=library, children=looking, chain=chain)
+    studio = Studio(
+        blobs=service.blobs, library=library, children=looking, chain=chain, at_once=settings.preview_children
+    )
     http.wire(service.app, Previews(studio, service.database), gate=service.gate)
     service.add(looking)
     if "work" in service.roles:

@@ -102,9 +102,12 @@ class Previews:
         rendition = wanted.rendition.model_copy(update={"optional": False})
         recipe = wanted.recipe.model_copy(update={"renditions": [rendition]})
         inputs = _inputs(recipe, manifest, await studio.brand(workspace, manifest))
-        sitting = await studio.sitting(workspace, manifest, inputs)
         digests = {recipe.channel: wanted.recipe.pin().digest}
-        development = await studio.make(sitting, {recipe.channel: recipe}, digests=digests, proxies=False, signs=True)
+        async with studio.place():
+            sitting = await studio.sitting(workspace, manifest, inputs)
+            development = await studio.make(
+                sitting, {recipe.channel: recipe}, digests=digests, proxies=False, signs=True
+            )
         made = next(each for each in development.made if each.channel == recipe.channel)
         return Preview(
             data=made.data,

@@ -85,12 +85,13 @@ async def replay(
     began = time.monotonic()
     manifest = await studio.manifest(workspace, asset, sha256)
     recipes = {channel: await studio.recipe(workspace, pin) for channel, pin in manifest.recipes.items()}
-    sitting = await studio.sitting(workspace, manifest, manifest.went)
     digests, signs = {channel: pin.digest for channel, pin in manifest.recipes.items()}, bool(manifest.certificate)
-    development = await studio.make(sitting, recipes, digests=digests, proxies=True, signs=signs)
-    cause = Cause(_changed(manifest, development, studio, signs=signs), sitting.inputs.missing, manifest.lacks)
-    made, stores = _by_name(manifest, development), Stores(studio.blobs, sitting, signed or {})
-    files = [await _compared(each, made.get(each.name), stores, cause) for each in manifest.derivatives]
+    async with studio.place():
+        sitting = await studio.sitting(workspace, manifest, manifest.went)
+        development = await studio.make(sitting, recipes, digests=digests, proxies=True, signs=signs)
+        cause = Cause(_changed(manifest, development, studio, signs=signs), sitting.inputs.missing, manifest.lacks)
+        made, stores = _by_name(manifest, development), Stores(studio.blobs, sitting, signed or {})
+        files = [await _compared(each, made.get(each.name), stores, cause) for each in manifest.derivatives]
     return Replayed(
         asset_id=asset,
         manifest_sha256=sha256,

@@ -4,10 +4,10 @@ Everything begins from the manifest, found under the caller's workspace, the ass
 assets is needed, and another workspace's asset is not there. Nothing is stored and nobody is told.
 """
 
+import asyncio
 import contextlib
-from collections.abc import Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
 from uuid import UUID
 
 from services.postprocess import manifests
@@ -38,19 +38,43 @@ class Sitting:
 
 
 class Studio:
-    """Children of its own, so that whoever looks keeps no job waiting; `room` may wait for one of them.
+    """Children of its own, so that whoever looks keeps no job waiting; `room` may wait for one of `at_once` places.
 
     `chain`: who signs what is published. Here nobody signs, but the room that takes is left.
     """
 
     def __init__(
-        self, *, blobs: Blobs, library: Library, children: Children, chain: Chain | None = None, room: int = 64
+        self,
+        *,
+        blobs: Blobs,
+        library: Library,
+        children: Children,
+        chain: Chain | None = None,
+        at_once: int = 2,
+        room: int = 64,
     ) -> None:
         self.blobs = blobs
         self._library = library
         self._children = children
         self._chain = chain
+        self._places = asyncio.Semaphore(at_once)
         self._room = room
+
+    @contextlib.asynccontextmanager
+    async def place(self) -> AsyncIterator[None]:
+        """Taken before pictures are read and kept while they are held: whoever waits for one holds nothing.
+
+        Raises HttpProblem where too many already wait.
+        """
+        if self._room <= 0:
+            what = "too many pictures are being made for those who look"
+            raise HttpProblem("too_many", what, remedy="ask again in a moment")
+        self._room -= 1
+        try:
+            async with self._places:
+                yield
+        finally:
+            self._room += 1
 
     async def manifest(self, workspace: UUID, asset: UUID, sha256: str) -> Manifest:
         """Raises HttpProblem where the caller's workspace has no such asset or manifest."""
@@ -66,7 +90,7 @@ class Studio:
         return found
 
     async def sitting(self, workspace: UUID, manifest: Manifest, wanted: Mapping[str, str]) -> Sitting:
-        """`wanted`: the SHA-256 of each picture that goes with the original, by name."""
+        """To be asked for in a place. `wanted`: the SHA-256 of each picture that goes with the original, by name."""
         original = await self._original(workspace, manifest)
         keys = {name: input_key(workspace, manifest.asset_id, name, sha256) for name, sha256 in wanted.items()}
         inputs = await fetched(self.blobs, keys)
@@ -96,20 +120,10 @@ class Studio:
     ) -> Development:
         """`digests`: of the recipes as they are published. `signs`: what is made would be signed.
 
-        Raises HttpProblem for what cannot be made, and where too many already wait.
+        Raises HttpProblem for what cannot be made.
         """
         said = {"recipes": dict(digests), **(named(self._chain) if self._chain and signs else {})}
         order = sitting.manifest.order(recipes, proxies=proxies, inputs=sitting.inputs, said=said)
-        if self._room <= 0:
-            what = "too many pictures are being made for those who look"
-            raise HttpProblem("too_many", what, remedy="ask again in a moment")
-        self._room -= 1
-        try:
-            return await self._develop(sitting, order)
-        finally:
-            self._room += 1
-
-    async def _develop(self, sitting: Sitting, order: Mapping[str, Any]) -> Development:
         try:
             return await self._children.develop(sitting.original, order, list(sitting.inputs.pictures.values()))
         except PictureRefused as refused:

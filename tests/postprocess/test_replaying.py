@@ -1,5 +1,6 @@
 """Files made again from their manifest, with a store in a folder; real children are in the live tier."""
 
+import asyncio
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +11,7 @@ import orjson
 import pytest
 
 from services.postprocess.domain import Processed
+from services.postprocess.files import Development
 from services.postprocess.handler import work_of
 from services.postprocess.previewing import Previews, linted
 from services.postprocess.replaying import Replayed, replay
@@ -248,6 +250,36 @@ async def test_who_looks_waits_for_no_more_than_there_is_room_for(tmp_path: Path
     with pytest.raises(HttpProblem) as refused:
         await bench.replay(event, sha256)
     assert refused.value.status == 429
+
+
+async def test_who_waits_for_a_place_holds_no_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench, event = Bench(tmp_path), image(WEB)
+    sha256 = await bench.process(event, WEB)
+    began, goes_on, read = asyncio.Event(), asyncio.Event(), []
+    get, develop = bench.blobs.get, bench.children.develop
+
+    async def counted(key: str) -> bytes:
+        read.extend([key] if key == event.original.key else [])
+        return await get(key)
+
+    async def slow(*asked: Any) -> Development:
+        began.set()
+        await goes_on.wait()
+        return await develop(*asked)
+
+    monkeypatch.setattr(bench.blobs, "get", counted)
+    monkeypatch.setattr(bench.children, "develop", slow)
+    bench.studio = Studio(blobs=bench.blobs, library=Library(bench.blobs), children=bench.children, at_once=1, room=3)
+    waiting = [asyncio.create_task(bench.replay(event, sha256)) for _ in range(4)]
+    await began.wait()
+    (refused,), _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    with pytest.raises(HttpProblem, match="too many"):
+        await refused
+    assert len(read) == 1, "of three, the one that has the place"
+    goes_on.set()
+    replayed = await asyncio.gather(*(each for each in waiting if each is not refused))
+    assert [each.verdict for each in replayed] == [Verdict.EXACT] * 3
+    assert len(read) == 3
 
 
 def test_our_own_avif_is_measured_and_a_strangers_is_not_opened() -> None:
