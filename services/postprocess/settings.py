@@ -45,7 +45,11 @@ class PostprocessSettings(Settings):
         default=None, description="Folder of fonts that overlays may be set in, beside those that are shipped"
     )
     review_proxies: tuple[int, ...] = Field(
-        default=(320, 1024, 2048), description="Longest sides of the pictures the review page shows; [] makes none"
+        default=(320, 1024, 2048),
+        description=(
+            "Longest sides of the pictures the review page shows; [] makes none, and then an image without channels is"
+            " not decoded and not checked, unless originals are signed"
+        ),
     )
     signing_certificates_file: Path | None = Field(
         default=None, description="PEM: the certificate that files are signed with, then its issuers; none: unsigned"

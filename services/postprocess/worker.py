@@ -82,7 +82,7 @@ class Processor:
             if asked.anew is None:  # else its job has ended, and is not running again
                 self.progress(_started(event, lease))
             try:
-                ending: Ending = await self._process(event)
+                ending: Ending = await self._process(asked)
             except GivenUp as given_up:
                 ending = given_up.failed
             except (ChildDied, OutOfMemory) as error:
@@ -95,7 +95,8 @@ class Processor:
         traceparent = _span(lease, event, ending, started_ns=started_ns)
         return _finished(asked, ending, traceparent=traceparent)
 
-    async def _process(self, event: ImageGenerated) -> Processed:
+    async def _process(self, work: Asked) -> Processed:
+        event = work.image
         recipes, rubric, brand = await self._documents(event)
         reading = self.blobs.get(event.original.key)
         original = await _read(reading, "the original", otherwise=FailureReason.CORRUPT_OUTPUT)
@@ -118,7 +119,9 @@ class Processor:
         blocking = frozenset(rubric.blocking_checks)
         processed, files = complete(event, development, blocking=blocking, asked=asked, inputs=inputs_at)
         await self._store(files)
-        found = [*processed.checks, *await self._twins(event, processed, rubric)]
+        # Made anew it has the same original, which was judged when it was young: those that came after are no twins.
+        twins = [] if work.anew else await self._twins(event, processed, rubric)
+        found = [*processed.checks, *twins]
         return replace(processed, checks=ruled(found, rubric))
 
     async def _twins(self, event: ImageGenerated, processed: Processed, rubric: Rubric) -> list[Verdict]:

@@ -202,3 +202,16 @@ async def test_files_made_anew_say_nothing_of_their_job_and_fail_apart_from_it(t
     outcome = await bench.processor.run(lease_of(work))
     assert failure(outcome).reason is FailureReason.INVALID_REQUEST
     assert outcome.record.anew == asked
+
+
+async def test_a_picture_made_anew_is_not_asked_whether_it_came_before(tmp_path: Path) -> None:
+    """All that came after it would count: its own row may have been forgotten."""
+    bench = Bench(tmp_path, developed(made(data=b"one")))
+    rubric = RUBRIC.model_copy(update={"name": "tile", "blocking_checks": ["twin"]})
+    image = generated(b"original", WEB, rubric=rubric.pin())
+    await bench.hold(image, b"original", WEB, rubric)
+    first, again = [
+        await bench.processor.run(lease_of(work)) for work in (work_of(image), work_anew(asked_anew(image, WEB)))
+    ]
+    checks = [[check.check for check in outcome.record.ending.checks] for outcome in (first, again)]
+    assert [names.count("twin") for names in checks] == [1, 0]
