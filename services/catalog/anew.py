@@ -4,7 +4,7 @@ The ask for one version by one set of recipes is one event, whoever asks how oft
 again, where another try may help.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -57,9 +57,12 @@ class NotAgain:
     remedy: str
 
 
-def not_again(case: Case, wanted: Mapping[str, Pin]) -> NotAgain | None:
-    """Why these recipes are not run over it; None where they are."""
-    for why, remedy in _obstacles(case, wanted):
+def not_again(case: Case, wanted: Mapping[str, Pin], *, branded: Collection[str] = ()) -> NotAgain | None:
+    """Why these recipes are not run over it; None where they are.
+
+    `branded`: the channels whose recipes take something from the brand.
+    """
+    for why, remedy in (*_obstacles(case, wanted), *_without_brand(case, wanted, branded)):
         return NotAgain(asset_id=case.asset_id, why=why, remedy=remedy)
     return None
 
@@ -82,6 +85,13 @@ def _obstacles(case: Case, wanted: Mapping[str, Pin]) -> Iterator[tuple[str, str
             yield "these recipes are being run over it", f"wait; calotype trace {case.asset_id} says how far it is"
         elif failure.reason in PINNED:
             yield f"these recipes failed on it: {failure.detail}", failure.remedy or "publish another version of them"
+
+
+def _without_brand(case: Case, wanted: Mapping[str, Pin], branded: Collection[str]) -> Iterator[tuple[str, str]]:
+    labels = [pin.label for channel, pin in wanted.items() if channel in branded and channel in case.image.recipes]
+    if labels and case.image.brand is None:
+        why = "it was made before brands travelled with its images, and the ledger does not reach back to its request"
+        yield f"{why}: {', '.join(labels)} would lack what is the brand's", "ask for it anew"
 
 
 def requested(

@@ -357,7 +357,7 @@ select clock_timestamp();
 -- name: approved_assets(campaign, asset_type, batch, request, assets, approved, after, many)
 -- Assets by the order of their first version, each with the version that was approved last. Only the caller's: row-level
 -- security stands in for it.
-select a.seq, a.asset_id, a.job_id, d.asset_version_id, s.event_id
+select a.seq, a.asset_id, a.job_id, a.request_id, d.asset_version_id, s.event_id
 from assets a
 join jobs j on j.job_id = a.job_id and j.run = a.run and j.rank = :approved::int
 left join requests r on r.request_id = a.request_id
@@ -386,9 +386,9 @@ union
 select d.asset_id from decisions d join assets a using (asset_id, asset_version_id)
 where d.asset_id = any(:assets::uuid[]) and d.state = 'open' and a.supersedes is not null;
 
--- name: said_of(jobs, types)
+-- name: said_of(about, types)
 select about, type, body, traceparent from ledger
-where about = any(:jobs::uuid[]) and type = any(:types::text[]) order by occurred_at, recorded_at;
+where about = any(:about::uuid[]) and type = any(:types::text[]) order by occurred_at, recorded_at;
 
 -- name: recipe(workspace, name, version)^
 select version, digest from library_items

@@ -18,12 +18,20 @@ from shared.audit import acted
 from shared.errors import BlobMissing, Rejected
 from shared.events import DerivativesFailed, ImageGenerated, JobStatus, Pin
 from shared.library.documents import Recipe
+from shared.library.operations import takes_from_brand
 from shared.library.pinned import Library
 from shared.observability import is_sampled, start_span, traceparent_of
 
 APPROVED = RANK[JobStatus.APPROVED]
 GONE = {"AssetRecalled": "it was recalled", "AssetExpired": "its term has ended"}
-KINDS = ("ImageGenerated", "ImageProcessed", "DerivativesRequested", "DerivativesFailed", *GONE)
+KINDS = (
+    "RequestAccepted",
+    "ImageGenerated",
+    "ImageProcessed",
+    "DerivativesRequested",
+    "DerivativesFailed",
+    *GONE,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +58,9 @@ async def rerun(
     """Asks for a new version of the approved assets that match, a page at a time, oldest first."""
     async with desk.acting(person) as writing:
         connection = writing.connection
-        wanted = await _pins(connection, library, person.workspace, labels)
+        documents = await _recipes(connection, library, person.workspace, labels)
+        wanted = {channel: pin for channel, (pin, _) in documents.items()}
+        branded = frozenset(channel for channel, (_, recipe) in documents.items() if _takes_from_brand(recipe))
         rows = [
             r async for r in queries.approved_assets(connection, **where, approved=APPROVED, after=after, many=many + 1)
         ]
@@ -58,7 +68,7 @@ async def rerun(
         # Held to the commit: of two who ask at once, the second finds what the first asked for.
         _ = [r async for r in queries.hold_jobs(connection, jobs=[row["job_id"] for row in rows])]
         cases = await _cases(connection, rows)
-        refused = [obstacle for case in cases if (obstacle := not_again(case, wanted))]
+        refused = [obstacle for case in cases if (obstacle := not_again(case, wanted, branded=branded))]
         hopeless = {obstacle.asset_id for obstacle in refused}
         refused += _unknown(where["assets"] if not after and not more else None, rows, cases)
         now = await queries.current_time(connection)
@@ -96,13 +106,19 @@ def _unknown(
         yield NotAgain(asset_id=asset, why="no approved asset has this id", remedy=f"see calotype why {asset}")
 
 
-async def _pins(connection: Any, library: Library, workspace: UUID, labels: Sequence[str]) -> dict[str, Pin]:
+def _takes_from_brand(recipe: Recipe) -> bool:
+    return any(takes_from_brand(step.op, step.params) for made in recipe.renditions for step in made.operations)
+
+
+async def _recipes(
+    connection: Any, library: Library, workspace: UUID, labels: Sequence[str]
+) -> dict[str, tuple[Pin, Recipe]]:
     """Channel → the published recipe that is named for it.
 
     Raises:
         Rejected: there is no such recipe, or two of them are for one channel.
     """
-    found: dict[str, Pin] = {}
+    found: dict[str, tuple[Pin, Recipe]] = {}
     for place, label in enumerate(labels):
         name, _, version = label.partition("@")
         row = None
@@ -118,9 +134,9 @@ async def _pins(connection: Any, library: Library, workspace: UUID, labels: Sequ
         except BlobMissing as error:
             raise Rejected("missing_document", f"{label} is not in the object store", error.key) from error
         if recipe.channel in found:
-            what = f"{found[recipe.channel].label} and {label} are both for {recipe.channel}"
+            what = f"{found[recipe.channel][0].label} and {label} are both for {recipe.channel}"
             raise Rejected("invalid_request", what, f"recipes[{place}]", "name one of them")
-        found[recipe.channel] = pin
+        found[recipe.channel] = pin, recipe
     return found
 
 
@@ -131,16 +147,31 @@ async def _cases(connection: Any, rows: Sequence[Mapping[str, Any]]) -> list[Cas
     waits = {row["asset_id"] async for row in queries.undecided(connection, assets=assets)}
     said: dict[UUID, dict[str, dict[str, Any]]] = {}
     traces: dict[str, str | None] = {}
-    async for row in queries.said_of(connection, jobs=[row["job_id"] for row in rows], types=list(KINDS)):
+    about = [row[each] for row in rows for each in ("job_id", "request_id")]
+    async for row in queries.said_of(connection, about=about, types=list(KINDS)):
         body = orjson.loads(row["body"]) | {"type": row["type"]}
         said.setdefault(row["about"], {})[body["event_id"]] = body
         traces[body["event_id"]] = row["traceparent"]
-    cases = [_case(row, said.get(row["job_id"], {}), waits=row["asset_id"] in waits, traces=traces) for row in rows]
+    cases = [
+        _case(
+            row,
+            said.get(row["job_id"], {}),
+            accepted=next(iter(said.get(row["request_id"], {}).values()), None),
+            waits=row["asset_id"] in waits,
+            traces=traces,
+        )
+        for row in rows
+    ]
     return [case for case in cases if case is not None]
 
 
 def _case(
-    row: Mapping[str, Any], said: Mapping[str, Mapping[str, Any]], *, waits: bool, traces: Mapping[str, str | None]
+    row: Mapping[str, Any],
+    said: Mapping[str, Mapping[str, Any]],
+    *,
+    accepted: Mapping[str, Any] | None,
+    waits: bool,
+    traces: Mapping[str, str | None],
 ) -> Case | None:
     """None where the ledger does not reach back to what the version was made of."""
     made = said.get(str(row["event_id"]))
@@ -153,7 +184,7 @@ def _case(
     return Case(
         asset_id=row["asset_id"],
         version=row["asset_version_id"],
-        image=ImageGenerated.model_validate(began.get("image", began)),
+        image=_branded(ImageGenerated.model_validate(began.get("image", began)), accepted),
         trace=traces[made["event_id"]],
         asked=[fact for fact in about if fact["type"] == "DerivativesRequested"],
         failed={
@@ -165,6 +196,13 @@ def _case(
         waits=waits,
         gone=next(filter(None, words), None),
     )
+
+
+def _branded(image: ImageGenerated, accepted: Mapping[str, Any] | None) -> ImageGenerated:
+    """With the brand that its request pinned, where it was made before brands travelled with images."""
+    if image.brand is not None or accepted is None:
+        return image
+    return image.model_copy(update={"brand": Pin.model_validate(accepted["brand"])})
 
 
 def _trace(case: Case, person: Person) -> str | None:

@@ -4,7 +4,7 @@ An operation from outside this tree has parameters of its own, which only who ru
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -250,3 +250,11 @@ PARAMETERS: Mapping[str, type[Parameters]] = {
 WITHOUT_PIXELS = frozenset({"crop", "colour"})
 # Where a step names marks of the brand.
 MARKS = ("mark", "on_dark")
+
+
+def takes_from_brand(op: str, params: Mapping[str, Any]) -> bool:
+    """Whether a step names a mark or a colour of the brand's."""
+    colours = [params.get(place) for place in ("background", "fill", "colour")]
+    named = [each for each in colours if isinstance(each, str) and not each.startswith("#")]
+    marks = any(params.get(place) for place in MARKS)
+    return op == "logo" or marks or any(each not in {"auto", "blur", "edge"} for each in named)

@@ -77,3 +77,12 @@ def test_what_was_asked_for_is_not_asked_for_again_until_it_failed_by_chance() -
     assert again["event_id"] != event, "or its work, that has ended, would be taken for done"
     both = case(asked=[ask, again], failed=by_chance.failed)
     assert "are being run" in (why(both, web=WEB_2) or "")
+
+
+def test_what_is_the_brands_is_not_left_out_of_an_image_that_does_not_say_whose_it_is() -> None:
+    found = not_again(case(), {"web": WEB_2, "social": SOCIAL_2}, branded={"web"})
+    assert found is not None and "before brands travelled" in found.why and "web@2 would" in found.why
+    branded = JOB.generated(recipes={"web": WEB, "social": SOCIAL}, brand=Pin(name="salt", version=1, digest="b" * 64))
+    assert not_again(case(image=branded), {"web": WEB_2}, branded={"web"}) is None
+    assert not_again(case(), {"social": SOCIAL_2}, branded={"web"}) is None
+    assert not_again(case(), {"email": WEB_2, "social": SOCIAL_2}, branded={"email"}) is None, "it has no such channel"

@@ -161,6 +161,7 @@ async def test_a_campaign_is_asked_for_anew_once_and_each_asset_says_why_not(
         (fact,) = await eventually(lambda: told(running, "derivatives-requested.v1", DerivativesRequested, 1))
         assert (fact.supersedes, fact.by, fact.image.recipes) == (job.asset_version_id, "otto", {"web": new.pin()})
         assert fact.image.original == job.generated().original
+        assert (job.generated().brand, fact.image.brand) == (None, request.accepted().brand), "as its request pinned it"
         trace = (await running.ada.get(f"/v1/trace/{fact.supersedes}")).json()
         assert "asked for by otto: web@2" in next(
             f["words"] for f in trace["facts"] if f["type"] == type(fact).__name__

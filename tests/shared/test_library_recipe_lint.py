@@ -7,7 +7,7 @@ import pytest
 from services.postprocess.operations import OURS
 from shared.library.documents import Brand
 from shared.library.lint import Fault, lint
-from shared.library.operations import PARAMETERS
+from shared.library.operations import PARAMETERS, takes_from_brand
 from shared.library.shelf import Shelf
 from tests.postprocess.documents import recipe, rendition, step
 
@@ -24,6 +24,23 @@ def told(*steps: dict[str, Any], **fields: Any) -> list[tuple[str, str | None, b
 
 def test_every_operation_of_ours_is_checked_by_the_parameters_that_it_runs_by() -> None:
     assert {operation.name: operation.parameters for operation in OURS} == PARAMETERS
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        (step("logo"), True),
+        (step("watermark", mark="badge"), True),
+        (step("badge", text="new", fill="sea"), True),
+        (step("canvas", background="sea"), True),
+        (step("canvas", background="blur", fill=0.8), False),
+        (step("pad", background="edge"), False),
+        (step("badge", text="new", fill="#336699", colour="auto"), False),
+        (step("crop", fill=0.9), False),
+    ],
+)
+def test_a_step_that_names_a_mark_or_a_colour_takes_it_from_the_brand(told: dict[str, Any], *, expected: bool) -> None:
+    assert takes_from_brand(told["op"], told["params"]) is expected
 
 
 def test_an_unknown_operation_may_come_from_outside_and_is_asked_about() -> None:
