@@ -19,6 +19,10 @@ from shared.confined import LENGTH, message_head
 ENVIRONMENT = ("PATH", "LD_LIBRARY_PATH", "PYTHONDONTWRITEBYTECODE", "SYSTEMROOT")
 
 
+# What a child may answer with: it reads strangers' bytes, and whoever broke it must not fill its parent's memory.
+MOST_HEADER, MOST_BLOBS = 16 * 2**20, 2**30
+
+
 class ChildDied(Exception):
     """The child process ended or was stopped before it answered; `how`: by which signal or exit status."""
 
@@ -70,9 +74,7 @@ class Child:
         try:
             pipe.writelines((message_head(header, blobs), *blobs))
             await pipe.drain()
-            length = LENGTH.unpack(await answers.readexactly(LENGTH.size))[0]
-            answer: dict[str, Any] = json.loads(await answers.readexactly(length))
-            return answer, [await answers.readexactly(size) for size in answer["sizes"]]
+            return await self._heard(answers)
         except (asyncio.IncompleteReadError, ConnectionError):
             how = await self._ended()
             raise ChildDied(f"the child process ended with {how}", how) from None
@@ -90,6 +92,20 @@ class Child:
         if self.alive:
             self._process.kill()
         await self._process.wait()
+
+    async def _heard(self, answers: asyncio.StreamReader) -> tuple[dict[str, Any], list[bytes]]:
+        length = LENGTH.unpack(await answers.readexactly(LENGTH.size))[0]
+        if length > MOST_HEADER:
+            raise await self._refused(f"a header of {length:,} bytes")
+        answer: dict[str, Any] = json.loads(await answers.readexactly(length))
+        sizes: list[int] = answer["sizes"]
+        if min(sizes, default=0) < 0 or sum(sizes) > MOST_BLOBS:
+            raise await self._refused(f"blobs of {sum(sizes):,} bytes, the smallest of {min(sizes):,}")
+        return answer, [await answers.readexactly(size) for size in sizes]
+
+    async def _refused(self, what: str) -> ChildDied:
+        await self.kill()
+        return ChildDied(f"the child process announced {what}, and was ended", "a broken answer")
 
     async def _ended(self) -> str:
         """How it went, once its pipes have closed; one that closed them and stays is killed."""
