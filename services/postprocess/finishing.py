@@ -81,14 +81,19 @@ def _packet(origin: Origin, channel: str | None) -> bytes:
     )
 
 
-def _reserve(order: Order, origin: Origin, first: "SignedOriginal | None") -> int:
-    """The bytes of a derivative's budget that belong to what is said of it."""
-    said = XMP_PLACE + max((len(_packet(origin, channel)) for channel in order.recipes), default=0)
-    if first is None:
-        return said
-    steps = max((len(made.operations) for recipe in order.recipes.values() for made in recipe.renditions), default=0)
+def _reserve(order: Order, origin: Origin, first: "SignedOriginal | None") -> dict[str, dict[str, int]]:
+    """The bytes of each rendition's budget that belong to what is said of it, by channel.
+
+    They come of the rendition alone, so that its file is the same whatever is made beside it.
+    """
     certificates = len(origin.certificates or "") * 3 // 4  # as they stand in a claim: without base64
-    return said + first.store + certificates + CLAIM + STEP * (max(steps, 2) + 1)
+    signed = first.store + certificates + CLAIM if first else 0
+    found: dict[str, dict[str, int]] = {}
+    for channel, recipe in order.recipes.items():
+        said = XMP_PLACE + len(_packet(origin, channel)) + signed
+        steps = {made.name: max(len(made.operations), 2) + 1 if first else 0 for made in recipe.renditions}
+        found[channel] = {name: said + STEP * many for name, many in steps.items()}
+    return found
 
 
 def _certifier(origin: Origin, sign: Sign | None) -> "Certifier":

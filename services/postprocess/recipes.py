@@ -71,8 +71,8 @@ class Order(BaseModel):
     `texts`, `locale` and `palette` are what overlays may say and in which colours. `inputs` names the pictures that
     come with the original, in order: `mask`, `photo` of the approved product, and `mark/NAME` for the brand's own;
     `missing` says of those that should and do not, why.
-    `checks` are those to be made beside the usual ones, `limits` take the place of the shipped ones. `reserve` is
-    what of a byte budget belongs to what is said of the file.
+    `checks` are those to be made beside the usual ones, `limits` take the place of the shipped ones. `reserve` is,
+    by channel and rendition, what of a byte budget belongs to what is said of the file.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -88,7 +88,7 @@ class Order(BaseModel):
     missing: dict[str, str] = {}
     asset: UUID | None = None
     origin: Origin | None = None
-    reserve: int = 0
+    reserve: dict[str, dict[str, int]] = {}
     checks: tuple[str, ...] = ()
     limits: dict[str, float] = {}
 
@@ -221,12 +221,13 @@ def _rendition(sitting: Sitting, channel: str, rendition: Rendition, *, where: s
         frame, differs = _compared(frame, step, where=where)
         if differs:
             changed_by.append(step.op)
+    reserve = sitting.order.reserve.get(channel, {}).get(rendition.name, 0)
     encoded = encode_within(
         frame.pixels(),
         rendition.format,
         quality=rendition.quality,
         floor=min(QUALITY_FLOOR, rendition.quality),
-        budget=rendition.max_bytes and max(1, rendition.max_bytes - sitting.order.reserve),
+        budget=rendition.max_bytes and max(1, rendition.max_bytes - reserve),
         profile=frame.picture.profile,
     )
     return Derivative(

@@ -149,6 +149,24 @@ async def test_a_byte_budget_holds_for_the_signed_file_and_is_used(verifier: Ver
             assert len(made.data) > 0.8 * made.max_bytes, made.rendition
 
 
+async def test_a_file_does_not_depend_on_what_other_channels_are_made_beside_it(children: Children) -> None:
+    tight = recipe(
+        *(rendition(f"{kind}{budget}", 256, 256, format=kind, max_bytes=budget, quality=95)
+          for kind in ("jpeg", "webp") for budget in (24_000, 32_000))
+    )  # fmt: skip
+    beside = recipe(rendition("many", 32, 32, operations=[step("resize"), *[step("sharpen")] * 30]), channel="social")
+    original = written(grainy())
+    alone, both = [
+        await developed(original, generated(original, *recipes), *recipes, signer=OUR, children=children)
+        for recipes in ((tight,), (tight, beside))
+    ]
+    hashes = [
+        {made.rendition: made.unsigned_sha256 for made in each.made if made.channel == "web"} for each in (alone, both)
+    ]
+    assert hashes[0] == hashes[1]
+    assert len(hashes[0]) == 4 and None not in hashes[0].values()
+
+
 async def test_a_key_that_is_away_costs_the_picture_nothing_and_leaves_no_child() -> None:
     signer = CountingSigner(OUR, fails=Unavailable("the signing key", "away"))
     children = Children(count=1, signer=signer)
