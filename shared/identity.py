@@ -20,6 +20,8 @@ import orjson
 SESSION_SECONDS = 12 * 3600
 LINK_SECONDS = 15 * 60
 GRANT_SECONDS = 60
+CHECK = "check:"
+"""How the principal of a check's decision begins, and nobody else's."""
 
 
 class May(StrEnum):

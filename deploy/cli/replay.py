@@ -39,7 +39,7 @@ def replay(
 ) -> None:
     """Make an asset's image again from its manifest: exact, within tolerance, drifted or not reproducible.
 
-    With --derivatives the files of its newest version, each compared with what is stored.
+    With --derivatives the files of the version approved last, else of the newest, each compared with what is stored.
 
     Exit 1 unless it is the same: exact, or within tolerance.
     """

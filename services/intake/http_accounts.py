@@ -8,7 +8,7 @@ from uuid import UUID
 import orjson
 from fastapi import Depends, FastAPI, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from services.intake.acceptance import queries
 from services.intake.http import Intake
@@ -23,18 +23,27 @@ from services.intake.workspaces import (
 )
 from shared.events import Limits
 from shared.http import SESSION_COOKIE, HttpProblem
-from shared.identity import LINK_SECONDS, ROLES, SESSION_SECONDS, Caller, May, sign
+from shared.identity import CHECK, LINK_SECONDS, ROLES, SESSION_SECONDS, Caller, May, sign
 from shared.postgres import transaction, unavailable_when_away, workspace_transaction
 
 OWNER = "owner of the installation"  # who holds the bootstrap token; it names no person
 Word = Annotated[str, Field(min_length=1, max_length=120, pattern=r"^[^\x00-\x1f\x7f]+$")]
 
 
+def _of_somebody(principal: str) -> str:
+    if principal.casefold().startswith(CHECK):
+        raise ValueError(f"{CHECK}… is how checks are named: take another name")
+    return principal
+
+
+Principal = Annotated[Word, AfterValidator(_of_somebody)]
+
+
 class NewWorkspace(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     name: Word
-    principal: Word = "admin"
+    principal: Principal = "admin"
     limits: Limits = Limits()
     undo_seconds: float = Field(default=10.0, ge=0, le=3600, description="How long a decision can be taken back")
 
@@ -49,7 +58,7 @@ class WorkspaceChange(BaseModel):
 class NewKeyAsked(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    principal: Word
+    principal: Principal
     roles: list[str] = Field(min_length=1, max_length=len(ROLES))
     workspace: UUID | None = Field(default=None, description="Only with the bootstrap token; else the caller's own")
 

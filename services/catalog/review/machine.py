@@ -9,9 +9,8 @@ from services.catalog.domain import Body
 from shared import ids
 from shared.contracts.rejection_codes import REJECTION_CODES
 from shared.events import Approver, AssetRejected
+from shared.identity import CHECK
 
-CHECK = "check:"
-"""How the principal of such a decision begins; the check's name follows."""
 REVIEW = 0
 """Nobody has looked before: a person who overrules it builds on this review."""
 
