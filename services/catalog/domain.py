@@ -111,6 +111,11 @@ PLACE: dict[str, Callable[[Body], Place]] = {
     "AssetRejected": lambda body: _place(JobStatus.REJECTED, Stage.CATALOG, body["code"]),
 }
 
+UNSAID = _place(JobStatus.PENDING, Stage.INTAKE)
+"""The lowest place: it is said that there is such a job, and nothing of where it stands."""
+MADE_ANEW = frozenset({"ImageProcessed", "AssetRejected"})
+"""What is said of a version in an approved one's place changes nothing about the job, which stays approved."""
+
 
 def standings(kind: str, body: Body, at: datetime) -> list[Standing]:
     """What a fact of `at` says about where its jobs stand; facts of other kinds say nothing."""
@@ -118,7 +123,7 @@ def standings(kind: str, body: Body, at: datetime) -> list[Standing]:
         return _accepted(body, at)
     if (place := PLACE.get(kind)) is None:
         return []
-    rank, step, reason = place(body)
+    rank, step, reason = UNSAID if body.get("supersedes") and kind in MADE_ANEW else place(body)
     brief = body.get("brief")
     variant = brief.get("variant", 1) if brief else None
     run = body.get("run", 1)

@@ -29,6 +29,10 @@ FACTS: list[Event] = [
     *OTHER.life(),
     OTHER.rejected(),
     JOB.published(),
+    JOB.processed_anew(),
+    JOB.approved_anew(),
+    OTHER.processed_anew(),
+    OTHER.rejected_anew(),
 ]
 
 
@@ -85,3 +89,11 @@ def test_a_failed_job_keeps_its_reason_and_its_variant() -> None:
 def test_late_progress_does_not_bring_a_job_back() -> None:
     standing = stand([JOB.processed(), JOB.progressed(after=60)])[JOB.job_id]
     assert standing.status is JobStatus.COMPLETED
+
+
+def test_what_is_said_of_a_version_made_anew_does_not_end_its_job() -> None:
+    facts: list[Event] = [JOB.processed_anew(), JOB.rejected_anew()]
+    standing = stand(facts)[JOB.job_id]
+    assert (standing.status, standing.variant) == (JobStatus.PENDING, 1)
+    assert stand([*facts, JOB.approved()])[JOB.job_id].status is JobStatus.APPROVED
+    assert stand([*facts, JOB.processed()])[JOB.job_id].status is JobStatus.COMPLETED

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from itertools import permutations
 from typing import Any
 from uuid import UUID
 
@@ -137,6 +138,13 @@ def test_of_a_publication_that_failed_and_is_uncertain_the_later_word_counts() -
         for order in (told, told[::-1]):
             (row,) = gather(map(heard, order)).publications.values()
             assert row[7] == state
+
+
+def test_where_a_superseded_version_stands_is_known_in_whichever_order() -> None:
+    for order in permutations([JOB.publication_failed(), JOB.published(), JOB.superseded()]):
+        (row,) = gather(map(heard, order)).publications.values()
+        assert (row[7], row[8]) == ("superseded", "/published/salt-marsh")
+        assert (row[9] or "").startswith("superseded by"), "and by what"
 
 
 def test_a_publication_that_failed_and_was_delivered_is_delivered_in_either_order() -> None:

@@ -315,9 +315,16 @@ def _publication(batch: Batch, fact: Fact) -> None:
         detail,
         fact.at,
     )
-    known = batch.publications.get(row[0])
-    if known is None or (known[6], known[10]) < (row[6], row[10]):
-        batch.publications[row[0]] = row
+    if known := batch.publications.get(row[0]):
+        row = _both(known, row)
+    batch.publications[row[0]] = row
+
+
+def _both(known: Row, row: Row) -> Row:
+    """The later word of a publication, and where it stands: what superseded it does not say that."""
+    earlier, later = (known, row) if (known[6], known[10]) < (row[6], row[10]) else (row, known)
+    withdrawn = later[7] == PublicationState.WITHDRAWN.value
+    return (*later[:8], None if withdrawn else later[8] or earlier[8], *later[9:])
 
 
 def _publication_failed(body: Body) -> tuple[PublicationState, None, str]:

@@ -135,7 +135,7 @@ async def situations(connection: Connection, jobs: Sequence[Mapping[str, Any]], 
             refused.setdefault(row["about"], []).append(letter)
     placed: dict[UUID, list[Placed]] = {}
     async for row in queries.publications_of(connection, requests=requests):
-        words_of = row["location"] or row["detail"]
+        words_of = ", ".join(filter(None, (row["location"], row["detail"]))) or None
         placed.setdefault(row["job_id"], []).append(Placed(target=row["target"], state=row["state"], words=words_of))
     placed = {job: standing(found) for job, found in placed.items()}
     ruled = await _ruled(connection, jobs)

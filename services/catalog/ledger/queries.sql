@@ -157,7 +157,8 @@ order by t.file_id
 on conflict (file_id) do update set event_id = excluded.event_id where excluded.event_id < f.event_id;
 
 -- name: write_publications(ids, workspaces, requests, jobs, versions, targets, ranks, states, locations, details, times)!
--- A later state has a higher rank, and of the same rank the later word counts.
+-- A later state has a higher rank, and of the same rank the later word counts. Where it was placed is said by one fact only,
+-- and stays until it is withdrawn.
 insert into publications as p (publication_id, workspace, request_id, job_id, asset_version_id, target, rank, state,
                                location, detail, changed_at)
 select * from unnest(:ids::uuid[], :workspaces::uuid[], :requests::uuid[], :jobs::uuid[], :versions::uuid[],
@@ -166,9 +167,15 @@ select * from unnest(:ids::uuid[], :workspaces::uuid[], :requests::uuid[], :jobs
      as t(publication_id, workspace, request_id, job_id, asset_version_id, target, rank, state, location, detail, changed_at)
 order by t.publication_id
 on conflict (publication_id) do update set
-    rank = excluded.rank, state = excluded.state, location = excluded.location, detail = excluded.detail,
-    changed_at = excluded.changed_at
-where (excluded.rank, excluded.changed_at) > (p.rank, p.changed_at);
+    (rank, state, detail, changed_at) = (
+        select * from (values (excluded.rank, excluded.state, excluded.detail, excluded.changed_at),
+                              (p.rank, p.state, p.detail, p.changed_at)) as said(rank, state, detail, changed_at)
+        order by said.rank desc, said.changed_at desc limit 1
+    ),
+    location = case when 'withdrawn' in (excluded.state, p.state) then null
+                    when (excluded.rank, excluded.changed_at) > (p.rank, p.changed_at)
+                    then coalesce(excluded.location, p.location) else coalesce(p.location, excluded.location) end
+where (excluded.rank, excluded.changed_at) > (p.rank, p.changed_at) or (p.location is null and excluded.location is not null);
 
 -- name: share_cancels()$
 -- Taken before tombstones are read, and against `hold_cancels`: of an asset that arrives and a cancel that is heard at
@@ -179,13 +186,17 @@ select pg_advisory_xact_lock_shared(hashtext('calotype.catalog.cancels'));
 select pg_advisory_xact_lock(hashtext('calotype.catalog.cancels'));
 
 -- name: await_review(asset, version, workspace, request, job, run, review_version, supersedes)$
--- A decision was taken back: somebody can decide again, unless the job ended or was started again meanwhile.
+-- A decision was taken back: somebody can decide again, unless the job ended or was started again meanwhile, or another
+-- decision holds: a check's rejection that was overruled, of a version made anew.
 insert into awaiting_review (asset_id, asset_version_id, workspace, request_id, job_id, run, review_version, supersedes)
 select :asset, :version, :workspace, :request, j.job_id, j.run, :review_version, :supersedes::uuid
 from (
     select job_id, run from jobs
     where job_id = :job and run = :run and (rank = 2 or :supersedes::uuid is not null) for update
 ) as j
+where not exists (
+    select from decisions d where d.asset_id = :asset and d.asset_version_id = :version and d.state <> 'undone'
+)
 on conflict do nothing
 returning 1;
 

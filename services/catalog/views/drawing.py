@@ -161,7 +161,7 @@ def publication_lines(rows: Sequence[Mapping[str, Any]]) -> tuple[PublicationLin
         PublicationLine(
             target=row["target"],
             state=row["state"],
-            words=row["location"] or row["detail"] or "",
+            words=", ".join(filter(None, (row["location"], row["detail"]))),
             at=row["changed_at"],
         )
         for row in rows
