@@ -11,7 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from shared import ids
-from shared.events import DerivativesFailed, DerivativesRequested, FailureReason, ImageGenerated, Pin
+from shared.events import MAX_EVENT_BYTES, DerivativesFailed, DerivativesRequested, FailureReason, ImageGenerated, Pin
 
 PINNED = frozenset({FailureReason.INVALID_REQUEST, FailureReason.CORRUPT_OUTPUT})  # as often as it is tried
 
@@ -47,6 +47,10 @@ class Case:
             if {channel: pin["digest"] for channel, pin in ask["image"].get("recipes", {}).items()} == pins
         ]
 
+    def under_way(self) -> set[str]:
+        """The asks for any recipes, of which nothing came yet."""
+        return {str(ask["event_id"]) for ask in self.asked} - self.made - self.failed.keys()
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotAgain:
@@ -77,13 +81,16 @@ def _obstacles(case: Case, wanted: Mapping[str, Pin]) -> Iterator[tuple[str, str
         yield f"the version that stands is made by {made_by}", "nothing to do"
     if case.waits:
         yield "a version made anew waits for a decision", "decide on that one first"
-    for ask in case.before(wanted):
+    asked, before = case.under_way(), case.before(wanted)
+    if asked:
+        what = "these recipes are being run over it" if asked & set(before) else "another version of it is being made"
+        # One at a time: of two made from the same version, the one approved later would undo the other.
+        yield what, f"wait; calotype trace {case.asset_id} says how far it is"
+    for ask in before:
         failure = case.failed.get(ask)
         if ask in case.made:
             yield "these recipes were run over it, and that version was not approved", "publish another version of them"
-        elif failure is None:
-            yield "these recipes are being run over it", f"wait; calotype trace {case.asset_id} says how far it is"
-        elif failure.reason in PINNED:
+        elif failure and failure.reason in PINNED:
             yield f"these recipes failed on it: {failure.detail}", failure.remedy or "publish another version of them"
 
 
@@ -112,3 +119,13 @@ def requested(
         image=image,
         confidentiality=image.confidentiality,
     )
+
+
+def sendable(
+    facts: Sequence[DerivativesRequested],
+) -> tuple[list[DerivativesRequested], list[NotAgain]]:
+    """Those that an event can carry, and why the others are not asked for."""
+    outsized = [fact for fact in facts if len(fact.body()) > MAX_EVENT_BYTES]
+    why = f"what it was made of is more than the {MAX_EVENT_BYTES // 1024} KiB of an event"
+    refused = [NotAgain(asset_id=fact.asset_id, why=why, remedy="ask for it anew") for fact in outsized]
+    return [fact for fact in facts if fact not in outsized], refused

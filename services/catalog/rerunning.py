@@ -3,14 +3,16 @@
 Nothing is generated and nothing is paid.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 import orjson
+from pydantic import ValidationError
 
-from services.catalog.anew import Case, NotAgain, not_again, requested
+from services.catalog.anew import Case, NotAgain, not_again, requested, sendable
 from services.catalog.domain import RANK
 from services.catalog.review.desk import Desk, Person
 from services.catalog.sql import queries
@@ -24,6 +26,7 @@ from shared.observability import is_sampled, start_span, traceparent_of
 
 APPROVED = RANK[JobStatus.APPROVED]
 GONE = {"AssetRecalled": "it was recalled", "AssetExpired": "its term has ended"}
+NOWHERE = dict.fromkeys(("campaign", "asset_type", "batch", "request", "assets"))
 KINDS = (
     "RequestAccepted",
     "ImageGenerated",
@@ -61,49 +64,65 @@ async def rerun(
         documents = await _recipes(connection, library, person.workspace, labels)
         wanted = {channel: pin for channel, (pin, _) in documents.items()}
         branded = frozenset(channel for channel, (_, recipe) in documents.items() if _takes_from_brand(recipe))
-        rows = [
-            r async for r in queries.approved_assets(connection, **where, approved=APPROVED, after=after, many=many + 1)
-        ]
+        rows = await _approved(connection, where, after=after, many=many + 1)
         more, rows = len(rows) > many, rows[:many]
-        # Held to the commit: of two who ask at once, the second finds what the first asked for.
-        _ = [r async for r in queries.hold_jobs(connection, jobs=[row["job_id"] for row in rows])]
-        cases = await _cases(connection, rows)
-        refused = [obstacle for case in cases if (obstacle := not_again(case, wanted, branded=branded))]
+        following = rows[-1]["seq"] if more else None
+        rows = await _held(connection, rows)
+        cases, refused = await _cases(connection, rows)
+        refused += [obstacle for case in cases if (obstacle := not_again(case, wanted, branded=branded))]
+        if where["assets"] and not after:
+            refused += await _unknown(connection, where)
         hopeless = {obstacle.asset_id for obstacle in refused}
-        refused += _unknown(where["assets"] if not after and not more else None, rows, cases)
         now = await queries.current_time(connection)
-        chosen = [case for case in cases if case.asset_id not in hopeless]
-        if chosen and not dry_run:
-            facts = [requested(c, wanted, by=person.principal, at=now, trace=_trace(c, person)) for c in chosen]
+        facts = [
+            requested(c, wanted, by=person.principal, at=now, trace=None if dry_run else _trace(c, person))
+            for c in cases
+            if c.asset_id not in hopeless
+        ]
+        facts, outsized = sendable(facts)
+        refused += outsized
+        if facts and not dry_run:
             await writing.tell(facts)
             await acted(
                 connection,
                 by=person.principal,
                 workspace=person.workspace,
                 action="asset.rerun",
-                subject=f"{len(chosen)} assets",
+                subject=f"{len(facts)} assets",
                 detail={
                     "recipes": list(labels),
                     "where": {name: value for name, value in where.items() if value is not None},
-                    "assets": [case.asset_id for case in chosen],
+                    "assets": [fact.asset_id for fact in facts],
                 },
             )
     return Rerun(
         recipes={channel: pin.label for channel, pin in wanted.items()},
-        requested=[{"asset_id": case.asset_id, "asset_version": case.version} for case in chosen],
+        requested=[{"asset_id": fact.asset_id, "asset_version": fact.supersedes} for fact in facts],
         refused=refused,
-        next=rows[-1]["seq"] if more else None,
+        next=following,
     )
 
 
-def _unknown(
-    named: Sequence[UUID] | None, rows: Sequence[Mapping[str, Any]], cases: Sequence[Case]
-) -> Iterator[NotAgain]:
-    known, approved = {case.asset_id for case in cases}, {row["asset_id"] for row in rows}
-    for asset in approved - known:
-        yield NotAgain(asset_id=asset, why="the ledger does not reach back to its image", remedy="ask for it anew")
-    for asset in set(named or ()) - approved:
-        yield NotAgain(asset_id=asset, why="no approved asset has this id", remedy=f"see calotype why {asset}")
+async def _held(connection: Any, rows: Sequence[Mapping[str, Any]]) -> list[Any]:
+    """These assets, held to the commit and read again: another version may have been approved till then.
+
+    Of two who ask at once, the second finds what the first asked for.
+    """
+    _ = [r async for r in queries.hold_jobs(connection, jobs=[row["job_id"] for row in rows])]
+    return await _approved(connection, NOWHERE | {"assets": [row["asset_id"] for row in rows]}, many=len(rows))
+
+
+async def _approved(connection: Any, where: Mapping[str, Any], *, after: int = 0, many: int) -> list[Any]:
+    found = queries.approved_assets(connection, **where, approved=APPROVED, after=after, many=many)
+    return [row async for row in found]
+
+
+async def _unknown(connection: Any, where: Mapping[str, Any]) -> list[NotAgain]:
+    """Of the assets that were named, those that no page will have."""
+    named = set(where["assets"])
+    approved = {row["asset_id"] for row in await _approved(connection, where, many=len(named))}
+    why = "no approved asset has this id"
+    return [NotAgain(asset_id=asset, why=why, remedy=f"see calotype why {asset}") for asset in named - approved]
 
 
 def _takes_from_brand(recipe: Recipe) -> bool:
@@ -140,9 +159,9 @@ async def _recipes(
     return found
 
 
-async def _cases(connection: Any, rows: Sequence[Mapping[str, Any]]) -> list[Case]:
+async def _cases(connection: Any, rows: Sequence[Mapping[str, Any]]) -> tuple[list[Case], list[NotAgain]]:
     if not rows:
-        return []
+        return [], []
     assets = [row["asset_id"] for row in rows]
     waits = {row["asset_id"] async for row in queries.undecided(connection, assets=assets)}
     said: dict[UUID, dict[str, dict[str, Any]]] = {}
@@ -152,17 +171,38 @@ async def _cases(connection: Any, rows: Sequence[Mapping[str, Any]]) -> list[Cas
         body = orjson.loads(row["body"]) | {"type": row["type"]}
         said.setdefault(row["about"], {})[body["event_id"]] = body
         traces[body["event_id"]] = row["traceparent"]
-    cases = [
-        _case(
-            row,
-            said.get(row["job_id"], {}),
-            accepted=next(iter(said.get(row["request_id"], {}).values()), None),
-            waits=row["asset_id"] in waits,
-            traces=traces,
-        )
-        for row in rows
-    ]
-    return [case for case in cases if case is not None]
+    return readable(rows, said, waits=waits, traces=traces)
+
+
+def readable(
+    rows: Sequence[Mapping[str, Any]],
+    said: Mapping[UUID, Mapping[str, Mapping[str, Any]]],
+    *,
+    waits: AbstractSet[UUID],
+    traces: Mapping[str, str | None],
+) -> tuple[list[Case], list[NotAgain]]:
+    """Each for itself: one that cannot be read stands in nobody's way."""
+    cases, refused = [], []
+    for row in rows:
+        asset = row["asset_id"]
+        try:
+            case = _case(
+                row,
+                said.get(row["job_id"], {}),
+                accepted=next(iter(said.get(row["request_id"], {}).values()), None),
+                waits=asset in waits,
+                traces=traces,
+            )
+        except ValidationError as error:
+            why = f"what the ledger has of it cannot be read: {error.error_count()} fields of {error.title}"
+            refused.append(NotAgain(asset_id=asset, why=why, remedy="ask for it anew"))
+            continue
+        if case is None:
+            why = "the ledger does not reach back to its image"
+            refused.append(NotAgain(asset_id=asset, why=why, remedy="ask for it anew"))
+        else:
+            cases.append(case)
+    return cases, refused
 
 
 def _case(

@@ -5,7 +5,8 @@ from uuid import uuid4
 
 import pytest
 
-from services.catalog.anew import Case, not_again, requested
+from services.catalog.anew import Case, not_again, requested, sendable
+from services.catalog.rerunning import readable
 from shared.events import DerivativesFailed, FailureReason, Pin
 from tests.catalog.facts import BEGIN, Request
 
@@ -68,7 +69,10 @@ def test_what_was_asked_for_is_not_asked_for_again_until_it_failed_by_chance() -
         return case(asked=[ask], failed={event: fact})
 
     assert "are being run" in (why(case(asked=[ask]), web=WEB_2) or "")
-    assert why(case(asked=[ask]), web=WEB_2, social=SOCIAL_2) is None, "other recipes are another ask"
+    other = {"web": WEB_2, "social": SOCIAL_2}
+    assert "another version" in (why(case(asked=[ask]), **other) or ""), "approved later, it would undo this one"
+    assert why(case(asked=[ask], made=frozenset({event})), **other) is None, "that one was rejected"
+    assert why(failed(FailureReason.INVALID_REQUEST), **other) is None, "other recipes are another ask"
     assert "was not approved" in (why(case(asked=[ask], made=frozenset({event})), web=WEB_2) or "")
     assert "crpo" in (why(failed(FailureReason.INVALID_REQUEST), web=WEB_2) or "")
     by_chance = failed(FailureReason.OUT_OF_MEMORY)
@@ -86,3 +90,30 @@ def test_what_is_the_brands_is_not_left_out_of_an_image_that_does_not_say_whose_
     assert not_again(case(image=branded), {"web": WEB_2}, branded={"web"}) is None
     assert not_again(case(), {"social": SOCIAL_2}, branded={"web"}) is None
     assert not_again(case(), {"email": WEB_2, "social": SOCIAL_2}, branded={"email"}) is None, "it has no such channel"
+
+
+def test_one_that_cannot_be_read_or_asked_for_stands_in_nobodys_way() -> None:
+    good, old, bad, large = Request(name="a page", variants=4).jobs
+    began = {job: job.generated(recipes={"web": WEB}) for job in (good, bad, large)}
+    began[large] = began[large].model_copy(update={"brief": large.brief.model_copy(update={"headline": "x" * 270_000})})
+    said = {
+        job.job_id: {
+            str(f.event_id): f.model_dump(mode="json") | {"type": type(f).__name__} for f in (image, job.processed())
+        }
+        for job, image in began.items()
+    }
+    del said[bad.job_id][str(began[bad].event_id)]["model"]
+    rows = [
+        {name: getattr(job, name) for name in ("asset_id", "job_id", "asset_version_id")}
+        | {"request_id": job.request.request_id}
+        | {"event_id": job.processed().event_id}
+        for job in (good, old, bad, large)
+    ]
+    traces = {event: None for facts in said.values() for event in facts}
+    cases, refused = readable(rows, said, waits=frozenset(), traces=traces)
+    assert [one.asset_id for one in refused] == [old.asset_id, bad.asset_id]
+    assert "1 fields of ImageGenerated" in refused[1].why
+    asks = [requested(each, {"web": WEB_2}, by="otto", at=BEGIN, trace=None) for each in cases]
+    sent, outsized = sendable(asks)
+    assert [fact.asset_id for fact in sent] == [good.asset_id]
+    assert [(one.asset_id, "256 KiB" in one.why) for one in outsized] == [(large.asset_id, True)]

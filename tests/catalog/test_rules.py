@@ -8,6 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from services.catalog.review.rules import AssetVerdict, Verdict, concluded, conflict, decision_id, recorded
+from services.catalog.routes.decisions import Verdicts
 from services.catalog.views.drawing import file_lines
 from shared.contracts.rejection_codes import REJECTION_CODES
 from shared.events import AssetApproved, AssetRejected
@@ -125,3 +126,13 @@ def test_a_conflict_says_what_stands_in_the_way(row: dict[str, Any], said: str) 
     what, named = conflict(row, verdict())
     assert what == said
     assert named
+
+
+def test_of_many_decisions_each_asset_gets_one() -> None:
+    verdicts = [
+        {"asset_id": str(asset), "asset_version": str(uuid4()), "decision": "approve"} for asset in (uuid4(), uuid4())
+    ]
+    assert len(Verdicts.model_validate({"decisions": verdicts}).decisions) == 2
+    again = verdicts[0] | {"asset_version": str(uuid4())}
+    with pytest.raises(ValidationError, match="is named twice"):
+        Verdicts.model_validate({"decisions": [*verdicts, again]})

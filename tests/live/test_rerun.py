@@ -3,6 +3,7 @@
 import asyncio
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from deploy.local.servers import EmbeddedServers
 from services.catalog.web.view import Mark, ReviewQuery, Viewer
@@ -17,7 +18,7 @@ from shared.events import (
     Pin,
 )
 from shared.library.documents import Recipe
-from tests.catalog.facts import BEGIN, WORKSPACE, Job, Request
+from tests.catalog.facts import BEGIN, BLANK, WORKSPACE, Job, Request
 from tests.live.cataloguing import Catalog, catalog, verdict, workspace_changed
 from tests.live.stage import eventually
 from tests.live.test_rebuild import rebuild
@@ -115,8 +116,7 @@ async def test_a_decision_on_a_new_version_is_taken_back_like_any_other(
         (job,) = request.jobs
         await running.hear(request.accepted(), *job.life())
         await decide(running, job)
-        await running.hear(workspace_changed(running.keys, undo_seconds=3600, revision=2))
-        await eventually(lambda: running.sql("select undo_seconds = 3600 from workspaces"))
+        await long_undo(running)
         await running.hear(job.processed_anew(), request.cancel())
         await decide(running, job)
         (version,) = [v for v in (await one(running, job))["versions"] if v["supersedes"]]
@@ -176,6 +176,12 @@ async def test_a_campaign_is_asked_for_anew_once_and_each_asset_says_why_not(
         assert "is made by web@2" in done["why"], "what stands is the version that was approved last"
         named = await rerun(running, recipes=["web@2"], where={"assets": [str(undecided.asset_id)]})
         assert "no approved asset" in named["refused"][0]["why"]
+        three = {"assets": [str(each.asset_id) for each in (job, undecided, elsewhere)]}
+        paged = await rerun(running, recipes=["web@2"], where=three, limit=1, dry_run=True)
+        assert paged["next"], "two are approved"
+        assert [one["why"] for one in paged["refused"] if one["asset_id"] == str(undecided.asset_id)], (
+            "told once, first"
+        )
         (act,) = (await running.clients["otto"].get("/v1/stages/catalog/actions")).json()["actions"]
         assert (act["action"], act["detail"]["assets"]) == ("asset.rerun", [str(job.asset_id)])
         for client, body, status in (
@@ -185,6 +191,86 @@ async def test_a_campaign_is_asked_for_anew_once_and_each_asset_says_why_not(
             (running.clients["otto"], {"recipes": ["web@2", "web@2"], "every": True}, 422),
         ):
             assert (await client.post("/v1/assets/rerun", json=body)).status_code == status
+
+
+async def test_what_was_made_from_a_version_since_replaced_is_not_approved_over_it(
+    servers: EmbeddedServers, tmp_path: Path
+) -> None:
+    async with catalog(servers, tmp_path) as running:
+        request = Request(name="two made anew")
+        (job,) = request.jobs
+        await running.hear(request.accepted(), *job.life())
+        await decide(running, job)
+        blank = job.processed_anew().model_copy(update={"checks": [BLANK]})
+        fields = blank.model_dump() | {"cause_id": "another ask", "checks": [], "asset_version_id": uuid4()}
+        await running.hear(blank, ImageProcessed.of(**{name: fields[name] for name in fields if name != "event_id"}))
+        waiting = await decide(running, job)
+        over = {"asset_version": str(blank.asset_version_id), "review_version": 1}
+        answer = await running.ada.post(f"/v1/assets/{job.asset_id}/decisions", json=verdict(over))
+        assert answer.status_code == 409 and "has been replaced" in answer.text, "it would undo the other"
+        assert answer.json()["asset_version"] == waiting["asset_version"]
+        again = await running.ada.post(f"/v1/assets/{job.asset_id}/decisions", json=verdict(waiting))
+        assert again.status_code == 200, "the same decision, sent again"
+
+
+async def test_an_approval_of_a_new_version_against_a_check_is_taken_back_and_the_rejection_stands(
+    servers: EmbeddedServers, tmp_path: Path
+) -> None:
+    async with catalog(servers, tmp_path) as running:
+        request = Request(name="blank anew")
+        (job,) = request.jobs
+        await running.hear(request.accepted(), *job.life())
+        await decide(running, job)
+        await long_undo(running)
+        await running.hear(job.processed_anew().model_copy(update={"checks": [BLANK]}))
+
+        async def overruled() -> Any:
+            (version,) = [v for v in (await one(running, job))["versions"] if v["supersedes"]]
+            assert (version["status"], version["decision"]["by"]) == ("rejected", "check:entropy")
+            return await running.ada.post(f"/v1/assets/{job.asset_id}/decisions", json=verdict(version))
+
+        taken = await overruled()
+        assert taken.status_code == 200, taken.text
+        assert (await running.ada.post(f"/v1/decisions/{taken.json()['decision_id']}/undo")).status_code == 200
+        assert await running.rows("select * from awaiting_review") == []
+        assert (await overruled()).status_code == 200
+
+
+async def test_what_is_approved_while_a_rerun_waits_is_what_it_builds_on(
+    servers: EmbeddedServers, tmp_path: Path
+) -> None:
+    async with catalog(servers, tmp_path) as running:
+        new = recipe(rendition("square"), version=2)
+        await running.service.blobs.put(
+            library_key(WORKSPACE, new.pin().digest), new.canonical(), media_type="application/json"
+        )
+        request = Request(name="meanwhile")
+        (job,) = request.jobs
+        first = {"web": Pin(name="web", version=1, digest="1" * 64)}
+        await running.hear(published(new), request.accepted(), job.generated(recipes=first), job.processed())
+        await decide(running, job)
+        asked: dict[str, Any] = {"recipes": ["web@2"], "every": True}
+        await rerun(running, **asked)
+        (fact,) = await eventually(lambda: told(running, "derivatives-requested.v1", DerivativesRequested, 1))
+        await long_undo(running)
+        fields = job.processed_anew().model_dump(exclude={"event_id", "cause_id"})
+        await running.hear(ImageProcessed.of(cause_id=fact.event_id, **fields))
+        await decide(running, job)
+        async with running.service.database.acquire() as holder, holder.transaction():
+            await holder.execute("select from jobs for update")
+            await holder.execute(
+                "update decisions set state = 'final', ended_at = clock_timestamp() where state = 'open'"
+            )
+            waiting = asyncio.create_task(rerun(running, **asked))
+            held = "select count(*) from pg_locks where not granted"
+            await eventually(lambda: running.sql(held), within=20)
+        (refused,) = (await waiting)["refused"]
+        assert "is made by web@2" in refused["why"]
+
+
+async def long_undo(running: Catalog) -> None:
+    await running.hear(workspace_changed(running.keys, undo_seconds=3600, revision=2))
+    await eventually(lambda: running.sql("select undo_seconds = 3600 from workspaces"))
 
 
 async def rerun(running: Catalog, **asked: Any) -> dict[str, Any]:

@@ -99,13 +99,32 @@ class Desk:
         """Decides on each asset that still waits in the version and review the person saw; says why not on the rest."""
         wanted = {verdict.asset_id: verdict for verdict in verdicts}
         async with self.acting(person) as writing:
-            taken = await self._take(writing, list(wanted.values()))
-            answers: dict[UUID, Taken | Refused] = {}
+            answers: dict[UUID, Taken | Refused] = await self._replaced(writing, list(wanted.values()))
+            taken = await self._take(writing, [v for asset, v in wanted.items() if asset not in answers])
             if taken:
                 answers |= await self._record(writing, person, {row["asset_id"]: row for row in taken}, wanted)
             if missed := [verdict for asset, verdict in wanted.items() if asset not in answers]:
                 answers |= await self._explain(writing, person, missed)
         return [answers[verdict.asset_id] for verdict in wanted.values()]
+
+    async def _replaced(self, writing: Writing, verdicts: Sequence[AssetVerdict]) -> dict[UUID, Any]:
+        """Refuses to approve what was made from a version that no longer stands: it would undo what replaced that."""
+        approvals = [v for v in verdicts if v.decision == "approve"]
+        named = {"assets": [v.asset_id for v in approvals], "versions": [v.asset_version for v in approvals]}
+        if not [row async for row in queries.hold_versions(writing.connection, **named)]:
+            return {}
+        rows = [row async for row in queries.replaced(writing.connection, **named)]
+        what = "it was made from a version that has been replaced"
+        remedy = "run the recipe again over the version that stands"
+        return {
+            row["asset_id"]: Refused(
+                asset_id=row["asset_id"],
+                code="conflict",
+                what=what,
+                named={"remedy": remedy, "asset_version": str(row["stands"])},
+            )
+            for row in rows
+        }
 
     async def _take(self, writing: Writing, verdicts: Sequence[AssetVerdict]) -> list[Any]:
         if overruling := [v for v in verdicts if v.decision == "approve" and v.review_version > REVIEW]:

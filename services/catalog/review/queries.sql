@@ -14,6 +14,28 @@ delete from awaiting_review a using held
 where a.asset_id = held.asset_id and a.asset_version_id = held.asset_version_id
 returning a.*;
 
+-- name: hold_versions(assets, versions)
+-- Of versions that are to take another's place: two who approve two of one asset wait for each other here.
+select job_id from jobs
+where job_id in (
+    select a.job_id from assets a
+    join unnest(:assets::uuid[], :versions::uuid[]) as w(asset_id, asset_version_id) using (asset_id, asset_version_id)
+    where a.supersedes is not null
+)
+order by job_id for update;
+
+-- name: replaced(assets, versions)
+-- Of those, the ones whose version before is not the one approved last, be it a fact yet or not.
+select a.asset_id, last.asset_version_id as stands
+from assets a
+join unnest(:assets::uuid[], :versions::uuid[]) as w(asset_id, asset_version_id) using (asset_id, asset_version_id)
+join lateral (
+    select d.asset_version_id from decisions d
+    where d.asset_id = a.asset_id and d.decision = 'approve' and d.state <> 'undone'
+    order by d.state = 'open' desc, d.ended_at desc, d.review_version desc limit 1
+) last on last.asset_version_id not in (a.supersedes, a.asset_version_id)
+where a.supersedes is not null;
+
 -- name: hold_rejections(assets)
 -- Two people who overrule the same check wait for each other here.
 select decision_id from decisions

@@ -1,11 +1,12 @@
 """`POST …/decisions`: a person's decision, on one asset or on many, and taking one back."""
 
+from collections import Counter
 from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Request, Response
 from opentelemetry.trace import SpanContext
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from services.catalog.review.desk import Desk, Person, Refused, Taken
 from services.catalog.review.desk import queries as review
@@ -22,6 +23,13 @@ class Verdicts(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     decisions: Annotated[list[AssetVerdict], Field(min_length=1, max_length=MAX_AT_ONCE)]
+
+    @model_validator(mode="after")
+    def _decides_once(self) -> "Verdicts":
+        twice = [asset for asset, many in Counter(v.asset_id for v in self.decisions).items() if many > 1]
+        if twice:
+            raise ValueError(f"{twice[0]} is named twice: one decision an asset")
+        return self
 
 
 def routes(reading: Reading, desk: Desk) -> APIRouter:
