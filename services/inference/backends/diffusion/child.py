@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from services.inference.backends.diffusion import lean  # noqa: F401  # first: before anything imports diffusers
 from services.inference.backends.diffusion.confinement import limit_memory, withdraw
 from services.inference.backends.diffusion.engine import Engine, Refused
 from services.inference.backends.diffusion.folder import Unloadable
