@@ -136,7 +136,9 @@ async def test_the_page_makes_it_again_and_asks_for_one_more(running: Pipeline) 
         await expect(page.locator("h1")).to_have_text("web@1 beside web@1")
         await expect(page.locator(".sides .not").first).to_contain_text("32 × 32 JPEG, quality 82")
         pictures = page.locator(".sides img")
-        assert await pictures.evaluate_all("all => all.map(e => e.naturalWidth)") == [32, 32, 16, 16]
+        await expect(pictures).to_have_count(4)
+        for place, width in enumerate([32, 32, 16, 16]):  # each is there when its preview was made
+            await expect(pictures.nth(place)).to_have_js_property("naturalWidth", width)
         await page.goto(f"/assets/{asset}")
         await page.get_by_label("headline").fill("One change <b>of many</b>")
         await page.get_by_label("seed").fill("77")
