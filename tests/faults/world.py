@@ -280,7 +280,7 @@ class World:
             "CALOTYPE_REVIEW_PROXIES": "[]",
             # A comp of 64 px waits for tables and files longer than it is drawn: three at a time keep them apart.
             "CALOTYPE_PROOF_CHILDREN": "3",
-            "CALOTYPE_CHILDREN": "1",
+            "CALOTYPE_CHILDREN": "2",
             "CALOTYPE_CRASH_LOG": str(self.crash_log),
             "CALOTYPE_BUGS": str(self.bugs),
             "MALLOC_ARENA_MAX": "2",
