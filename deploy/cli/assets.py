@@ -1,21 +1,21 @@
 """`calotype assets …`: what is done with many approved assets at once."""
 
 import json
-from collections import Counter
 from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 from rich.text import Text
 
 from deploy.cli.client import Client, connected
 from deploy.cli.options import DATA, AsJson, DataOption, WorkspaceOption
+from deploy.cli.pages import pages, refusals
 from deploy.cli.terminal import plain_console
 from deploy.errors import Problem
 
 app = typer.Typer(help="What is done with many approved assets at once.", no_args_is_help=True, add_completion=False)
 
+PATH = "/v1/assets/rerun"
 PAGE = 200
 
 
@@ -50,7 +50,9 @@ def rerun(
     with connected(data, workspace=workspace) as client:
         if channel is not None:
             _check(client, asked, channel)
-        recipes, requested, refused = _all(client, asked | {"dry_run": dry_run}, limit=limit)
+        answers = list(pages(client, PATH, asked | {"dry_run": dry_run}, size=PAGE, limit=limit))
+    recipes = answers[-1]["recipes"]
+    requested, refused = ([one for answer in answers for one in answer[kind]] for kind in ("requested", "refused"))
     if as_json:
         told = {"recipes": recipes, "requested": requested, "refused": refused, "dry_run": dry_run}
         typer.echo(json.dumps(told))
@@ -65,41 +67,11 @@ def rerun(
     if requested and not dry_run:
         console.print(Text("They come to review as they are made.", "dim"))
     if refused:
-        console.print(_table(refused))
+        console.print(refusals(refused, id="asset_id", many="assets"))
 
 
 def _check(client: Client, asked: Mapping[str, Any], channel: str) -> None:
-    page = client.post("/v1/assets/rerun", {**asked, "dry_run": True, "limit": 1})
+    page = client.post(PATH, {**asked, "dry_run": True, "limit": 1})
     if set(page["recipes"]) != {channel}:
         others = ", ".join(f"{name} is for {label}" for label, name in page["recipes"].items())
         raise Problem(f"{others}, not {channel}.", remedy="Name a recipe of that channel, or leave --channel out.")
-
-
-def _all(
-    client: Client, asked: Mapping[str, Any], *, limit: int | None
-) -> tuple[dict[str, str], list[dict[str, str]], list[dict[str, str]]]:
-    """Page after page, until the last one or the limit."""
-    recipes: dict[str, str] = {}
-    requested: list[dict[str, str]] = []
-    refused: list[dict[str, str]] = []
-    after: int | None = 0
-    left = limit
-    while after is not None and left != 0:
-        many = PAGE if left is None else min(PAGE, left)
-        page = client.post("/v1/assets/rerun", {**asked, "limit": many, "after": after})
-        recipes = page["recipes"]
-        requested += page["requested"]
-        refused += page["refused"]
-        after = page["next"]
-        left = None if left is None else left - many
-    return recipes, requested, refused
-
-
-def _table(refused: list[dict[str, str]]) -> Table:
-    """One line a reason, with the asset where it is one."""
-    reasons = Counter((one["why"], one["remedy"]) for one in refused)
-    assets = {(one["why"], one["remedy"]): one["asset_id"] for one in refused}
-    table = Table("not", "why", "instead", box=None, header_style="dim", padding=(0, 2, 0, 0))
-    for (why, remedy), count in reasons.most_common():
-        table.add_row(assets[why, remedy] if count == 1 else f"{count} assets", why, remedy)
-    return table

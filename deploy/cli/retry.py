@@ -1,16 +1,14 @@
 """`calotype retry`: a fresh start of what failed."""
 
 import json
-from collections import Counter
-from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.table import Table
 from rich.text import Text
 
-from deploy.cli.client import Client, connected
+from deploy.cli.client import connected
 from deploy.cli.options import DATA, AsJson, DataOption, WorkspaceOption
+from deploy.cli.pages import pages, refusals
 from deploy.cli.terminal import plain_console
 from deploy.errors import Problem
 
@@ -35,7 +33,8 @@ def retry(
     """
     asked = {"where": _read(where or []), "every": every, "dry_run": dry_run}
     with connected(data, workspace=workspace) as client:
-        retried, refused = _all(client, asked, limit=limit)
+        answers = list(pages(client, "/v1/jobs/retry", asked, size=PAGE, limit=limit))
+    retried, refused = ([one for answer in answers for one in answer[kind]] for kind in ("retried", "refused"))
     if as_json:
         typer.echo(json.dumps({"retried": retried, "refused": refused, "dry_run": dry_run}))
         return
@@ -46,23 +45,7 @@ def retry(
     verb = "would start again" if dry_run else "start again"
     console.print(f"{len(retried)} jobs {verb}; {len(refused)} do not.")
     if refused:
-        console.print(_table(refused))
-
-
-def _all(client: Client, asked: Mapping[str, Any], *, limit: int | None) -> tuple[list[str], list[dict[str, str]]]:
-    """Page after page, until the last one or the limit."""
-    retried: list[str] = []
-    refused: list[dict[str, str]] = []
-    after: int | None = 0
-    left = limit
-    while after is not None and left != 0:
-        many = PAGE if left is None else min(PAGE, left)
-        page = client.post("/v1/jobs/retry", {**asked, "limit": many, "after": after})
-        retried += page["retried"]
-        refused += page["refused"]
-        after = page["next"]
-        left = None if left is None else left - many
-    return retried, refused
+        console.print(refusals(refused, id="job_id", many="jobs"))
 
 
 def _read(conditions: list[str]) -> dict[str, str]:
@@ -76,13 +59,3 @@ def _read(conditions: list[str]) -> dict[str, str]:
             )
         found[field.strip()] = value.strip()
     return found
-
-
-def _table(refused: list[dict[str, str]]) -> Table:
-    """One line a reason, with the job where it is one."""
-    reasons = Counter((one["why"], one["remedy"]) for one in refused)
-    jobs = {(one["why"], one["remedy"]): one["job_id"] for one in refused}
-    table = Table("not", "why", "instead", box=None, header_style="dim", padding=(0, 2, 0, 0))
-    for (why, remedy), count in reasons.most_common():
-        table.add_row(jobs[why, remedy] if count == 1 else f"{count} jobs", why, remedy)
-    return table

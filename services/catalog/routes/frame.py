@@ -6,12 +6,12 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 from uuid import UUID
 
 import orjson
 from fastapi import Query, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from services.catalog.domain import RANK, STEP
 from shared.errors import Rejected
@@ -43,6 +43,23 @@ class Reading:
             # 130 ms instead of 30 at 300,000 jobs.
             await connection.execute("set local random_page_cost = 1.1")
             yield connection
+
+
+class OfMany(BaseModel):
+    """What is asked of many things at once; who asks says `where` they are and how many go into one answer."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    where: BaseModel
+    every: bool = Field(default=False, description="Needed where nothing else says which")
+    dry_run: bool = Field(default=False, description="Only say what would happen")
+    after: Annotated[int, Field(ge=0, le=LARGEST, description="`next` of the answer before")] = 0
+
+    @model_validator(mode="after")
+    def _says_which(self) -> Self:
+        if not (self.every or self.where.model_dump(exclude_none=True)):
+            raise ValueError("say which with `where`, or say `every`")
+        return self
 
 
 class Filters(BaseModel):

@@ -5,11 +5,11 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Request, Response
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field
 
 from services.catalog.rerunning import rerun
 from services.catalog.review.desk import Desk, Person
-from services.catalog.routes.frame import LARGEST, Reading, Words, answer
+from services.catalog.routes.frame import OfMany, Reading, Words, answer
 from shared.http import trace_of
 from shared.identity import Caller, May
 from shared.library.pinned import Library
@@ -28,21 +28,10 @@ class Where(BaseModel):
     assets: Annotated[list[UUID] | None, Field(max_length=200)] = None
 
 
-class Asked(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
+class Asked(OfMany):
     recipes: Annotated[list[Words], Field(min_length=1, max_length=20, description="As web@4, one a channel")]
     where: Where = Where()
-    every: bool = Field(default=False, description="Needed where nothing else says which")
-    dry_run: bool = Field(default=False, description="Only say what would happen")
     limit: Annotated[int, Field(ge=1, le=200)] = 100
-    after: Annotated[int, Field(ge=0, le=LARGEST, description="`next` of the answer before")] = 0
-
-    @model_validator(mode="after")
-    def _says_which(self) -> "Asked":
-        if not (self.every or self.where.model_dump(exclude_none=True)):
-            raise ValueError("say which with `where`, or say `every`")
-        return self
 
 
 def routes(reading: Reading, desk: Desk, library: Library) -> APIRouter:

@@ -5,11 +5,11 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Request, Response
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field
 
 from services.catalog.retrying import retry
 from services.catalog.review.desk import Desk, Person
-from services.catalog.routes.frame import LARGEST, Reading, Words, answer
+from services.catalog.routes.frame import OfMany, Reading, Words, answer
 from shared.errors import Rejected
 from shared.events import FailureReason, Stage
 from shared.http import trace_of
@@ -31,20 +31,9 @@ class Where(BaseModel):
     job: UUID | None = None
 
 
-class Asked(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
+class Asked(OfMany):
     where: Where = Where()
-    every: bool = Field(default=False, description="Needed where nothing else says which")
-    dry_run: bool = Field(default=False, description="Only say what would happen")
     limit: Annotated[int, Field(ge=1, le=500)] = 100
-    after: Annotated[int, Field(ge=0, le=LARGEST, description="`next` of the answer before")] = 0
-
-    @model_validator(mode="after")
-    def _says_which(self) -> "Asked":
-        if not (self.every or self.where.model_dump(exclude_none=True)):
-            raise ValueError("say which with `where`, or say `every`")
-        return self
 
 
 def routes(reading: Reading, desk: Desk) -> APIRouter:
