@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from services.postprocess.pixels import Colour, Pixels
+from services.postprocess.pixels import WHITE, Colour, Pixels, is_transparent, plain
 
 # Rows mixed at once: what is between takes 16 or 32 bits a channel.
 BAND = 256
@@ -20,10 +20,18 @@ def inked(pixels: Pixels, coverage: Pixels, colour: Colour, *, left: int, top: i
 def stamped(pixels: Pixels, mark: Pixels, places: Iterable[tuple[int, int]], *, opacity: float = 1.0) -> Pixels:
     """A copy of the picture with another laid over it, its left upper corner at each of some places."""
     made = pixels.copy()
-    alpha = mark[..., 3] if mark.shape[2] == 4 else np.full(mark.shape[:2], 255, dtype=np.uint8)
+    alpha = mark[..., 3] if mark.shape[2] == 4 else np.broadcast_to(np.uint8(255), mark.shape[:2])
     for left, top in places:
         _lay(made, mark[..., :3], alpha, left, top, opacity)
     return made
+
+
+def flatten(pixels: Pixels, colour: Colour = WHITE) -> Pixels:
+    """The picture without alpha, laid on one colour; the same array where there is none."""
+    if not is_transparent(pixels):
+        return pixels
+    height, width = pixels.shape[:2]
+    return stamped(plain(width, height, colour), pixels, [(0, 0)])
 
 
 def _lay(made: Pixels, colours: Pixels, alpha: Pixels, left: int, top: int, opacity: float) -> None:
@@ -48,6 +56,8 @@ def _thinned(alpha: Pixels, opacity: float) -> Pixels:
 
 def _on_opaque(below: Pixels, colours: Pixels, alpha: Pixels) -> Pixels:
     """Divided by 255 and rounded as Blinn 1995 does it, without a division; 255 · 255 + 128 + 254 fits 16 bits."""
+    if alpha.min(initial=255) == 255:
+        return colours
     above = alpha[..., None].astype(np.uint16)
     mixed = below * (255 - above) + colours * above + 128
     return np.asarray((mixed + (mixed >> 8)) >> 8, dtype=np.uint8)

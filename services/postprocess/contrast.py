@@ -7,7 +7,8 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from services.postprocess.pixels import Colour, Pixels, flatten
+from services.postprocess.compositing import flatten
+from services.postprocess.pixels import WHITE, Colour, Pixels
 
 Light = NDArray[np.float32]
 
@@ -15,7 +16,7 @@ Light = NDArray[np.float32]
 SAMPLES = 16_000
 # The weakest twentieth of the places says how a text reads: a mean hides the letter that stands on a window.
 WEAKEST = 0.05
-WHITE, BLACK = (255, 255, 255), (17, 17, 17)
+BLACK: Colour = (17, 17, 17)  # near-black
 
 
 def luminance(colour: Colour) -> float:

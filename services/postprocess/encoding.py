@@ -10,7 +10,8 @@ import PIL
 import simplejpeg
 from PIL import Image, features
 
-from services.postprocess.pixels import Pixels, flatten
+from services.postprocess.compositing import flatten
+from services.postprocess.pixels import Pixels
 from shared import png
 
 Format = Literal["jpeg", "png", "webp", "avif"]

@@ -13,9 +13,10 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from services.postprocess.compositing import flatten
 from services.postprocess.hooks import Models
 from services.postprocess.model_files import ModelFailed, ModelFile
-from services.postprocess.pixels import Pixels, flatten
+from services.postprocess.pixels import Pixels
 
 Planes = NDArray[np.float32]  # 1 × channels × height × width
 

@@ -199,9 +199,3 @@ def _value(value: Any) -> str:
 
 def _told(changes: Sequence[Change]) -> list[ChangeFound]:
     return [ChangeFound(**asdict(change)) for change in changes]
-
-
-def summed(found: Replayed) -> Mapping[Verdict, int]:
-    """How many files came out how."""
-    verdicts = [file.verdict for file in found.files]
-    return {verdict: verdicts.count(verdict) for verdict in SEVERITY if verdict in verdicts}

@@ -7,9 +7,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from services.postprocess.compositing import flatten
 from services.postprocess.geometry import Box
 from services.postprocess.pictures import Picture
-from services.postprocess.pixels import flatten
 
 Map = npt.NDArray[np.float32]
 

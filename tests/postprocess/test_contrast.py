@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from services.postprocess.contrast import BLACK, WHITE, clearest, contrast, sampled
-from services.postprocess.pixels import Colour, Pixels, colour_of
+from services.postprocess.contrast import BLACK, clearest, contrast, sampled
+from services.postprocess.pixels import WHITE, Colour, Pixels, colour_of
 
 
 def ground(*colours: Colour) -> Pixels:

@@ -11,8 +11,9 @@ from services.postprocess import encoding
 from services.postprocess.decoding import decode, inspect
 from services.postprocess.encoding import Encoded, Format
 from services.postprocess.geometry import Box
+from services.postprocess.operations.pad import edge_colour
 from services.postprocess.pictures import Picture
-from services.postprocess.pixels import edge_colour, pixels_of
+from services.postprocess.pixels import pixels_of
 from shared.pictures import Limits, Refused
 from tests.postprocess.pictures import BLUE, GREEN, RED, WHITE, grainy, near, plain, read, with_spot, written
 

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from services.postprocess.checks.sharpness import Plane
 from services.postprocess.checks.view import covered, cut, lab_of, luma_of, resized, seen
-from services.postprocess.pixels import Pixels, flatten, is_transparent
+from services.postprocess.compositing import flatten
+from services.postprocess.pixels import Pixels, is_transparent
 
 Matrix = NDArray[np.float64]
 

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.postprocess.checks.sharpness import Plane, softness
-from services.postprocess.pixels import Pixels, flatten
+from services.postprocess.compositing import flatten
+from services.postprocess.pixels import Pixels
 
 if TYPE_CHECKING:
     from services.postprocess.checks.photo import Photo

@@ -7,7 +7,7 @@ from services.postprocess.contrast import contrast
 from services.postprocess.operations import lettering
 from services.postprocess.operations.frame import Frame
 from services.postprocess.operations.layout import Area, inset, placed, safe_area
-from services.postprocess.operations.marks import NoMark, fitted, mark_left_out, mark_of
+from services.postprocess.operations.marks import NoMark, fitted, mark_of
 from services.postprocess.operations.operation import Operation
 from services.postprocess.pixels import Pixels
 from services.postprocess.typesetting import CannotSet, Drawn, Room, Text, draw, fit
@@ -24,9 +24,9 @@ def badge(frame: Frame, wanted: Badge) -> Frame:
             return _lettered(frame.whole(), written, wanted)
         return _marked(frame.whole(), wanted.mark, wanted) if wanted.mark else frame
     except CannotSet as reason:
-        return lettering.left_out(frame, "The badge", reason)
+        return frame.left_out("The badge", reason, check="text")
     except NoMark as reason:
-        return mark_left_out(frame, "badge", reason)
+        return frame.left_out("The badge", reason, check="badge")
 
 
 def _marked(frame: Frame, name: str, wanted: Badge) -> Frame:

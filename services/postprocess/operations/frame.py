@@ -114,6 +114,11 @@ class Frame:
         """A reviewer is told."""
         return replace(self, verdicts=(*self.verdicts, verdict))
 
+    def left_out(self, what: str, reason: Exception, *, check: str) -> "Frame":
+        """The frame as it is: a person is told, whatever the rubric says, for something that was asked is not there."""
+        sentence = f"{what} is left out: {reason}."
+        return self.judged(Verdict(check=check, ok=False, blocking=True, sentence=sentence, code="other"))
+
 
 def extent(mask: Pixels) -> Box | None:
     """The smallest box around what the mask shows; None where it shows nothing."""

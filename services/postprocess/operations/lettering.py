@@ -6,11 +6,10 @@ from typing import TypeVar
 import cv2
 import numpy as np
 
-from services.postprocess.contrast import BLACK, WHITE, clearest, luminance, sampled
-from services.postprocess.operations.frame import Frame
+from services.postprocess.contrast import BLACK, clearest, luminance, sampled
 from services.postprocess.operations.layout import Area
 from services.postprocess.operations.materials import Materials
-from services.postprocess.pixels import Colour, Pixels, colour_of
+from services.postprocess.pixels import WHITE, Colour, Pixels, colour_of
 from services.postprocess.typesetting import Arrangement, CannotSet, Drawn, Fonts, Text, Typeface, read
 from services.postprocess.typesetting.fonts import IN_ARABIC
 from shared.events import Verdict
@@ -93,12 +92,6 @@ def described(faces: Iterable[Typeface], *, size: int, colour: Colour) -> str:
     """For the manifest: with these the same letters are drawn again."""
     fonts = ", ".join(f"{face.family} {face.weight} ({face.sha256})" for face in faces)
     return f"{fonts}; {size} px; #{colour[0]:02X}{colour[1]:02X}{colour[2]:02X}"
-
-
-def left_out(frame: Frame, what: str, reason: CannotSet) -> Frame:
-    """The frame as it is: a person is told, whatever the rubric says, for something that was asked is not there."""
-    sentence = f"{what} is left out: {reason}."
-    return frame.judged(Verdict(check="text", ok=False, blocking=True, sentence=sentence, code="other"))
 
 
 def verdict_on(says: str, *, inside: bool, found: float, wanted: float, over_product: bool = False) -> Verdict:

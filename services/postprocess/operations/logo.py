@@ -3,7 +3,7 @@
 from services.postprocess.compositing import stamped
 from services.postprocess.operations.frame import Frame
 from services.postprocess.operations.layout import Area, inset, placed, safe_area
-from services.postprocess.operations.marks import NoMark, fitted, mark_left_out, mark_of, stands_out
+from services.postprocess.operations.marks import NoMark, fitted, mark_of, stands_out
 from services.postprocess.operations.operation import Operation
 from services.postprocess.pixels import Pixels
 from shared.events import Verdict
@@ -17,7 +17,7 @@ def logo(frame: Frame, wanted: Logo) -> Frame:
     try:
         marks = [mark_of(frame.materials, name) for name in (wanted.mark, wanted.on_dark) if name]
     except NoMark as reason:
-        return mark_left_out(frame, "logo", reason)
+        return frame.left_out("The logo", reason, check="logo")
     frame = frame.whole()
     area = inset(safe_area(frame), wanted.margin)
     room = round(wanted.width * area.width), round(wanted.height * area.height)

@@ -4,12 +4,10 @@ import numpy as np
 
 from services.postprocess.contrast import light
 from services.postprocess.geometry import fit_inside
-from services.postprocess.operations.frame import Frame
 from services.postprocess.operations.layout import Area
 from services.postprocess.operations.materials import Materials
 from services.postprocess.pictures import Picture
 from services.postprocess.pixels import Pixels
-from shared.events import Verdict
 
 
 class NoMark(Exception):
@@ -41,9 +39,3 @@ def stands_out(mark: Pixels, pixels: Pixels, place: Area) -> float:
         return 1.0
     own, ground = (float(light(each[seen][None, :, :3]).mean()) + 0.05 for each in (mark, under))
     return max(own, ground) / min(own, ground)
-
-
-def mark_left_out(frame: Frame, check: str, reason: NoMark) -> Frame:
-    """The frame as it is: a person is told, whatever the rubric says, for something that was asked is not there."""
-    sentence = f"The {check} is left out: {reason}."
-    return frame.judged(Verdict(check=check, ok=False, blocking=True, sentence=sentence, code="other"))

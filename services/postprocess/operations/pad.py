@@ -4,11 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 
+from services.postprocess.compositing import flatten, stamped
 from services.postprocess.geometry import Point, fit_inside
 from services.postprocess.operations.frame import Frame
 from services.postprocess.operations.operation import Operation
 from services.postprocess.pictures import Picture
-from services.postprocess.pixels import Pixels, colour_of, edge_colour, laid, plain
+from services.postprocess.pixels import Colour, Pixels, colour_of, plain
 from shared.library.operations import Pad
 
 
@@ -21,11 +22,18 @@ def pad(frame: Frame, wanted: Pad) -> Frame:
     return placed(inner, plain(width, height, colour))
 
 
+def edge_colour(pixels: Pixels) -> Colour:
+    """The mean colour of the outermost pixels, so that added canvas looks like more of the same ground."""
+    sides = (pixels[:1], pixels[-1:], pixels[:, :1], pixels[:, -1:])
+    red, green, blue = np.mean([flatten(np.ascontiguousarray(side)).mean(axis=(0, 1)) for side in sides], axis=0)
+    return round(float(red)), round(float(green)), round(float(blue))
+
+
 def placed(inner: Frame, ground: Pixels, corner: tuple[int, int] | None = None) -> Frame:
     """The frame on a canvas, in its middle unless told where, with everything that is known about it."""
     height, width = ground.shape[:2]
     left, top = corner or ((width - inner.size[0]) // 2, (height - inner.size[1]) // 2)
-    picture = Picture(laid(ground, inner.pixels(), left, top), inner.picture.profile)
+    picture = Picture(stamped(ground, inner.pixels(), [(left, top)]), inner.picture.profile)
     return replace(
         inner,
         picture=picture,

@@ -7,9 +7,9 @@ import numpy as np
 import numpy.typing as npt
 
 from services.postprocess.compositing import inked
-from services.postprocess.contrast import BLACK, WHITE, contrast
+from services.postprocess.contrast import BLACK, contrast
 from services.postprocess.operations.layout import Area
-from services.postprocess.pixels import Colour, Pixels
+from services.postprocess.pixels import WHITE, Colour, Pixels
 
 # Beyond this a patch looks like a box that somebody forgot; the verdict says what is still missing.
 STRONGEST = 0.75

@@ -27,7 +27,7 @@ def text(frame: Frame, wanted: Written) -> Frame:
     try:
         return _set(frame.whole(), written, wanted, what)
     except CannotSet as reason:
-        return lettering.left_out(frame, what, reason)
+        return frame.left_out(what, reason, check="text")
 
 
 def _set(frame: Frame, written: str, wanted: Written, what: str) -> Frame:

@@ -6,13 +6,13 @@ import cv2
 import numpy as np
 
 from services.postprocess.compositing import stamped
-from services.postprocess.contrast import BLACK, WHITE, light
+from services.postprocess.contrast import BLACK, light
 from services.postprocess.operations import lettering
 from services.postprocess.operations.frame import Frame
 from services.postprocess.operations.layout import inset, placed, safe_area
-from services.postprocess.operations.marks import NoMark, fitted, mark_left_out, mark_of
+from services.postprocess.operations.marks import NoMark, fitted, mark_of
 from services.postprocess.operations.operation import Operation
-from services.postprocess.pixels import Colour, Pixels
+from services.postprocess.pixels import WHITE, Colour, Pixels
 from services.postprocess.typesetting import CannotSet, Room, draw, fit
 from shared.library.operations import Paint, Watermark
 
@@ -33,9 +33,9 @@ def watermark(frame: Frame, wanted: Watermark) -> Frame:
     try:
         stamp = _lettered(frame, written, wanted) if written else _marked(frame, wanted)
     except CannotSet as reason:
-        return lettering.left_out(frame, "The watermark", reason)
+        return frame.left_out("The watermark", reason, check="text")
     except NoMark as reason:
-        return mark_left_out(frame, "watermark", reason)
+        return frame.left_out("The watermark", reason, check="watermark")
     if wanted.repeated:
         stamp = _turned(stamp, ANGLE)
         places = _grid(frame.size, (stamp.shape[1], stamp.shape[0]), gap=round(GAP * wanted.size * min(frame.size)))

@@ -13,7 +13,8 @@ from services.postprocess.checks.colours import ciede2000
 from services.postprocess.checks.examine import pixel_checks
 from services.postprocess.checks.likeness import fingerprint
 from services.postprocess.checks.view import Area, View, lab_of
-from services.postprocess.pixels import Pixels, flatten
+from services.postprocess.compositing import flatten
+from services.postprocess.pixels import Pixels
 from services.postprocess.twins import LIMIT
 from tests.inference.scenes import EVERY_FORM
 from tests.postprocess.labelled.drawing import COLOURS, LABELS, WALLS, Drawn, asked, draw
