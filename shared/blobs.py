@@ -21,6 +21,7 @@ from urllib.parse import quote, unquote, urlsplit
 from uuid import UUID, uuid4
 
 from shared.crash import crash_point
+from shared.durable import flush, make_folder, write_file
 from shared.errors import BlobMissing, Rejected, Unavailable
 
 # The file system keeps no media type, so the extension says it; our own list, because the system's differs by machine.
@@ -193,17 +194,14 @@ class FileBlobs:
         path, temporary = self.path(key), self._incoming / uuid4().hex
         self._present()
         try:
-            self._make(path.parent)
+            make_folder(path.parent)
             try:
-                with temporary.open("xb") as file:
-                    file.write(data)
-                    file.flush()
-                    os.fsync(file.fileno())
+                write_file(temporary, data)
                 with suppress(FileExistsError):  # somebody stored the same bytes; their link may not be flushed yet
                     os.link(temporary, path)
             finally:
                 temporary.unlink(missing_ok=True)
-            _flush(path.parent)
+            flush(path.parent)
         except OSError as error:
             raise Unavailable("blobs", error) from error
 
@@ -211,7 +209,7 @@ class FileBlobs:
         self._present()
         try:
             path.unlink()
-            _flush(path.parent)
+            flush(path.parent)
         except FileNotFoundError:
             pass
         except OSError as error:
@@ -232,13 +230,6 @@ class FileBlobs:
         """A store whose folder is gone (a volume not mounted) is away, not a store in which all is missing."""
         if not self._incoming.is_dir():
             raise Unavailable("blobs", f"{self._root} is not there")
-
-    def _make(self, folder: Path) -> None:
-        if folder.is_dir():
-            return
-        self._make(folder.parent)
-        folder.mkdir(exist_ok=True)
-        _flush(folder.parent)
 
 
 def sign_address(address: Address, *, secret: str) -> str:
@@ -304,14 +295,6 @@ def undamaged(key: str, data: bytes) -> bytes:
     if hashlib.sha256(data).hexdigest() != parse_key(key)["sha256"]:
         raise Rejected("blob_damaged", "the stored bytes no longer have their hash", key, "restore it from a backup")
     return data
-
-
-def _flush(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _sweep(incoming: Path) -> None:

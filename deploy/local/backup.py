@@ -29,6 +29,7 @@ from deploy.local.positions import Positions
 from deploy.local.postgres import ADMINISTRATOR, binaries
 from deploy.local.processes import last_lines
 from deploy.local.progress import Progress
+from shared.durable import flush
 from shared.topics import LIBRARY_ITEMS, REQUESTS_COMPLETED, TOPICS, WORKSPACES
 
 FORMAT = "calotype.backup/1"
@@ -79,7 +80,7 @@ class Backup:
                 ) from error
             finally:
                 shutil.rmtree(partial, ignore_errors=True)
-        _flush(self.into.parent)
+        flush(self.into.parent)
         return manifest
 
     def _take(self, partial: Path, began: datetime) -> dict[str, Any]:
@@ -284,11 +285,3 @@ def _alone(partial: Path) -> Iterator[None]:
             yield
         finally:
             lock.unlink(missing_ok=True)
-
-
-def _flush(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

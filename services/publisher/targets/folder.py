@@ -8,7 +8,6 @@ overwritten.
 import asyncio
 import errno
 import hashlib
-import os
 import re
 import shutil
 from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -18,6 +17,7 @@ from typing import Self
 from uuid import UUID, uuid4
 
 from services.publisher.domain import Delivered, Delivery
+from shared.durable import flush, make_folder, write_file
 from shared.errors import Rejected, Unavailable
 from shared.events import PublicFile, Receipt
 from shared.library.documents import TargetDocument
@@ -95,11 +95,11 @@ class FolderTarget:
         place = self.place(delivery)
         incoming = self._folder / INCOMING / f"{delivery.publication_id}.{uuid4().hex}"
         try:
-            _make(incoming)
+            make_folder(incoming)
             for name, data in files.items():
-                _write(incoming / name, data)
-            _flush(incoming)
-            _make(place.parent)
+                write_file(incoming / name, data)
+            flush(incoming)
+            make_folder(place.parent)
             incoming.rename(place)
         except OSError as error:
             first = error.errno in {errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT} and place.is_dir()
@@ -108,7 +108,7 @@ class FolderTarget:
             # Another writer was, and may have swept ours away. Whether its set is this one, reading back will tell.
         finally:
             shutil.rmtree(incoming, ignore_errors=True)
-        _flush(place.parent)
+        flush(place.parent)
         for leftover in incoming.parent.glob(f"{delivery.publication_id}.*"):  # of writers that were killed
             shutil.rmtree(leftover, ignore_errors=True)
 
@@ -139,29 +139,6 @@ def _stem(delivery: Delivery) -> str:
 
 def _sidecar_name(delivery: Delivery) -> str:
     return f"{_stem(delivery)}.json"
-
-
-def _make(folder: Path) -> None:
-    if folder.is_dir():
-        return
-    _make(folder.parent)
-    folder.mkdir(exist_ok=True)
-    _flush(folder.parent)
-
-
-def _write(path: Path, data: bytes) -> None:
-    with path.open("xb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _flush(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _receipt(path: Path) -> Receipt:
