@@ -37,7 +37,8 @@ from benchmarks.frame import Result, arguments, interleave, report, say
 from deploy.local.certificates import AUTHORITY, CERTIFICATES, KEY, drawn
 from services.inference.backends.proof.render import render
 from services.postprocess.children import Children
-from services.postprocess.files import Made, named
+from services.postprocess.development import Made
+from services.postprocess.ordering import named
 from services.postprocess.signing import Chain, KeySigner
 from shared.library.documents import Operation, Recipe, Rendition
 

@@ -10,11 +10,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from services.postprocess.files import Development, Made
+from services.postprocess.development import Development
 from services.postprocess.model_files import ModelFile
 from services.postprocess.signing import Signer
 from shared.children import Child, ChildDied, Lending
-from shared.events import Measures, Verdict
 from shared.pictures import clock
 
 __all__ = ["ChildDied", "Children", "OutOfMemory", "PictureRefused"]
@@ -78,7 +77,11 @@ class Children:
                 raise self._gone(error) from None
             if header.get("error") == "memory":
                 raise OutOfMemory(header["detail"])  # ends the child: what is left of its memory may be in pieces
-        return _development(header, blobs)
+        if header.get("error") == "bug":
+            raise RuntimeError(header["detail"])
+        if code := header.get("error"):
+            raise PictureRefused(code, header["detail"])
+        return Development.read(header, blobs)
 
     async def _signed(
         self, child: Child, questions: Sequence[bytes], *, patience: asyncio.Timeout
@@ -120,37 +123,3 @@ def _arguments(memory_mb: int, decode_seconds: float, models: Mapping[str, Model
         return limits
     files = {hook: [str(file.path), file.sha256] for hook, file in models.items()}
     return [*limits, json.dumps({"files": files, "seconds": seconds})]
-
-
-def _development(header: dict[str, Any], blobs: list[bytes]) -> Development:
-    match header.get("error"):
-        case None:
-            pass
-        case "bug":
-            raise RuntimeError(header["detail"])
-        case code:
-            raise PictureRefused(code, header["detail"])
-    made = [
-        Made(
-            channel=told["channel"],
-            rendition=told["rendition"],
-            **told["facts"],
-            wanted_type=told["wanted_type"],
-            wanted=(told["wanted"][0], told["wanted"][1]),
-            exact=told["exact"],
-            max_bytes=told["max_bytes"],
-            manifest=told["manifest"],
-            verdicts=[Verdict.model_validate(verdict) for verdict in told["verdicts"]],
-            unsigned_sha256=told["unsigned_sha256"],
-            data=data,
-        )
-        for told, data in zip(header["derivatives"], blobs, strict=True)
-    ]
-    return Development(
-        **header["original"],
-        made=made,
-        versions=header["versions"],
-        checks=[Verdict.model_validate(verdict) for verdict in header["checks"]],
-        measures=Measures.model_validate(header["measures"]),
-        unsigned=header["unsigned"],
-    )

@@ -81,7 +81,7 @@ class Manifest(Body):
     def order(
         self, recipes: Mapping[str, Recipe], *, proxies: bool, inputs: Inputs, said: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:
-        """What a child is asked, as `files.order` asked it then; `said` is of the recipes and who would sign."""
+        """What a child is asked, as `ordering.order` asked it then; `said` is of the recipes and who would sign."""
         return {
             "origin": {**self.origin, **(said or {}), "is_draft": True} if self.origin is not None else None,
             "recipes": {channel: recipe.model_dump(mode="json") for channel, recipe in recipes.items()},

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from uuid import UUID
 
-from services.postprocess.files import MASKED, marks_in
 from services.postprocess.handler import queries
 from services.postprocess.manifests import Manifest
+from services.postprocess.ordering import MASKED, marks_in
 from services.postprocess.studio import Studio, known
 from shared.events import Pin, Verdict
 from shared.http import HttpProblem, refusal

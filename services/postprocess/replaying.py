@@ -10,7 +10,7 @@ from uuid import UUID
 import orjson
 from pydantic import BaseModel, Field
 
-from services.postprocess.files import Development, Made
+from services.postprocess.development import Development, Made
 from services.postprocess.manifests import Derived, Manifest
 from services.postprocess.studio import Sitting, Studio
 from shared.blobs import EXTENSIONS, Blobs, blob_key

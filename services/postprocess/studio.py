@@ -12,9 +12,10 @@ from uuid import UUID
 
 from services.postprocess import manifests
 from services.postprocess.children import ChildDied, Children, OutOfMemory, PictureRefused
-from services.postprocess.files import Development, input_key, named
+from services.postprocess.development import Development
 from services.postprocess.inputs import Inputs, fetched
 from services.postprocess.manifests import Manifest, fingerprint
+from services.postprocess.ordering import input_key, named
 from services.postprocess.signing import Chain
 from shared.blobs import EXTENSIONS, Blobs, blob_key
 from shared.errors import BlobMissing, Rejected

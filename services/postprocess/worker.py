@@ -15,9 +15,10 @@ import structlog
 
 from services.postprocess.children import ChildDied, Children, OutOfMemory, PictureRefused
 from services.postprocess.domain import Asked, Cancelled, Ending, Failed, Processed, ended, ended_anew
-from services.postprocess.files import Stored, complete, needed, order
+from services.postprocess.files import Stored, complete
 from services.postprocess.handler import ANEW, queries
 from services.postprocess.inputs import fetched
+from services.postprocess.ordering import needed, order
 from services.postprocess.rulings import ruled
 from services.postprocess.signing import Chain
 from services.postprocess.twins import TWIN, Twins, unseen, wants_twins

@@ -17,7 +17,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer
 
 from deploy.local.servers import EmbeddedServers
-from services.postprocess.files import Made
+from services.postprocess.development import Made
 from shared.blobs import FileBlobs, library_key
 from shared.credentials import Verifier
 from shared.events import ImageGenerated, ImageProcessed

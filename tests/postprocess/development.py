@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from services.postprocess.files import Development, Made
+from services.postprocess.development import Development, Made
 
 
 def made(rendition: str = "960", *, channel: str | None = "web", data: bytes = b"bytes", **fields: Any) -> Made:

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from services.postprocess.child import _told
-from services.postprocess.children import Children, PictureRefused, _development
-from services.postprocess.files import Development
+from services.postprocess.children import Children, PictureRefused
+from services.postprocess.development import Development
 from services.postprocess.finishing import finished
 from services.postprocess.recipes import BadRecipe, Order, develop
 from shared.pictures import Limits
@@ -31,4 +31,4 @@ class InProcess(Children):
             )
         except BadRecipe as error:
             raise PictureRefused("recipe", str(error)) from error
-        return _development(_told(made), [each.data for each in made.derivatives])
+        return Development.read(_told(made), [each.data for each in made.derivatives])

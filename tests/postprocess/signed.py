@@ -8,7 +8,8 @@ from typing import Any
 
 from deploy.local.certificates import AUTHORITY, CERTIFICATES, KEY, drawn
 from services.postprocess.children import Children
-from services.postprocess.files import Development, order
+from services.postprocess.development import Development
+from services.postprocess.ordering import order
 from services.postprocess.signing import Chain, KeySigner, Signer
 from shared.events import ImageGenerated
 from shared.library.documents import Recipe

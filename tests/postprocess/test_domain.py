@@ -2,8 +2,9 @@ from datetime import UTC, datetime
 
 import pytest
 
+from services.postprocess.development import Made
 from services.postprocess.domain import Cancelled, Failed, ended, ended_anew, needs_pixels, untouched
-from services.postprocess.files import Made, complete
+from services.postprocess.files import complete
 from shared.events import DerivativesFailed, FailureReason, ImageProcessed, JobCancelled, JobFailed, Stage
 from tests.postprocess.development import developed, made
 from tests.postprocess.documents import recipe, rendition

@@ -2,7 +2,8 @@ import hashlib
 
 import orjson
 
-from services.postprocess.files import complete, needed, order
+from services.postprocess.files import complete
+from services.postprocess.ordering import needed, order
 from shared import ids
 from shared.events import Verdict
 from shared.library.documents import Brand, BrandProduct, Rubric

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from services.postprocess.children import Children
-from services.postprocess.files import Made
+from services.postprocess.development import Made
 from services.postprocess.model_files import ModelFile
 from services.postprocess.models import models
 from services.postprocess.operations import Equipment, Frame, Materials, operations

@@ -11,7 +11,8 @@ from PIL.PngImagePlugin import PngInfo
 
 from services.postprocess.children import Children
 from services.postprocess.cose import NotAsExpected, claim_of
-from services.postprocess.files import Development, complete
+from services.postprocess.development import Development
+from services.postprocess.files import complete
 from shared.credentials import Credentials, Verifier
 from shared.errors import Unavailable
 from shared.events import SourceType

@@ -10,8 +10,8 @@ from uuid import UUID
 import orjson
 import pytest
 
+from services.postprocess.development import Development
 from services.postprocess.domain import Processed
-from services.postprocess.files import Development
 from services.postprocess.handler import work_of
 from services.postprocess.previewing import Previews, linted
 from services.postprocess.replaying import Replayed, replay

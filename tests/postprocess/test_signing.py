@@ -17,8 +17,8 @@ from pydantic import ValidationError
 
 from services.postprocess.app import signer_of
 from services.postprocess.children import Children
-from services.postprocess.files import order
 from services.postprocess.handler import work_of
+from services.postprocess.ordering import order
 from services.postprocess.settings import PostprocessSettings
 from services.postprocess.signing import BadKey, Chain, KeySigner, RemoteSigner
 from shared.errors import Unavailable

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from services.postprocess.children import ChildDied, Children, OutOfMemory, PictureRefused
+from services.postprocess.development import Development
 from services.postprocess.domain import Failed, Processed
-from services.postprocess.files import Development
 from services.postprocess.handler import work_anew, work_of
 from services.postprocess.worker import Finished, Processor, exhausted
 from shared.blobs import FileBlobs, library_key
