@@ -9,6 +9,7 @@ import orjson
 from aiokafka import ConsumerRecord
 from pydantic import ValidationError
 
+from shared.errors import unreadable
 from shared.events import BY_TYPE, Event
 from shared.topics import Topic
 
@@ -72,18 +73,12 @@ def decode_event(record: Any, topic: Topic) -> Event:
     try:
         event = event_class.model_validate_json(body)
     except ValidationError as error:
-        raise SetAside("bad_body", _said(error)) from error
+        raise SetAside("bad_body", unreadable(error)) from error
     if topic.retention and record.timestamp / 1000 - event.occurred_at.timestamp() > _horizon(topic):
         raise SetAside("stale", f"the fact of {event.occurred_at.isoformat()} is older than what is deduplicated")
     if traceparent:
         event.__dict__["traceparent"] = traceparent  # set once here, before anybody sees the frozen event
     return event
-
-
-def _said(error: ValidationError) -> str:
-    """What is wrong and where, never with what: it is logged, and what was sent may be a prompt."""
-    problems = error.errors(include_url=False, include_input=False, include_context=False)
-    return "; ".join(f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in problems)[:2000]
 
 
 def holds_nul(body: bytes) -> bool:

@@ -1,5 +1,9 @@
 """The three ways work can fail on purpose; anything else that is raised is a bug and stays loud."""
 
+from pydantic import ValidationError
+
+SAID = 2000  # characters: where many fields are wrong, the first of them say it
+
 
 class Rejected(Exception):
     """The ask itself is wrong, so the same ask fails again: never retried."""
@@ -35,3 +39,9 @@ class BlobMissing(Rejected):
         super().__init__("blob_missing", "nothing is stored under this key", key)
         self.args = (key,)  # what pickle calls __init__ with
         self.key = key
+
+
+def unreadable(error: ValidationError) -> str:
+    """Each field that is wrong, and why; never with what it holds: it is logged, and may be a prompt or a key."""
+    faults = error.errors(include_url=False, include_input=False, include_context=False)
+    return "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in faults)[:SAID]

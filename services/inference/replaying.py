@@ -11,7 +11,7 @@ from services.inference.backends import Generation, Lora, Source, keep_nothing
 from services.inference.domain import BILLING, PREFIX, Cost, kind_of
 from services.inference.routing import Sent
 from shared import ids
-from shared.errors import Rejected
+from shared.errors import Rejected, unreadable
 from shared.events import Confidentiality, Lane, Parameters, Pin, SourceRole, SourceUse
 from shared.events.envelope import Body
 from shared.library.documents import Backend, Call
@@ -124,8 +124,7 @@ def read(data: bytes) -> Manifest:
     try:
         return Manifest.model_validate_json(data)
     except ValidationError as error:
-        first = error.errors()[0]
-        what = f"the manifest cannot be read: {'.'.join(map(str, first['loc']))}: {first['msg']}"
+        what = f"the manifest cannot be read: {unreadable(error)}"
         raise Rejected("unreadable_manifest", what, "manifest_sha256", "use the release that wrote it") from error
 
 

@@ -22,6 +22,7 @@ from services.inference.routing import (
     decide,
 )
 from shared.current import newest_documents
+from shared.errors import unreadable
 from shared.library.documents import Routes
 from shared.postgres import Connection
 
@@ -124,8 +125,7 @@ def _parse(documents: Mapping[str, str]) -> Routes | Unroutable | None:
     try:
         return current_table(Routes.model_validate_json(document) for document in documents.values())
     except ValidationError as error:
-        first = error.errors()[0]
         return Unroutable(
-            missing=f"the routing table cannot be read: {'.'.join(map(str, first['loc']))}: {first['msg']}",
+            missing=f"the routing table cannot be read: {unreadable(error)}",
             remedy="publish a corrected version of it",
         )

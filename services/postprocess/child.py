@@ -21,6 +21,7 @@ from services.postprocess.model_files import ModelFile
 from services.postprocess.operations import Equipment
 from services.postprocess.recipes import BadRecipe, Developed, Order, develop
 from shared.confined import confine, hear, tell
+from shared.errors import unreadable
 from shared.pictures import Limits, Refused
 
 
@@ -79,7 +80,7 @@ def _answer(
             limits=limits,
         )
     except ValidationError as error:
-        return {"error": "recipe", "detail": f"the recipe cannot be read: {error}"}, []
+        return {"error": "recipe", "detail": f"the recipe cannot be read: {unreadable(error)}"}, []
     except Refused as refused:
         return {"error": refused.code, "detail": refused.what}, []
     except BadRecipe as error:

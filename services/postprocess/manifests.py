@@ -9,7 +9,7 @@ from pydantic import Field, ValidationError
 
 from services.postprocess.inputs import Inputs
 from shared.blobs import parse_key
-from shared.errors import Rejected
+from shared.errors import Rejected, unreadable
 from shared.events import Pin
 from shared.events.envelope import Body
 from shared.library.documents import Recipe
@@ -125,6 +125,5 @@ def read(data: bytes) -> Manifest:
     try:
         return Manifest.model_validate_json(data)
     except ValidationError as error:
-        first = error.errors()[0]
-        what = f"the manifest cannot be read: {'.'.join(map(str, first['loc']))}: {first['msg']}"
+        what = f"the manifest cannot be read: {unreadable(error)}"
         raise Rejected("unreadable_manifest", what, "manifest", "use the release that wrote it") from error

@@ -25,6 +25,7 @@ from services.postprocess.operations import NO_EQUIPMENT, Equipment, Frame, Mate
 from services.postprocess.operations.colour import promised
 from services.postprocess.pictures import Picture
 from services.postprocess.pixels import is_transparent
+from shared.errors import unreadable
 from shared.events import Measures, SourceType, Verdict
 from shared.library.documents import Operation, Recipe, Rendition
 from shared.pictures import Limits
@@ -274,8 +275,7 @@ def _applied(frame: Frame, step: Operation, *, where: str) -> Frame:
     try:
         return operation.apply(frame, step.params)
     except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
-        raise BadRecipe(f"{where}, {step.op}: {faults}") from error
+        raise BadRecipe(f"{where}, {step.op}: {unreadable(error)}") from error
     except Exception as error:
         if step.op not in OVERLAYS or ran_out(error):
             raise

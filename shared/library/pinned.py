@@ -8,7 +8,7 @@ from uuid import UUID
 from pydantic import ValidationError
 
 from shared.blobs import Blobs, library_key
-from shared.errors import Rejected
+from shared.errors import Rejected, unreadable
 from shared.events import Pin
 from shared.library.documents import Document
 
@@ -51,4 +51,6 @@ class Library:
         try:
             return kind.model_validate_json(data)
         except ValidationError as error:
-            raise Rejected("wrong_document", f"{pin.label} is no {kind.__name__}: {error}", pin.digest) from error
+            raise Rejected(
+                "wrong_document", f"{pin.label} is no {kind.__name__}: {unreadable(error)}", pin.digest
+            ) from error
