@@ -22,7 +22,7 @@ from shared.events import DerivativesFailed, ImageGenerated, JobStatus, Pin
 from shared.library.documents import Recipe
 from shared.library.operations import takes_from_brand
 from shared.library.pinned import Library
-from shared.observability import is_sampled, start_span, traceparent_of
+from shared.observability import ended_span
 
 APPROVED = RANK[JobStatus.APPROVED]
 GONE = {"AssetRecalled": "it was recalled", "AssetExpired": "its term has ended"}
@@ -247,10 +247,5 @@ def _branded(image: ImageGenerated, accepted: Mapping[str, Any] | None) -> Image
 
 def _trace(case: Case, person: Person) -> str | None:
     """The asset's trace goes on: a span under it, however long ago, linked to the person's request."""
-    if not is_sampled(case.trace):
-        return case.trace
-    span = start_span(
-        "asset rerun", parent=case.trace, link=person.context, attributes={"calotype.asset": str(case.asset_id)}
-    )
-    span.end()
-    return traceparent_of(span)
+    attributes = {"calotype.asset": str(case.asset_id)}
+    return ended_span("asset rerun", parent=case.trace, link=person.context, attributes=attributes)

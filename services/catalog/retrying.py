@@ -19,7 +19,7 @@ from shared import ids
 from shared.audit import acted
 from shared.events import FailureReason, JobRetried, JobStatus, Stage
 from shared.leases import buried
-from shared.observability import is_sampled, start_span, traceparent_of
+from shared.observability import ended_span
 
 FAILED = RANK[JobStatus.FAILED]
 
@@ -159,12 +159,8 @@ async def _begun(writing: Writing, cases: Sequence[Case], person: Person) -> lis
 
 
 def _retried(case: Case, failure: Mapping[str, Any], person: Person) -> JobRetried:
-    trace = failure["traceparent"]
-    if is_sampled(trace):
-        attributes = {"calotype.job": str(case.job_id), "calotype.run": case.run + 1}
-        span = start_span("job retry", parent=trace, link=person.context, attributes=attributes)
-        span.end()
-        trace = traceparent_of(span)
+    attributes = {"calotype.job": str(case.job_id), "calotype.run": case.run + 1}
+    trace = ended_span("job retry", parent=failure["traceparent"], link=person.context, attributes=attributes)
     return JobRetried.of(
         cause_id=failure["event_id"],
         occurred_at=case.now,

@@ -43,7 +43,7 @@ from shared.crash import crash_point
 from shared.errors import Rejected, Unavailable
 from shared.events import Attempt, AttemptState, FailureReason, File, PromptAssembled, WaitingOn
 from shared.leases import MAX_FAILURES, Leased, Outcome, buried
-from shared.observability import is_sampled, start_span, traceparent_of
+from shared.observability import ended_span
 from shared.outages import Away
 from shared.outbox import Transaction
 from shared.retry import Backoff
@@ -381,10 +381,7 @@ def _attempt(
 
 
 def _attempt_span(lease: Leased, piece: Piece, attempt: Attempt, started_ns: int) -> str | None:
-    """One span for the attempt, made when it is over: none stays open over a lease. What it causes hangs below."""
-    if not is_sampled(lease.traceparent):
-        return lease.traceparent
-    span = start_span(
+    return ended_span(
         f"generate {piece.job.kind}",
         parent=lease.traceparent,
         started_ns=started_ns,
@@ -395,8 +392,6 @@ def _attempt_span(lease: Leased, piece: Piece, attempt: Attempt, started_ns: int
             "calotype.state": attempt.state.value,
         },
     )
-    span.end()
-    return traceparent_of(span)
 
 
 def _log(piece: Piece, attempt: Attempt, ending: Ending) -> None:

@@ -37,7 +37,7 @@ from shared.events import (
 from shared.leases import MAX_FAILURES, Leased, Outcome, buried
 from shared.library.documents import Brand, Recipe, Rubric
 from shared.library.pinned import Library
-from shared.observability import is_sampled, log_context, start_span, traceparent_of
+from shared.observability import ended_span, log_context
 from shared.outbox import Transaction
 
 log = structlog.get_logger()
@@ -205,13 +205,8 @@ def _name(ending: Ending) -> str:
 
 
 def _span(lease: Leased, event: ImageGenerated, ending: Ending, *, started_ns: int) -> str | None:
-    """One span, made when the work is over: none stays open over a lease. What it causes hangs below."""
-    if not is_sampled(lease.traceparent):
-        return lease.traceparent
     attributes = {"calotype.job": str(event.job_id), "calotype.attempt": lease.epoch, "calotype.ending": _name(ending)}
-    span = start_span("process image", parent=lease.traceparent, started_ns=started_ns, attributes=attributes)
-    span.end()
-    return traceparent_of(span)
+    return ended_span("process image", parent=lease.traceparent, started_ns=started_ns, attributes=attributes)
 
 
 def _finished(asked: Asked, ending: Ending, *, traceparent: str | None) -> Outcome:

@@ -42,7 +42,7 @@ from shared.errors import Rejected, Unavailable
 from shared.events import AssetApproved, Event, PublicationState
 from shared.leases import Leased, Outcome
 from shared.library.documents import TargetDocument
-from shared.observability import is_sampled, log_context, start_span, traceparent_of
+from shared.observability import ended_span, log_context
 from shared.outages import Away, Pace
 from shared.postgres import Pool, unavailable_when_away
 
@@ -276,11 +276,11 @@ def exhausted(lease: Leased, why: str) -> Outcome:
 
 
 def _traced(lease: Leased, outcome: Outcome, *, started_ns: int) -> Outcome:
-    """One span, made when the work is over: none stays open over a lease. The fact it ends in hangs below."""
+    """The fact it ends in hangs below the span of the try."""
     tried = outcome.record
-    if not isinstance(tried, Tried) or tried.state is PublicationState.PENDING or not is_sampled(lease.traceparent):
+    if not isinstance(tried, Tried) or tried.state is PublicationState.PENDING:
         return outcome
-    span = start_span(
+    trace = ended_span(
         "publish asset",
         parent=lease.traceparent,
         kind=SpanKind.CLIENT,
@@ -293,8 +293,7 @@ def _traced(lease: Leased, outcome: Outcome, *, started_ns: int) -> Outcome:
             "calotype.ending": tried.state,
         },
     )
-    span.end()
-    return replace(outcome, record=replace(tried, delivery=replace(tried.delivery, traceparent=traceparent_of(span))))
+    return replace(outcome, record=replace(tried, delivery=replace(tried.delivery, traceparent=trace)))
 
 
 def _delivery(lease: Leased) -> Delivery:

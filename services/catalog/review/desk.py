@@ -27,7 +27,7 @@ from services.catalog.review.rules import (
 from shared.events import Event, ImageProcessed, JobStatus
 from shared.http import HttpProblem
 from shared.leases import Leased, NewWork, Outcome, enqueue
-from shared.observability import is_sampled, start_span, traceparent_of
+from shared.observability import ended_span
 from shared.outbox import Outbox, Transaction
 from shared.postgres import role_of
 
@@ -299,16 +299,8 @@ def _news(decision: Mapping[str, Any], status: JobStatus, *, by: str, at: dateti
 
 def _decided_under(asset: ImageProcessed, person: Person, verdict: AssetVerdict) -> str | None:
     """The trace goes on: a span under the asset's own context, however long ago, linked to the person's request."""
-    if not is_sampled(asset.traceparent):
-        return asset.traceparent
-    span = start_span(
-        "asset decide",
-        parent=asset.traceparent,
-        link=person.context,
-        attributes={"calotype.asset": str(asset.asset_id), "calotype.decision": verdict.decision},
-    )
-    span.end()
-    return traceparent_of(span)
+    attributes = {"calotype.asset": str(asset.asset_id), "calotype.decision": verdict.decision}
+    return ended_span("asset decide", parent=asset.traceparent, link=person.context, attributes=attributes)
 
 
 def _answer(verdict: AssetVerdict, row: Mapping[str, Any] | None, person: Person) -> Taken | Refused:

@@ -94,9 +94,14 @@ def decision_of(row: Mapping[str, Any], *, name: str, viewer: str) -> Decision |
     """The decision that holds in a row of `frames`."""
     if row["decision_id"] is None:
         return None
+    return decision(row, asset=row["asset_id"], state=row["decision_state"], name=name, viewer=viewer)
+
+
+def decision(row: Mapping[str, Any], *, asset: UUID, state: str, name: str, viewer: str) -> Decision:
+    """A decision on the asset of this id and name, in whatever state its row says it is."""
     return Decision(
         decision_id=row["decision_id"],
-        asset_id=row["asset_id"],
+        asset_id=asset,
         asset_name=name,
         state=DECIDED[row["decision"]],
         by=named(row["principal"]),
@@ -105,7 +110,7 @@ def decision_of(row: Mapping[str, Any], *, name: str, viewer: str) -> Decision |
         mine=row["principal"] == viewer,
         code=row["code"],
         reason=row["reason"],
-        undo_until=row["undo_until"] if row["decision_state"] == "open" else None,
+        undo_until=row["undo_until"] if state == "open" else None,
     )
 
 

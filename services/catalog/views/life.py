@@ -12,11 +12,12 @@ from services.catalog.domain import COMPLETED, PENDING, STEPS
 from services.catalog.ledger.likeness import more_like
 from services.catalog.ledger.lives import explain, life, preview_of
 from services.catalog.ledger.routed import Routed, routed
-from services.catalog.review.machine import is_check, named
+from services.catalog.review.machine import named
 from services.catalog.sql import queries as catalog
 from services.catalog.views.drawing import (
     DECIDED,
     check_of,
+    decision,
     file_lines,
     made_by,
     mark_of,
@@ -35,7 +36,6 @@ from services.catalog.web.view import (
     AssetLife,
     AttemptLine,
     Child,
-    Decision,
     Fact,
     FileLine,
     JobDetail,
@@ -139,7 +139,7 @@ async def asset_life(
         apart=await apart_words(connection, processed, statistics),
         rubric_label=processed.rubric.label,
         rubric=await rubric_lines(rubrics, processed, met=here[-1]["rubric"] if here else ()),
-        decisions=tuple(_decision(d, name=name, asset=asset, viewer=viewer.name) for d in holds),
+        decisions=tuple(decision(d, asset=asset, state=d["state"], name=name, viewer=viewer.name) for d in holds),
         publications=publication_lines(publications),
         versions=await _versions(connection, row, told.facts, publications),
         facts=tuple(
@@ -348,22 +348,6 @@ def _routing(found: Routed | None) -> Routing | None:
         return None
     refused = tuple(found.refused.items())
     return Routing(chosen=found.backend, why=found.reason, table=found.table, refused=refused)
-
-
-def _decision(row: Mapping[str, Any], *, name: str, asset: UUID, viewer: str) -> Decision:
-    return Decision(
-        decision_id=row["decision_id"],
-        asset_id=asset,
-        asset_name=name,
-        state=DECIDED[row["decision"]],
-        by=named(row["principal"]),
-        by_check=is_check(row["principal"]),
-        at=row["decided_at"],
-        mine=row["principal"] == viewer,
-        code=row["code"],
-        reason=row["reason"],
-        undo_until=row["undo_until"] if row["state"] == "open" else None,
-    )
 
 
 def _through(accepted: RequestAccepted | None) -> str:
