@@ -153,93 +153,37 @@ select publication_id, request_id, job_id, asset_version_id, target, state, loca
 from publications where request_id = any(:requests::uuid[]) order by changed_at;
 
 -- name: assets(batch, request, campaign, sku, ranks, seq, many)
--- A page of versions, newest first; `review_version` is what a decision must name while one waits, and an approval where a
--- check has rejected it. A version made anew stands where its own decision puts it, for its job was approved before. An
--- approved one that is not the one approved last is superseded by that.
-select a.asset_id, a.asset_version_id, a.job_id, a.request_id, a.run, a.seq, a.event_id, a.processed_at,
-       v.rank, j.variant, r.batch_id, r.row_key, r.campaign, r.asset_type, r.template, r.product, r.skus, r.locale,
-       r.confidentiality, r.variants, r.parent_asset_id, coalesce(w.review_version, d.next_review) as review_version, a.supersedes,
-       case when v.rank = 6 then nullif((
-           select s.asset_version_id from decisions s
-           where s.asset_id = a.asset_id and s.decision = 'approve' and s.state = 'final' order by s.ended_at desc limit 1
-       ), a.asset_version_id) end as superseded_by,
-       d.decision_id, d.decision, d.code, d.reason, d.principal, d.decided_at, d.undo_until, d.state as decision_state
-from assets a
-join requests r on r.request_id = a.request_id
-join jobs j on j.job_id = a.job_id
-left join awaiting_review w on w.asset_id = a.asset_id and w.asset_version_id = a.asset_version_id
-left join lateral (
-    select d.*, case when d.principal like 'check:%' and (j.rank = 5 or a.supersedes is not null) then (
-               select max(e.review_version) + 1 from decisions e
-               where e.asset_id = d.asset_id and e.asset_version_id = d.asset_version_id
-           ) end as next_review
-    from decisions d
-    where d.asset_id = a.asset_id and d.asset_version_id = a.asset_version_id and d.state <> 'undone'
-    order by d.review_version desc limit 1
-) d on true
-cross join lateral (
-    select case when a.supersedes is null then j.rank when w.asset_id is not null or d.state = 'open' then 2
-                when d.decision = 'approve' then 6 else 5 end as rank
-) v
+-- A page of versions, newest first. An approved one that is not the one approved last is superseded by that.
+select s.*, r.batch_id, r.row_key, r.campaign, r.asset_type, r.template, r.product, r.skus, r.locale,
+       r.confidentiality, r.parent_asset_id,
+       case when s.rank = 6 then nullif((
+           select d.asset_version_id from decisions d
+           where d.asset_id = s.asset_id and d.decision = 'approve' and d.state = 'final' order by d.ended_at desc limit 1
+       ), s.asset_version_id) end as superseded_by
+from standing s
+join requests r on r.request_id = s.request_id
 where (:batch::uuid is null or r.batch_id = :batch)
   and (:request::uuid is null or r.request_id = :request)
   and (:campaign::text is null or r.campaign = :campaign)
   and (:sku::text is null or r.skus @> array[:sku::text])
-  and (:ranks::int[] is null or v.rank = any(:ranks))
-  and (:seq::bigint is null or a.seq < :seq)
-order by a.seq desc
+  and (:ranks::int[] is null or s.rank = any(:ranks))
+  and (:seq::bigint is null or s.seq < :seq)
+order by s.seq desc
 limit :many;
 
 -- name: asset(id)^
--- The version of an asset that was approved last, else its newest.
-select a.asset_id, a.asset_version_id, a.job_id, a.request_id, a.run, a.seq, a.event_id, a.processed_at,
-       v.rank, j.variant, r.batch_id, r.row_key, r.campaign, r.asset_type, r.template, r.product, r.skus, r.locale,
-       r.confidentiality, r.variants, r.parent_asset_id, coalesce(w.review_version, d.next_review) as review_version, a.supersedes,
-       null::uuid as superseded_by,
-       d.decision_id, d.decision, d.code, d.reason, d.principal, d.decided_at, d.undo_until, d.state as decision_state
-from assets a
-join jobs j on j.job_id = a.job_id
-left join requests r on r.request_id = a.request_id
-left join awaiting_review w on w.asset_id = a.asset_id and w.asset_version_id = a.asset_version_id
-left join lateral (
-    select d.*, case when d.principal like 'check:%' and (j.rank = 5 or a.supersedes is not null) then (
-               select max(e.review_version) + 1 from decisions e
-               where e.asset_id = d.asset_id and e.asset_version_id = d.asset_version_id
-           ) end as next_review
-    from decisions d
-    where d.asset_id = a.asset_id and d.asset_version_id = a.asset_version_id and d.state <> 'undone'
-    order by d.review_version desc limit 1
-) d on true
-cross join lateral (
-    select case when a.supersedes is null then j.rank when w.asset_id is not null or d.state = 'open' then 2
-                when d.decision = 'approve' then 6 else 5 end as rank
-) v
-where a.asset_id = :id
-order by coalesce(d.decision = 'approve' and d.state = 'final', false) desc,
-         case when d.decision = 'approve' and d.state = 'final' then d.ended_at end desc, a.seq desc limit 1;
+-- The version of an asset that was approved last, which nothing supersedes, else its newest.
+select s.*, r.batch_id, r.row_key, r.campaign, r.asset_type, r.template, r.product, r.skus, r.locale,
+       r.confidentiality, r.parent_asset_id, null::uuid as superseded_by
+from standing s
+left join requests r on r.request_id = s.request_id
+where s.asset_id = :id
+order by coalesce(s.decision = 'approve' and s.decision_state = 'final', false) desc,
+         case when s.decision = 'approve' and s.decision_state = 'final' then s.ended_at end desc, s.seq desc limit 1;
 
 -- name: versions(asset)
 -- Every version of an asset, oldest first, and where each stands.
-select a.asset_version_id, a.event_id, a.processed_at, a.supersedes, v.rank, coalesce(w.review_version, d.next_review) as review_version,
-       d.decision_id, d.decision, d.code, d.reason, d.principal, d.decided_at, d.undo_until, d.state as decision_state
-from assets a
-join jobs j on j.job_id = a.job_id
-left join awaiting_review w on w.asset_id = a.asset_id and w.asset_version_id = a.asset_version_id
-left join lateral (
-    select d.*, case when d.principal like 'check:%' and (j.rank = 5 or a.supersedes is not null) then (
-               select max(e.review_version) + 1 from decisions e
-               where e.asset_id = d.asset_id and e.asset_version_id = d.asset_version_id
-           ) end as next_review
-    from decisions d
-    where d.asset_id = a.asset_id and d.asset_version_id = a.asset_version_id and d.state <> 'undone'
-    order by d.review_version desc limit 1
-) d on true
-cross join lateral (
-    select case when a.supersedes is null then j.rank when w.asset_id is not null or d.state = 'open' then 2
-                when d.decision = 'approve' then 6 else 5 end as rank
-) v
-where a.asset_id = :asset
-order by a.seq;
+select * from standing where asset_id = :asset order by seq;
 
 -- name: accepted(request)$
 select body from ledger where about = :request and type = 'RequestAccepted' limit 1;

@@ -559,15 +559,19 @@ async def test_start_up_refuses_a_subscriber_that_could_lose_a_record(servers: E
             await stage.bus.start()
 
 
-async def test_row_level_security_is_forced_on_every_table_with_a_workspace(servers: EmbeddedServers) -> None:
+async def test_row_level_security_is_forced_on_every_table_with_a_workspace_and_holds_in_every_view(
+    servers: EmbeddedServers,
+) -> None:
     async with open_stage(servers) as stage:
         connection = await asyncpg.connect(stage.database_url)
         rows = await connection.fetch(
             """
-            select n.nspname || '.' || c.relname as name, c.relrowsecurity and c.relforcerowsecurity as forced
+            select n.nspname || '.' || c.relname as name,
+                   case when c.relkind = 'v' then coalesce('security_invoker=true' = any(c.reloptions), false)
+                        else c.relrowsecurity and c.relforcerowsecurity end as forced
             from pg_class c join pg_namespace n on n.oid = c.relnamespace
             join pg_attribute a on a.attrelid = c.oid and a.attname = 'workspace' and not a.attisdropped
-            where n.nspname = any($1::text[]) and c.relkind in ('r', 'p')
+            where n.nspname = any($1::text[]) and c.relkind in ('r', 'p', 'v')
             """,
             list(STAGES_WITH_DATABASE),
         )

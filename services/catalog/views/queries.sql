@@ -42,29 +42,11 @@ from decisions where state <> 'undone' and decided_at >= date_trunc('day', now()
 -- name: frames(requests, versions)
 -- Every picture of these requests with the fact that describes it. Of an asset with several versions one that stands in the
 -- queue (`versions`), and of these the one that waits, else the one that was decided on last.
-select distinct on (a.asset_id) a.asset_id, a.asset_version_id, a.job_id, a.request_id, a.run, a.processed_at, a.supersedes,
-       l.body, v.rank, j.variant, coalesce(w.review_version, d.next_review) as review_version,
-       d.decision_id, d.decision, d.code, d.reason, d.rubric, d.principal, d.decided_at, d.undo_until,
-       d.state as decision_state
-from assets a
-join jobs j on j.job_id = a.job_id and j.run = a.run
-join ledger l on l.about = a.job_id and l.event_id = a.event_id
-left join awaiting_review w on w.asset_id = a.asset_id and w.asset_version_id = a.asset_version_id
-left join lateral (
-    select d.*, case when d.principal like 'check:%' and (j.rank = 5 or a.supersedes is not null) then (
-               select max(e.review_version) + 1 from decisions e
-               where e.asset_id = d.asset_id and e.asset_version_id = d.asset_version_id
-           ) end as next_review
-    from decisions d
-    where d.asset_id = a.asset_id and d.asset_version_id = a.asset_version_id and d.state <> 'undone'
-    order by d.review_version desc limit 1
-) d on true
-cross join lateral (
-    select case when a.supersedes is null then j.rank when w.asset_id is not null or d.state = 'open' then 2
-                when d.decision = 'approve' then 6 else 5 end as rank
-) v
-where a.request_id = any(:requests::uuid[])
-order by a.asset_id, a.asset_version_id = any(:versions::uuid[]) desc, w.asset_id is not null desc, d.decided_at desc nulls last, a.seq desc;
+select distinct on (s.asset_id) s.*, l.body
+from standing s
+join ledger l on l.about = s.job_id and l.event_id = s.event_id
+where s.request_id = any(:requests::uuid[]) and s.run = s.job_run
+order by s.asset_id, s.asset_version_id = any(:versions::uuid[]) desc, s.waits desc, s.decided_at desc nulls last, s.seq desc;
 
 -- name: request_of_asset(asset)$
 select request_id from assets where asset_id = :asset limit 1;
