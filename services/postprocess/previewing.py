@@ -81,9 +81,7 @@ class Previews:
             if str(row["version"]) == number or (not number and row["state"] == "published"):
                 pin = Pin(name=name, version=row["version"], digest=row["digest"])
                 return await self.studio.recipe(workspace, pin)
-        remedy = (
-            known([f"{name}@{row['version']}" for row in rows]) if rows else "see calotype library list --kind recipe"
-        )
+        remedy = known([f"{name}@{row['version']}" for row in rows]) if rows else "see calotype library list recipe"
         raise HttpProblem("not_found", f"this workspace has no recipe {named!r}", where="recipe", remedy=remedy)
 
     async def get(self, wanted: Wanted) -> Preview:

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from deploy.cli import VERBS
 from services.catalog.ledger.why import KNOWN_REASONS
 from shared import observability
 from shared.events import FailureReason
@@ -50,8 +49,7 @@ def test_every_link_into_the_runbook_leads_to_a_section() -> None:
     assert {f"{state}-publications" for state in ("uncertain", "failed")} <= ANCHORS
 
 
-def test_every_command_and_every_metric_that_it_names_exists() -> None:
-    assert set(re.findall(r"calotype ([a-z]+(?:-[a-z]+)*)", PAGE)) <= set(VERBS)
+def test_every_metric_that_it_names_exists() -> None:
     metrics = {
         metric._name
         for metric in vars(observability).values()

@@ -193,7 +193,7 @@ class Pages:
         pair = await self._data.recipe(viewer, query)
         if pair is None:
             raise Rejected(
-                "not_found", "This workspace has no such recipe.", name, "calotype library list --kind recipe has them."
+                "not_found", "This workspace has no such recipe.", name, "calotype library list recipe has them."
             )
         return html(
             "recipe.html",
