@@ -27,7 +27,6 @@ from shared import identity
 from shared.events import (
     ApiKey,
     Event,
-    LibraryItemChanged,
     WorkspaceChanged,
 )
 from shared.events.envelope import event_type
@@ -36,6 +35,7 @@ from shared.library.documents import Routes
 from shared.service import Service, open_service
 from shared.topics import TOPIC_OF, Topic
 from tests.inference.prompts import NOW, WORKSPACE, routes
+from tests.live.items import published
 from tests.live.stage import PARTITIONS, eventually, new_database, records_of
 from tests.servers.provider import Provider
 
@@ -80,15 +80,11 @@ class Scene:
         """Who may act, and where images are made."""
         keys = [(self.operator, "otto", "operator"), (self.reader, "rita", "reader")]
         people = [ApiKey(key_id=k.key_id, sha256=k.sha256, principal=who, roles=[role]) for k, who, role in keys]
-        table: dict[str, Any] = {
-            "item": f"{WORKSPACE}/routes/{made_by.name}", "kind": "routes", "name": made_by.name, "version": 1,
-            "digest": made_by.pin().digest, "state": "published", "document": made_by.model_dump(mode="json"),
-        }  # fmt: skip
         given: dict[str, Any] = {"cause_id": "1", "occurred_at": NOW, "workspace": WORKSPACE}
         await self.send(
             service,
             WorkspaceChanged.of(**given, name="w", keys=people, revision=1),
-            LibraryItemChanged.of(**given, **table),
+            published(made_by, workspace=WORKSPACE, at=NOW),
         )
         await eventually(lambda: service.database.fetchval("select count(*) = 2 from api_keys"))
         await eventually(lambda: service.database.fetchval("select count(*) from library_items"))

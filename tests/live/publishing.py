@@ -31,6 +31,7 @@ from shared.kafka import create_topics, record_of
 from shared.library.documents import TargetDocument
 from shared.service import Service, open_service
 from shared.topics import ASSETS_PUBLISHED
+from tests.live.items import published
 from tests.live.stage import new_database
 from tests.publisher.builders import APPROVED_AT, FILES, WORKSPACE
 
@@ -66,19 +67,7 @@ async def hold(blobs: Blobs, asset: AssetApproved, files: dict[str, bytes] | Non
 def target_changed(
     document: TargetDocument, *, workspace: UUID = WORKSPACE, state: str = "published", at: Any = APPROVED_AT
 ) -> LibraryItemChanged:
-    pin = document.pin()
-    return LibraryItemChanged.of(
-        cause_id=f"{pin.digest} {state}",
-        occurred_at=at,
-        workspace=workspace,
-        item=f"{workspace}/target/{document.name}",
-        kind="target",
-        name=document.name,
-        version=document.version,
-        digest=pin.digest,
-        state=state,
-        document=document.model_dump(mode="json"),
-    )
+    return published(document, workspace=workspace, at=at, state=state)
 
 
 def workspace_changed(workspace: UUID, keys: list[tuple[UUID, NewKey, tuple[str, ...]]]) -> WorkspaceChanged:

@@ -26,7 +26,6 @@ from shared.events import (
     Attempt,
     AttemptState,
     FailureReason,
-    LibraryItemChanged,
     Limits,
     PromptAssembled,
     WorkspaceChanged,
@@ -36,6 +35,7 @@ from shared.library.documents import Routes
 from shared.outbox import Transaction
 from shared.postgres import Pool, open_pool, transaction
 from tests.inference.prompts import NOW, WORKSPACE, routes
+from tests.live.items import published
 from tests.live.stage import new_database
 
 KIND, OTHER = "openai/standard/acme", UUID(int=7)
@@ -70,15 +70,10 @@ class Queue:
         self.revision += 1
         given: dict[str, Any] = {"cause_id": str(self.revision), "occurred_at": NOW, "workspace": workspace}
         limits = Limits(spend_per_day=None if cap is None else Decimal(cap))
-        made_by = by or table()
-        item = LibraryItemChanged.of(
-            **given, item=f"{workspace}/routes/{made_by.name}", kind="routes", name=made_by.name, version=1,
-            digest=made_by.pin().digest, state="published", document=made_by.model_dump(mode="json"),
-        )  # fmt: skip
         async with transaction(self.pool) as connection:
             told: dict[str, Any] = {"name": str(workspace), "limits": limits, "keys": keys, "revision": self.revision}
             await keep_workspaces(connection, [WorkspaceChanged.of(**given, **told)])
-            await keep_items(connection, [item])
+            await keep_items(connection, [published(by or table(), workspace=workspace, at=NOW)])
 
     async def put(self, *events: PromptAssembled) -> None:
         front = Front(tables=self.tables, desk=Desk(), workers={})

@@ -10,8 +10,9 @@ import httpx
 
 from deploy.local.servers import EmbeddedServers
 from shared import identity
-from shared.events import ApiKey, Event, ImageProcessed, LibraryItemChanged, WorkspaceChanged
+from shared.events import ApiKey, Event, ImageProcessed, WorkspaceChanged
 from shared.library.documents import Recipe
+from tests.live.items import published
 from tests.live.stage import eventually
 from tests.live.test_postprocess import ORIGINAL, Stage, running
 from tests.postprocess.documents import recipe, rendition, step
@@ -26,7 +27,7 @@ KEYS = {"mara": identity.new_key(), "rita": identity.new_key(), "stranger": iden
 ROLES = {WORKSPACE: {"mara": "requester", "rita": "reader"}, STRANGER: {"stranger": "requester"}}
 
 
-def knows(event: Event, *published: Recipe) -> list[Event]:
+def knows(event: Event, *recipes: Recipe) -> list[Event]:
     """Who may call, and what each workspace's library has."""
     told: dict[str, Any] = {"occurred_at": event.occurred_at, "revision": 1}
     facts: list[Event] = []
@@ -36,21 +37,7 @@ def knows(event: Event, *published: Recipe) -> list[Event]:
             for who, role in people.items()
         ]
         facts.append(WorkspaceChanged.of(cause_id="1", workspace=workspace, name=str(workspace), keys=keys, **told))
-    for each in published:
-        pin = each.pin()
-        named: dict[str, Any] = {
-            "item": f"recipe/{pin.name}",
-            "kind": "recipe",
-            "name": pin.name,
-            "version": pin.version,
-            "digest": pin.digest,
-        }
-        facts.append(
-            LibraryItemChanged.of(
-                cause_id=each.label, workspace=WORKSPACE, state="published", owner="design", **named, **told
-            )
-        )
-    return facts
+    return [*facts, *(published(recipe, workspace=WORKSPACE, at=event.occurred_at) for recipe in recipes)]
 
 
 def caller(stage: Stage, who: str) -> httpx.AsyncClient:

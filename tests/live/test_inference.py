@@ -35,7 +35,6 @@ from shared.events import (
     JobFailed,
     JobProgressed,
     JobRetried,
-    LibraryItemChanged,
     Priority,
     PromptAssembled,
     SourceRole,
@@ -48,6 +47,7 @@ from shared.service import Service, open_service
 from shared.topics import IMAGES_GENERATED, JOBS_ENDED, JOBS_PROGRESSED
 from tests.inference.prompts import NOW, WORKSPACE, assembled, routes
 from tests.inference.tiny import tiny_model
+from tests.live.items import published
 from tests.live.stage import new_database
 from tests.servers.provider import Provider, png
 
@@ -108,20 +108,7 @@ class Stage:
         assert not await self.service.producer.deliver([record_of(event, prefix=prefix) for event in events])
 
     async def publish(self, table: Routes, *, workspace: UUID = WORKSPACE) -> None:
-        await self.send(
-            LibraryItemChanged.of(
-                cause_id=str(table.version),
-                occurred_at=NOW,
-                workspace=workspace,
-                item=f"{workspace}/routes/{table.name}",
-                kind="routes",
-                name=table.name,
-                version=table.version,
-                digest=table.pin().digest,
-                state="published",
-                document=table.model_dump(mode="json"),
-            )
-        )
+        await self.send(published(table, workspace=workspace, at=NOW))
         known = "select count(*) from library_items where workspace = $1 and version = $2"
         await self.until(lambda: self.value(known, workspace, table.version))
 

@@ -2,19 +2,14 @@
 
 import json
 from collections.abc import Iterator
-from contextlib import chdir
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 import pytest
-import yaml
-from typer.testing import CliRunner, Result
 
-from deploy.cli import app
-from deploy.errors import Problem
 from deploy.local.servers import EmbeddedServers
 from tests.live.pipeline import LIBRARY, Pipeline, ask, pipeline, sheet
+from tests.live.terminal import Terminal
 from tests.postprocess.pictures import plain, written
 
 ROOT = Path(__file__).parents[2]
@@ -24,36 +19,6 @@ ROOT = Path(__file__).parents[2]
 def running(servers: EmbeddedServers) -> Iterator[Pipeline]:
     with pipeline(servers) as everything:
         yield everything
-
-
-class Terminal:
-    """A person at a terminal in a folder of their own, in this process: Python would start for half a minute."""
-
-    def __init__(self, running: Pipeline, folder: Path) -> None:
-        self.folder = folder
-        self.environment = {"CALOTYPE_DATA": str(running.data.root)}
-        made = json.loads(self.says("workspace", "create", folder.name, "--undo-seconds", "0", "--json"))
-        self.environment["CALOTYPE_KEY"] = made["token"]
-
-    def run(self, *arguments: str) -> Result:
-        with chdir(self.folder):
-            return CliRunner().invoke(app, arguments, env=self.environment)
-
-    def says(self, *arguments: str, code: int = 0) -> str:
-        answer = self.run(*arguments)
-        said = f"{answer.output}{answer.exception if isinstance(answer.exception, Problem) else ''}"
-        assert answer.exit_code == code, f"{arguments}: {said}{answer.exception!r}"
-        return said
-
-    def write(self, name: str, content: bytes | str) -> None:
-        path = self.folder / name
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes(content if isinstance(content, bytes) else content.encode())
-
-    def write_library(self, documents: list[dict[str, Any]]) -> None:
-        for document in documents:
-            name = f"library/{document['kind']}.yaml"
-            self.write(name, yaml.safe_dump(document, sort_keys=False, allow_unicode=True))
 
 
 @pytest.fixture
@@ -70,7 +35,7 @@ def test_a_library_is_checked_with_file_and_line_and_published_whole(terminal: T
     assert f"campaign.yaml:{line}:" in faulty and "did you mean tile" in faulty
     refused = terminal.says("library", "publish", "library", code=1)
     assert f"campaign.yaml:{line}:" in refused and "Nothing was published" in refused
-    assert json.loads(terminal.says("library", "list", "--json")) == []
+    assert terminal.told("library", "list") == []
 
     terminal.write("library/campaign.yaml", campaign)
     assert "8 documents, 0 findings" in terminal.says("library", "lint", "library")
@@ -81,36 +46,34 @@ def test_a_library_is_checked_with_file_and_line_and_published_whole(terminal: T
 
 
 def test_a_file_is_looked_through_sent_repaired_and_waited_for(terminal: Terminal) -> None:
-    terminal.write_library(LIBRARY)
-    terminal.says("library", "publish", "library")
+    terminal.publish(LIBRARY)
     good = sheet("row", rows=3).decode()
     terminal.write("rows.csv", good + "\nbad,winter,tile,,tv\n")
     seen = terminal.says("batch", "preview", "rows.csv", code=1)
     assert "4 rows: 3 good, 1 refused" in seen and "3 jobs (3 tile)" in seen
     assert "did you mean" in seen or "web" in seen
-    assert json.loads(terminal.says("batch", "list", "--json")) == []
+    assert terminal.told("batch", "list") == []
     repaired = (terminal.folder / "errors.csv").read_text().replace(",tv,", ",web,")
     terminal.write("repaired.csv", repaired)
 
     sent = terminal.run("submit", "rows.csv", "--wait", "--json")
-    assert sent.exit_code == 1, "one row was refused"
-    assert json.loads(sent.stdout)["statuses"] == {"completed": 3}
-    again = json.loads(terminal.run("submit", "repaired.csv", "--wait", "--json").stdout)
+    assert sent.code == 1, "one row was refused"
+    assert json.loads(sent.out)["statuses"] == {"completed": 3}
+    again = terminal.told("submit", "repaired.csv", "--wait")
     assert (again["accepted"], again["statuses"]) == (1, {"completed": 4})
     assert "3 unchanged" in terminal.says("batch", "send", "rows.csv", code=1)
-    (batch,) = json.loads(terminal.says("batch", "list", "--json"))
+    (batch,) = terminal.told("batch", "list")
     assert "expanded" in terminal.says("batch", "show", batch["batch_id"])
     assert "Asked for an end" in terminal.says("batch", "cancel", batch["batch_id"])
 
 
 def test_a_request_is_sent_once_however_often(terminal: Terminal) -> None:
-    terminal.write_library(LIBRARY)
-    terminal.says("library", "publish", "library")
+    terminal.publish(LIBRARY)
     terminal.write("one.json", json.dumps(ask(variants=2)))
-    first = json.loads(terminal.run("submit", "one.json", "--wait", "--json").stdout)
-    again = json.loads(terminal.run("submit", "one.json", "--json").stdout)
+    first = terminal.told("submit", "one.json", "--wait")
+    again = terminal.told("submit", "one.json")
     assert first["statuses"] == {"completed": 2} and again["jobs"] == first["jobs"]
-    other = json.loads(terminal.run("submit", "one.json", "--key", "another", "--json").stdout)
+    other = terminal.told("submit", "one.json", "--key", "another")
     assert other["request_id"] != first["request_id"]
     terminal.write("wrong.json", json.dumps(ask() | {"campain": "x"}))
     assert "did you mean campaign?" in terminal.says("submit", "wrong.json", code=1)
@@ -119,7 +82,7 @@ def test_a_request_is_sent_once_however_often(terminal: Terminal) -> None:
 def test_keys_links_and_limits(terminal: Terminal) -> None:
     token = terminal.says("key", "create", "rita", "--role", "requester").strip()
     assert "/sign-in?token=" in terminal.says("link", "/review")
-    (rita,) = [key for key in json.loads(terminal.says("key", "list", "--json")) if key["principal"] == "rita"]
+    (rita,) = [key for key in terminal.told("key", "list") if key["principal"] == "rita"]
     owner = terminal.environment["CALOTYPE_KEY"]
     terminal.environment["CALOTYPE_KEY"] = token
     assert "may not publish" in terminal.says("library", "publish", str(ROOT / "deploy/library"), code=1)
@@ -127,7 +90,7 @@ def test_keys_links_and_limits(terminal: Terminal) -> None:
     terminal.says("key", "revoke", rita["key_id"])
     terminal.environment["CALOTYPE_KEY"] = token
     assert "needs a key" in terminal.says("library", "list", code=1)
-    workspaces = json.loads(terminal.says("workspace", "list", "--json"))
+    workspaces = terminal.told("workspace", "list")
     (mine,) = [one["workspace"] for one in workspaces if one["name"] == terminal.folder.name]
     terminal.says("workspace", "limit", mine, "--jobs-per-day", "3")
     assert "jobs_per_day 3" in terminal.says("workspace", "list")
@@ -142,12 +105,12 @@ def test_where_nothing_runs_the_way_to_start_it_is_said(terminal: Terminal, tmp_
 
 def test_a_picture_is_added_once_and_one_that_cannot_be_is_refused_with_a_remedy(terminal: Terminal) -> None:
     terminal.write("photo.jpg", written(plain(40, 30), "JPEG"))
-    added = json.loads(terminal.says("source", "add", "photo.jpg", "--json"))
+    added = terminal.told("source", "add", "photo.jpg")
     assert (added["media_type"], added["width"], added["height"]) == ("image/png", 40, 30)
     assert terminal.says("source", "add", "photo.jpg").splitlines()[0] == added["source_id"]
     assert added["source_id"] in terminal.says("source", "list")
     terminal.says("source", "delete", added["source_id"])
-    assert json.loads(terminal.says("source", "list", "--json")) == {"sources": [], "used": 0, "limit": None}
+    assert terminal.told("source", "list") == {"sources": [], "used": 0, "limit": None}
     assert "calotype source list" in terminal.says("source", "delete", str(uuid4()), code=1)
     terminal.write("photo.gif", written(plain(), "GIF"))
     assert "export it as one of these" in terminal.says("source", "add", "photo.gif", code=1)

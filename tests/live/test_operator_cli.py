@@ -1,21 +1,16 @@
 """An operator at a terminal, against everything running: what waits, what is held, what failed, who did what."""
 
 import json
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
-import yaml
-from typer.testing import CliRunner
 
-from deploy.cli import app
-from deploy.errors import Problem
 from deploy.local.servers import EmbeddedServers
 from tests.live.pipeline import LIBRARY, Pipeline, ask, pipeline
+from tests.live.terminal import Terminal, until
 
 
 @pytest.fixture(scope="module")
@@ -24,70 +19,12 @@ def running(servers: EmbeddedServers) -> Iterator[Pipeline]:
         yield everything
 
 
-class Terminal:
-    """A person at a terminal, in this process: forty starts of Python would take a minute of what is shared."""
-
-    def __init__(self, running: Pipeline, folder: Path) -> None:
-        self.folder = folder
-        self.url = running.supervisor.url
-        self.environment = {"CALOTYPE_DATA": str(running.data.root), "COLUMNS": "300"}
-        made = self.says("workspace", "create", folder.name, "--undo-seconds", "0", "--json")
-        self.environment["CALOTYPE_KEY"] = json.loads(made)["token"]
-
-    def run(self, *arguments: str) -> tuple[int, str, str]:
-        """Exit status, what it says, and what it says as JSON or to the next program."""
-        done = CliRunner().invoke(app, arguments, env=self.environment)
-        if isinstance(done.exception, Problem):
-            return 1, f"{done.output}{done.exception}", done.stdout
-        return done.exit_code, f"{done.output}{done.exception or ''}", done.stdout
-
-    def says(self, *arguments: str, code: int = 0) -> str:
-        ended, said, _ = self.run(*arguments)
-        assert ended == code, f"{arguments}: {said}"
-        return said
-
-    def known(self) -> bool:
-        """Whether every stage has heard of the key."""
-        return self.run("audit")[0] == 0
-
-    def routable(self) -> bool:
-        """Whether inference, which decides, has heard of routes that take such a job."""
-        headers = {"Authorization": f"Bearer {self.environment['CALOTYPE_KEY']}"}
-        answer = httpx.post(f"{self.url}/v1/explain-route", json={}, headers=headers, trust_env=False)
-        return bool(answer.json()["routable"])
-
-    def write(self, name: str, content: str) -> str:
-        path = self.folder / name
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(content)
-        return str(path)
-
-    def publish(self, documents: list[dict[str, Any]]) -> None:
-        for document in documents:
-            words = yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
-            self.write(f"library/{document['kind']}.yaml", words)
-        self.says("library", "publish", str(self.folder / "library"))
-
-
 @pytest.fixture
 def terminal(running: Pipeline, tmp_path: Path) -> Terminal:
     terminal = Terminal(running, tmp_path)
     terminal.publish(LIBRARY)
     until(terminal.known)
     return terminal
-
-
-def told(terminal: Terminal, *arguments: str, code: int = 0) -> Any:
-    ended, said, out = terminal.run(*arguments, "--json")
-    assert ended == code, f"{arguments}: {said}"
-    return json.loads(out)
-
-
-def until(condition: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + 60
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "it did not come to that"
-    return found
 
 
 def routed(terminal: Terminal, version: int, **rule: Any) -> None:
@@ -102,10 +39,10 @@ def test_what_is_held_says_who_holds_it_and_why_and_goes_on_when_it_is_let_go(te
     terminal.says("pause", "lane", "standard", "--reason", "the printer is on fire")
     assert "Which backend?" in terminal.says("pause", "backend", "--reason", "no name", code=1)
     one = terminal.write("one.json", json.dumps(ask(variants=2)))
-    sent = told(terminal, "submit", one)
+    sent = terminal.told("submit", one)
 
     def held() -> bool:
-        (inference,) = [stage for stage in told(terminal, "queue")["stages"] if stage["stage"] == "inference"]
+        (inference,) = [stage for stage in terminal.told("queue")["stages"] if stage["stage"] == "inference"]
         return bool(sum(line["held"] for line in inference["lines"]) == 2)
 
     until(held)
@@ -114,7 +51,7 @@ def test_what_is_held_says_who_holds_it_and_why_and_goes_on_when_it_is_let_go(te
     why = terminal.says("why", sent["request_id"])
     assert "lane standard paused by admin at" in why and "because the printer is on fire" in why
     assert "calotype resume lane standard" in why and "docs/runbook.md#held-by-a-brake" in why
-    (brake,) = told(terminal, "brakes")["brakes"]
+    (brake,) = terminal.told("brakes")["brakes"]
     assert (brake["kind"], brake["held"], brake["running"], brake["everyone"]) == ("lane", 2, 0, False)
     assert "drained" in terminal.says("drain", "lane", "standard", "--reason", "still on fire", "--wait")
 
@@ -122,14 +59,14 @@ def test_what_is_held_says_who_holds_it_and_why_and_goes_on_when_it_is_let_go(te
     assert "was not braked" in terminal.says("resume", "lane", "standard")
     terminal.says("submit", one, "--wait")
     assert "Nothing is braked" in terminal.says("brakes")
-    acts = [(act["action"], act["principal"]) for act in told(terminal, "audit", "--action", "brake")["actions"]]
+    acts = [(act["action"], act["principal"]) for act in terminal.told("audit", "--action", "brake")["actions"]]
     assert acts == [(f"brake.{verb}", "admin") for verb in ("resume", "drain", "pause")]
 
 
 def test_what_failed_is_begun_again_when_it_can_be_and_all_of_it_follows_from_the_ledger(terminal: Terminal) -> None:
     routed(terminal, 2, priority=["high"])
     one = terminal.write("one.json", json.dumps(ask(variants=2)))
-    sent = told(terminal, "submit", one, "--wait", code=1)
+    sent = terminal.told("submit", one, "--wait", code=1)
     assert sent["statuses"] == {"failed": 2}
     assert "docs/runbook.md#unroutable" in terminal.says("why", sent["request_id"])
     where = ("--where", "reason=unroutable,stage=inference", "--where", f"request={sent['request_id']}")
@@ -139,17 +76,17 @@ def test_what_failed_is_begun_again_when_it_can_be_and_all_of_it_follows_from_th
 
     routed(terminal, 3)
     until(terminal.routable)
-    until(lambda: len(told(terminal, "retry", *where, "--dry-run")["retried"]) == 2)
-    begun = told(terminal, "retry", *where)
+    until(lambda: len(terminal.told("retry", *where, "--dry-run")["retried"]) == 2)
+    begun = terminal.told("retry", *where)
     assert (sorted(begun["retried"]), begun["refused"]) == (sorted(sent["jobs"]), [])
     assert "Nothing that failed is like that" in terminal.says("retry", *where)
-    again = told(terminal, "submit", one, "--wait")
+    again = terminal.told("submit", one, "--wait")
     assert again["statuses"] == {"completed": 2}
 
-    found = told(terminal, "catalog", "rebuild", "--check")
+    found = terminal.told("catalog", "rebuild", "--check")
     assert (found["differences"], found["jobs"]) == ([], 2)
     assert "2 jobs" in terminal.says("catalog", "rebuild")
-    (retried,) = told(terminal, "audit", "--action", "job")["actions"]
+    (retried,) = terminal.told("audit", "--action", "job")["actions"]
     assert sorted(retried["detail"]["jobs"]) == sorted(sent["jobs"])
 
 
@@ -162,7 +99,7 @@ def test_only_a_key_of_the_owner_acts_on_everybody(terminal: Terminal) -> None:
     assert "everyone's" in terminal.says(*everybody)
     terminal.says("resume", "backend", "proof", "--everyone")
     terminal.environment["CALOTYPE_KEY"] = admin
-    assert {act["action"] for act in told(terminal, "audit", "--by", "root")["actions"]} == {
+    assert {act["action"] for act in terminal.told("audit", "--by", "root")["actions"]} == {
         "brake.pause",
         "brake.resume",
     }

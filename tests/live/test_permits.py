@@ -6,11 +6,12 @@ from typing import Any
 import pytest
 
 from services.inference.domain import Failed
-from shared.events import Confidentiality, ImageGenerated, JobFailed, Lane, LibraryItemChanged
+from shared.events import Confidentiality, ImageGenerated, JobFailed, Lane
 from shared.library.documents import Backend, RouteRule, Routes
 from shared.service import Service
 from tests.inference.prompts import NOW, WORKSPACE, assembled, routes
 from tests.live.calling import TABLE, Scene
+from tests.live.items import published
 from tests.live.queueing import KIND, Queue, table
 from tests.live.stage import eventually
 from tests.live.test_replay import SEEDED, SMALL, desk
@@ -99,12 +100,8 @@ def cloud(of: Routes) -> Routes:
 
 async def publish(scene: Scene, service: Service, corrected: Routes) -> None:
     """The next version of the table, once this process goes by it."""
-    pin = corrected.model_copy(update={"version": 2}).pin()
-    item: dict[str, Any] = {
-        "item": f"{WORKSPACE}/routes/routes", "kind": "routes", "name": "routes", "version": 2, "digest": pin.digest,
-        "state": "published", "document": corrected.model_dump(mode="json") | {"version": 2},
-    }  # fmt: skip
-    await scene.send(service, LibraryItemChanged.of(cause_id="3", occurred_at=NOW, workspace=WORKSPACE, **item))
+    corrected = corrected.model_copy(update={"version": 2})
+    await scene.send(service, published(corrected, workspace=WORKSPACE, at=NOW))
 
     async def known() -> bool:
         async with scene.client(service, scene.reader) as rita:

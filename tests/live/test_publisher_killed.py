@@ -7,18 +7,22 @@ import signal
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections import Counter
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import pytest
 from aiokafka import AIOKafkaConsumer
 
 from deploy.local.servers import EmbeddedServers
 from services.publisher.handler import apply_approvals, apply_targets
 from services.publisher.settings import PublisherSettings
 from services.publisher.worker import exhausted
-from shared.events import AssetPublished
+from shared.events import AssetApproved, AssetPublished
 from shared.kafka import Producer, create_topics
 from shared.leases import Worker
+from shared.library.documents import TargetDocument
 from shared.outbox import Outbox
 from shared.postgres import Pool, open_pool
 from shared.topics import ASSETS_PUBLISHED
@@ -29,20 +33,43 @@ from tests.publisher.builders import FILES, approved, delivery, target_document
 from tests.servers.receiver import PUBLISHER_ENVIRONMENT, Receiver, receiving
 
 
-async def test_killed_between_any_two_steps_it_delivers_once(servers: EmbeddedServers, tmp_path: Path) -> None:
+@dataclass
+class Front:
+    """What hears of targets and approvals, while the workers that deliver are killed in processes of their own."""
+
+    settings: PublisherSettings
+    url: str
+    pool: Pool
+    outbox: Outbox
+    worker: Worker
+
+    async def know(self, target: TargetDocument) -> None:
+        async with self.outbox.transaction() as transaction:
+            await apply_targets(transaction, [target_changed(target)], worker=self.worker)
+
+    async def take(self, asset: AssetApproved) -> None:
+        async with self.outbox.transaction() as transaction:
+            await apply_approvals(transaction, [asset], worker=self.worker)
+
+
+@pytest.fixture
+async def front(servers: EmbeddedServers, tmp_path: Path) -> AsyncIterator[Front]:
     url = await new_database(servers)
     settings = settings_at(servers, url, tmp_path)
     await create_topics(settings)
     pool = await open_pool(url, stage="publisher")
     outbox = Outbox(pool, Producer(settings))
-    front = Worker(stage="publisher", outbox=outbox, pool=pool, kinds=[], exhausted=exhausted)
-    async with outbox.transaction() as transaction:
-        await apply_targets(transaction, [target_changed(target_document())], worker=front)
+    worker = Worker(stage="publisher", outbox=outbox, pool=pool, kinds=[], exhausted=exhausted)
+    yield Front(settings, url, pool, outbox, worker)
+    await pool.close()
+
+
+async def test_killed_between_any_two_steps_it_delivers_once(servers: EmbeddedServers, front: Front) -> None:
+    settings, url, pool = front.settings, front.url, front.pool
+    await front.know(target_document())
 
     for step in STEPS:
-        asset = await hold(blobs_at(settings), approved(step.replace(" ", "-")))
-        async with outbox.transaction() as transaction:
-            await apply_approvals(transaction, [asset], worker=front)
+        await front.take(await hold(blobs_at(settings), approved(step.replace(" ", "-"))))
         dying = await start(step, settings, url)
         assert await asyncio.wait_for(dying.wait(), 60) == -signal.SIGKILL, step
 
@@ -57,7 +84,6 @@ async def test_killed_between_any_two_steps_it_delivers_once(servers: EmbeddedSe
     assert files == Counter({data: len(STEPS) for data in FILES.values()})
     assert len(list(settings.publish_folder.rglob("*.json"))) == len(STEPS)
     assert await published_ids(servers, settings) == dict.fromkeys(wanted, 1)
-    await pool.close()
 
 
 # Points of shared/crash.py that a worker comes to between a publication's intent and its fact, in their order.
@@ -76,18 +102,13 @@ POINTS = (
 IN_FLIGHT = ("hang", "hang_taken")  # killed while it waits for an answer: nothing was taken, or all
 
 
-async def test_killed_at_any_point_it_tells_a_webhook_once(servers: EmbeddedServers, tmp_path: Path) -> None:
-    url = await new_database(servers)
-    settings = settings_at(servers, url, tmp_path)
-    await create_topics(settings)
-    pool = await open_pool(url, stage="publisher")
-    outbox = Outbox(pool, Producer(settings))
-    front = Worker(stage="publisher", outbox=outbox, pool=pool, kinds=[], exhausted=exhausted)
+async def test_killed_at_any_point_it_tells_a_webhook_once(
+    servers: EmbeddedServers, front: Front, tmp_path: Path
+) -> None:
+    settings, url, pool = front.settings, front.url, front.pool
     with receiving(tmp_path) as receiver:
         hook = {"url": f"{receiver.url}/hooks/site", "secrets": ["hook_new", "hook_old"]}
-        async with outbox.transaction() as transaction:
-            known = target_changed(target_document(type="webhook", settings=hook))
-            await apply_targets(transaction, [known], worker=front)
+        await front.know(target_document(type="webhook", settings=hook))
 
         async def nothing_kills_it() -> None:
             receiver.script(weights={"ok": 1})
@@ -99,8 +120,7 @@ async def test_killed_at_any_point_it_tells_a_webhook_once(servers: EmbeddedServ
         for number, place in enumerate((*POINTS, *IN_FLIGHT), 1):
             receiver.script(weights={place if place in IN_FLIGHT else "ok": 1})
             asked_before = partial(was_asked, receiver, before=len(receiver.lines()))
-            async with outbox.transaction() as transaction:
-                await apply_approvals(transaction, [approved(name_of(place))], worker=front)
+            await front.take(approved(name_of(place)))
             crash = {"CALOTYPE_CRASH": f"publisher.{place}"} if place in POINTS else {}
             dying = await run(settings, url, "services.publisher", "--roles", "work", **PUBLISHER_ENVIRONMENT, **crash)
             if place in IN_FLIGHT:
@@ -117,7 +137,6 @@ async def test_killed_at_any_point_it_tells_a_webhook_once(servers: EmbeddedServ
     rows = await pool.fetch("select publication_id, state from publications")
     assert {row["publication_id"]: row["state"] for row in rows} == dict.fromkeys(wanted, "delivered")
     assert await published_ids(servers, settings) == dict.fromkeys(wanted, 1)
-    await pool.close()
 
 
 def name_of(place: str) -> str:

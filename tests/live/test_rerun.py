@@ -14,12 +14,11 @@ from shared.events import (
     DerivativesRequested,
     Event,
     ImageProcessed,
-    LibraryItemChanged,
     Pin,
 )
-from shared.library.documents import Recipe
 from tests.catalog.facts import BEGIN, BLANK, WORKSPACE, Job, Request
 from tests.live.cataloguing import Catalog, catalog, verdict, workspace_changed
+from tests.live.items import published
 from tests.live.stage import eventually
 from tests.live.test_rebuild import rebuild
 from tests.postprocess.documents import recipe, rendition
@@ -134,7 +133,7 @@ async def test_a_campaign_is_asked_for_anew_once_and_each_asset_says_why_not(
         await running.service.blobs.put(
             library_key(WORKSPACE, new.pin().digest), new.canonical(), media_type="application/json"
         )
-        await running.hear(published(new))
+        await running.hear(published(new, workspace=WORKSPACE, at=BEGIN))
         request, other = Request(name="old recipe", variants=2), Request(name="of another", campaign="spring")
         (job, undecided), (elsewhere,) = request.jobs, other.jobs
         first = {"web": Pin(name="web", version=1, digest="1" * 64)}
@@ -247,7 +246,12 @@ async def test_what_is_approved_while_a_rerun_waits_is_what_it_builds_on(
         request = Request(name="meanwhile")
         (job,) = request.jobs
         first = {"web": Pin(name="web", version=1, digest="1" * 64)}
-        await running.hear(published(new), request.accepted(), job.generated(recipes=first), job.processed())
+        await running.hear(
+            published(new, workspace=WORKSPACE, at=BEGIN),
+            request.accepted(),
+            job.generated(recipes=first),
+            job.processed(),
+        )
         await decide(running, job)
         asked: dict[str, Any] = {"recipes": ["web@2"], "every": True}
         await rerun(running, **asked)
@@ -277,21 +281,6 @@ async def rerun(running: Catalog, **asked: Any) -> dict[str, Any]:
     answer = await running.clients["otto"].post("/v1/assets/rerun", json=asked)
     assert answer.status_code == 200, answer.text
     return dict(answer.json())
-
-
-def published(document: Recipe) -> LibraryItemChanged:
-    pin = document.pin()
-    return LibraryItemChanged.of(
-        cause_id=pin.digest,
-        occurred_at=BEGIN,
-        workspace=WORKSPACE,
-        item=f"{WORKSPACE}/recipe/{pin.label}",
-        kind="recipe",
-        name=pin.name,
-        version=pin.version,
-        digest=pin.digest,
-        state="published",
-    )
 
 
 async def told(running: Catalog, topic: str, kind: type[Event], many: int) -> list[Any]:

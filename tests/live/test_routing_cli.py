@@ -11,7 +11,7 @@ import pytest
 
 from deploy.local.servers import EmbeddedServers
 from tests.live.pipeline import LIBRARY, Pipeline, ask, pipeline
-from tests.live.test_operator_cli import Terminal, told, until
+from tests.live.terminal import Terminal, until
 
 CLOUD: dict[str, Any] = {
     "name": "cloud",
@@ -74,22 +74,22 @@ def test_a_request_is_explained_as_it_would_be_routed_and_is_not_sent(terminal: 
     wrong = terminal.write("wrong.json", json.dumps(ask() | {"campaign": "wintr"}))
     assert "did you mean winter?" in terminal.says("explain-route", wrong, code=1)
     assert "--bulk" in terminal.says("explain-route", terminal.write("many.csv", "sku\n"), code=1)
-    assert told(terminal, "jobs")["jobs"] == [], "it only asked"
+    assert terminal.told("jobs")["jobs"] == [], "it only asked"
 
 
 def test_a_job_nobody_may_make_shows_every_reason_wherever_it_is_looked_at(terminal: Terminal) -> None:
     publish(terminal, 2, CLOUD, proof={"ceiling": "public"}, backends=["cloud", "proof"])
     in_force(terminal, 2)
     one = terminal.write("one.json", json.dumps(ask() | {"confidentiality": "confidential"}))
-    explained = told(terminal, "explain-route", one, code=1)
-    sent = told(terminal, "submit", one, "--wait", code=1)
+    explained = terminal.told("explain-route", one, code=1)
+    sent = terminal.told("submit", one, "--wait", code=1)
     assert sent["statuses"] == {"failed": 1}
     reasons = {
         "cloud": "it is not private, and confidential work never leaves private backends",
         "proof": "it takes nothing above public work",
     }
     assert explained["refused"] == reasons
-    (job,) = told(terminal, "trace", sent["request_id"])["jobs"]
+    (job,) = terminal.told("trace", sent["request_id"])["jobs"]
     assert (job["route"]["backend"], job["route"]["table"], job["route"]["refused"]) == (None, "default@2", reasons)
     for verb in ("trace", "why"):
         said = terminal.says(verb, sent["request_id"])
@@ -97,13 +97,13 @@ def test_a_job_nobody_may_make_shows_every_reason_wherever_it_is_looked_at(termi
 
 
 def test_the_doctor_names_what_is_due_ended_or_missing_with_a_remedy(running: Pipeline, terminal: Terminal) -> None:
-    assert told(terminal, "doctor") == {"findings": [], "errors": 0, "warnings": 0}
+    assert terminal.told("doctor") == {"findings": [], "errors": 0, "warnings": 0}
     assert "Nothing is wrong" in terminal.says("doctor")
     soon, gone = (CLOUD | {"name": name, "kind": "proof", "call": None} for name in ("soon", "gone"))
     backends = [soon | {"end_of_life": day(12)}, gone | {"end_of_life": day(-3)}, CLOUD]
     publish(terminal, 2, *backends, proof={"end_of_life": day(400)})
     in_force(terminal, 2)
-    found = told(terminal, "doctor")
+    found = terminal.told("doctor")
     assert (found["errors"], found["warnings"]) == (0, 3)
     assert [(one["code"], one["subject"], one["date"]) for one in found["findings"]] == [
         ("backend_due", "soon", day(12)),
@@ -132,10 +132,10 @@ def test_a_routing_table_is_rolled_back_by_one_command_and_in_force_within_secon
     assert said.strip() == "published routes default@3: what default@1 said, instead of default@2"
     assert in_force(terminal, 3)["routable"]
     assert datetime.now(UTC) - began < timedelta(seconds=10)
-    sent = told(terminal, "submit", terminal.write("one.json", json.dumps(ask())), "--wait")
+    sent = terminal.told("submit", terminal.write("one.json", json.dumps(ask())), "--wait")
     assert sent["statuses"] == {"completed": 1}
 
-    back = told(terminal, "library", "rollback", "routes", "default", "--to", "2")
+    back = terminal.told("library", "rollback", "routes", "default", "--to", "2")
     assert back == {"published": "default@4", "content_of": "default@2", "instead_of": "default@3"}
     assert not in_force(terminal, 4)["routable"]
     assert "versions before it: 3, 2, 1" in terminal.says("library", "rollback", "routes", "--to", "9", code=1)

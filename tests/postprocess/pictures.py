@@ -2,9 +2,10 @@
 
 import io
 import random
+import struct
 from typing import Any
 
-from PIL import Image, ImageChops, ImageDraw
+from PIL import Image, ImageChops, ImageCms, ImageDraw
 
 RED, GREEN, BLUE, WHITE = (200, 30, 30), (30, 160, 60), (30, 60, 200), (255, 255, 255)
 
@@ -43,3 +44,15 @@ def read(data: bytes) -> Image.Image:
 
 def near(one: Any, other: Any, *, within: int = 12) -> bool:
     return all(abs(a - b) <= within for a, b in zip(one[:3], other[:3], strict=True))
+
+
+def swapped_profile() -> bytes:
+    """sRGB with the primaries of red and green exchanged: red stored as green."""
+    data = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    count = struct.unpack_from("!I", data, 128)[0]
+    tags = {bytes(data[132 + 12 * n : 136 + 12 * n]): 132 + 12 * n for n in range(count)}
+    red, green = tags[b"rXYZ"], tags[b"gXYZ"]
+    data[red + 4 : red + 12], data[green + 4 : green + 12] = data[green + 4 : green + 12], data[red + 4 : red + 12]
+    description = struct.unpack_from("!I", data, tags[b"desc"] + 4)[0]
+    data[description + 28 : description + 36] = "swap".encode("utf-16-be")
+    return bytes(data)

@@ -15,7 +15,19 @@ from services.postprocess.operations.pad import edge_colour
 from services.postprocess.pictures import Picture
 from services.postprocess.pixels import pixels_of
 from shared.pictures import Limits, Refused
-from tests.postprocess.pictures import BLUE, GREEN, RED, WHITE, grainy, near, plain, read, with_spot, written
+from tests.postprocess.pictures import (
+    BLUE,
+    GREEN,
+    RED,
+    WHITE,
+    grainy,
+    near,
+    plain,
+    read,
+    swapped_profile,
+    with_spot,
+    written,
+)
 
 LIMITS = Limits()
 FORMATS: tuple[Format, ...] = ("jpeg", "png", "webp", "avif")
@@ -118,22 +130,10 @@ def test_nothing_a_camera_or_editor_wrote_travels_into_a_derivative() -> None:
 
 
 def test_a_foreign_colour_profile_is_converted_to_srgb() -> None:
-    source, target = ImageCms.createProfile("sRGB"), _swapped_profile()
+    source, target = ImageCms.createProfile("sRGB"), ImageCms.ImageCmsProfile(io.BytesIO(swapped_profile()))
     tagged = ImageCms.profileToProfile(plain(), source, target)
     assert tagged is not None and not near(tagged.getpixel((0, 0)), RED, within=3)
     assert near(decoded(written(tagged, "PNG", icc_profile=target.tobytes())).getpixel((0, 0)), RED, within=3)
-
-
-def _swapped_profile() -> ImageCms.ImageCmsProfile:
-    """sRGB with the primaries of red and green exchanged: red stored as green."""
-    data = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
-    count = struct.unpack_from("!I", data, 128)[0]
-    tags = {bytes(data[132 + 12 * n : 136 + 12 * n]): 132 + 12 * n for n in range(count)}
-    red, green = tags[b"rXYZ"], tags[b"gXYZ"]
-    data[red + 4 : red + 12], data[green + 4 : green + 12] = data[green + 4 : green + 12], data[red + 4 : red + 12]
-    description = struct.unpack_from("!I", data, tags[b"desc"] + 4)[0]
-    data[description + 28 : description + 36] = "swap".encode("utf-16-be")
-    return ImageCms.ImageCmsProfile(io.BytesIO(bytes(data)))
 
 
 @pytest.mark.parametrize("profile", [b"", b"rubbish", b"\x00" * 200])

@@ -7,12 +7,12 @@ import zlib
 from collections.abc import Iterator
 
 import numpy as np
-from PIL import Image, ImageCms
+from PIL import Image
 
 from tests.postprocess.corpus import jpegs, pngs, webps
 from tests.postprocess.corpus.cases import Case, Decodes, ramp, refused
 from tests.postprocess.corpus.chunks import chunk, extended, of_webp, riff, segment, webp_of, with_chunks, with_segments
-from tests.postprocess.pictures import plain, written
+from tests.postprocess.pictures import plain, swapped_profile, written
 
 
 def foreign() -> Iterator[Case]:
@@ -100,7 +100,7 @@ def polyglots() -> Iterator[Case]:
 
 def profiles() -> Iterator[Case]:
     """Colours that are another's, and profiles that are none or do not fit."""
-    swapped = _swapped()
+    swapped = swapped_profile()
     turned = ramp()[..., [1, 0, 2]].copy()
     fits = {
         "png": with_chunks(_of(turned, "PNG"), _iccp(swapped)),
@@ -124,18 +124,6 @@ def profiles() -> Iterator[Case]:
     }
     for name, profile in broken.items():
         yield Case(f"png: a profile {name}", with_chunks(pngs.small(), _iccp(profile)), Decodes(ramp()))
-
-
-def _swapped() -> bytes:
-    """sRGB with the primaries of red and green exchanged."""
-    data = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
-    count = struct.unpack_from("!I", data, 128)[0]
-    tags = {bytes(data[132 + 12 * n : 136 + 12 * n]): 132 + 12 * n for n in range(count)}
-    red, green = tags[b"rXYZ"], tags[b"gXYZ"]
-    data[red + 4 : red + 12], data[green + 4 : green + 12] = data[green + 4 : green + 12], data[red + 4 : red + 12]
-    description = struct.unpack_from("!I", data, tags[b"desc"] + 4)[0]
-    data[description + 28 : description + 36] = "swap".encode("utf-16-be")
-    return bytes(data)
 
 
 def _iccp(profile: bytes) -> bytes:
