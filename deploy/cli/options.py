@@ -11,5 +11,6 @@ DataOption = Annotated[
 WorkspaceOption = Annotated[
     str | None, typer.Option("--workspace", help="Whose key of the data folder to use; default: the first one's.")
 ]
+AnyId = Annotated[str, typer.Argument(metavar="ID", help="A request, batch, job, asset, file, publication, event…")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 DATA = Path(".calotype")

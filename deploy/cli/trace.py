@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import groupby
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 from rich.console import Console, Group, RenderableType
@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from deploy.cli.client import connected
-from deploy.cli.options import DATA, AsJson, DataOption, WorkspaceOption
+from deploy.cli.options import DATA, AnyId, AsJson, DataOption, WorkspaceOption
 
 JOBS_SHOWN = 8  # of a request or batch; the rest is one line each, and every job can be asked for by itself
 MARKS = {
@@ -42,9 +42,7 @@ MEANS = {
 
 
 def trace(
-    any_id: Annotated[
-        str, typer.Argument(metavar="ID", help="A request, batch, job, asset, file, publication, event…")
-    ],
+    any_id: AnyId,
     data: DataOption = DATA,
     workspace: WorkspaceOption = None,
     as_json: AsJson = False,  # noqa: FBT002 a flag

@@ -4,7 +4,7 @@ import contextlib
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 from rich.console import Console, Group, RenderableType
@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from deploy.cli.client import Client, connected, of_stages
-from deploy.cli.options import DATA, AsJson, DataOption, WorkspaceOption
+from deploy.cli.options import DATA, AnyId, AsJson, DataOption, WorkspaceOption
 from deploy.cli.queue import age
 from deploy.cli.trace import mark, route_of
 from deploy.errors import Problem
@@ -29,9 +29,7 @@ SAME = ("status", "cause", "owner", "moves")  # with one cause comes one route
 
 
 def why(
-    any_id: Annotated[
-        str, typer.Argument(metavar="ID", help="A request, batch, job, asset, file, publication, event…")
-    ],
+    any_id: AnyId,
     data: DataOption = DATA,
     workspace: WorkspaceOption = None,
     as_json: AsJson = False,  # noqa: FBT002 a flag

@@ -1,14 +1,14 @@
 """One job's drawer and one asset's life: everything the ledger says, in the order a person reads it."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
 import orjson
 
-from services.catalog.domain import COMPLETED, PENDING, STEPS
+from services.catalog.domain import COMPLETED, PENDING
 from services.catalog.ledger.likeness import more_like
 from services.catalog.ledger.lives import explain, life, preview_of
 from services.catalog.ledger.routed import Routed, routed
@@ -32,6 +32,7 @@ from services.catalog.views.drawing import (
 from services.catalog.views.review import apart_words, missing_words, queries, rubric_lines
 from services.catalog.views.rubrics import Rubrics
 from services.catalog.views.sets import Sets
+from services.catalog.views.spans import spans, waits_for
 from services.catalog.web.view import (
     AssetLife,
     AttemptLine,
@@ -41,7 +42,6 @@ from services.catalog.web.view import (
     JobDetail,
     Money,
     Routing,
-    Span,
     VersionLine,
     Viewer,
 )
@@ -76,7 +76,7 @@ async def job_detail(connection: Connection, job: UUID, *, public_url: str) -> J
         state=mark_of(row["rank"], waits=row["waiting_on"] is not None),
         why=f"{why.sentence[:1].upper()}{why.sentence[1:]}.",
         command=why.command,
-        spans=tuple(spans(told, now=datetime.now(UTC), waits_for=_waits_for(row, decided=_decided(told)))),
+        spans=tuple(spans(told, now=datetime.now(UTC), waiting=waits_for(row, decided=_decided(told)))),
         prompt=prompt.prompt if prompt else None,
         negative_prompt=prompt.negative_prompt or None if prompt else None,
         manifest=_parameters(prompt, generated),
@@ -151,7 +151,7 @@ async def asset_life(
             )
             for fact in told.facts
         ),
-        spans=tuple(spans(told.facts, now=datetime.now(UTC), waits_for=_waits_for(row, decided=bool(holds)))),
+        spans=tuple(spans(told.facts, now=datetime.now(UTC), waiting=waits_for(row, decided=bool(holds)))),
         trace_id=told.trace_ids[0] if told.trace_ids else None,
         manifest=generated.manifest.sha256 if generated else None,
         derivatives=processed.derivatives_manifest.sha256 if processed.derivatives_manifest else None,
@@ -173,69 +173,6 @@ def _more_like(accepted: RequestAccepted | None, generated: ImageGenerated | Non
 def _child(row: Mapping[str, Any]) -> Child:
     made = ids.asset_id(row["job_id"], row["run"]) if row["rank"] >= COMPLETED else None
     return Child(job_id=row["job_id"], asset_id=made, state=mark_of(row["rank"]))
-
-
-def spans(facts: Sequence[Facts], *, now: datetime, waits_for: str | None) -> Iterator[Span]:
-    """The job's time from its acceptance on: who worked, and what it waited for in between.
-
-    A stage's work is known to the second only for attempts; other work is the time between two facts. What it still
-    waits for has lasted until `now`.
-    """
-    begin: datetime | None = None
-    last: datetime | None = None
-    for fact in facts:
-        at: datetime = fact["at"]
-        if begin is None or last is None:
-            begin = last = at
-            continue
-        seconds = max(0.0, (at - last).total_seconds())
-        yield from _pieces(fact, begins=(last - begin).total_seconds(), seconds=seconds)
-        last = max(last, at)
-    if waits_for is not None and begin is not None and last is not None:
-        seconds = max(0.0, (now - last).total_seconds())
-        yield Span(kind="wait", words=waits_for, begins=(last - begin).total_seconds(), seconds=seconds)
-
-
-def _waits_for(row: Mapping[str, Any], *, decided: bool) -> str | None:
-    """What the job in this row waits for now; None once it has ended."""
-    if row["rank"] > COMPLETED:
-        return None
-    if row["rank"] == COMPLETED:
-        return "the undo window" if decided else "a person"
-    return STEPS[row["step"]].value
-
-
-WORK = {
-    "PromptAssembled": "prompt",
-    "ImageProcessed": "postprocess",
-    "AssetPublished": "publisher",
-    "PublicationFailed": "publisher",
-    "JobCancelled": "until it was dropped",
-}
-WAIT = {"ReviewRecorded": "a person", "AssetApproved": "the undo window", "AssetRejected": "the undo window"}
-
-
-def _pieces(fact: Facts, *, begins: float, seconds: float) -> Iterator[Span]:
-    kind, body = fact["type"], fact["body"]
-    if kind in WORK:
-        yield Span(kind="work", words=WORK[kind], begins=begins, seconds=seconds)
-    elif kind in WAIT:
-        yield Span(kind="wait", words=WAIT[kind], begins=begins, seconds=seconds)
-    elif kind in {"ImageGenerated", "JobFailed"}:
-        yield from _attempt_pieces(body.get("attempts", ()), begins=begins, seconds=seconds)
-
-
-def _attempt_pieces(attempts: Sequence[Facts], *, begins: float, seconds: float) -> Iterator[Span]:
-    """What is not spent in attempts was waiting for a worker, before the first of them."""
-    known = [min(attempt.get("seconds") or 0.0, seconds) for attempt in attempts]
-    waited = max(0.0, seconds - sum(known))
-    if waited > 0.001:
-        yield Span(kind="wait", words="a worker", begins=begins, seconds=waited)
-    at = begins + waited
-    for number, (attempt, lasted) in enumerate(zip(attempts, known, strict=True)):
-        cost = money_of({"cost": attempt.get("cost"), "currency": attempt.get("currency", "USD")})
-        yield Span(kind="work", words="inference", begins=at, seconds=lasted, retry=number > 0, cost=cost)
-        at += lasted
 
 
 async def _facts(connection: Connection, row: Mapping[str, Any], *, event: UUID | None = None) -> dict[str, Any]:
