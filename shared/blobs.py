@@ -281,13 +281,13 @@ def parse_key(key: str) -> re.Match[str]:
 
 def fits(key: str, media_type: str) -> None:
     if media_type != MEDIA_TYPES[parse_key(key)["extension"]]:
-        raise Rejected("blob_type", f"{media_type!r} does not belong to this extension", key)
+        raise Rejected("blob_type", f"{media_type!r} does not belong to this extension", key, "see MEDIA_TYPES")
 
 
 def same_bytes(key: str, data: bytes) -> bytes:
     digest = hashlib.sha256(data)
     if digest.hexdigest() != parse_key(key)["sha256"]:
-        raise Rejected("blob_key", "the key must end in the SHA-256 of the bytes", key)
+        raise Rejected("blob_key", "the key must end in the SHA-256 of the bytes", key, "make it with blob_key")
     return digest.digest()
 
 

@@ -159,7 +159,9 @@ class Gate:
         """A cookie travels with requests other sites make; the token and the origin do not."""
         origin = request.headers.get("origin")
         if origin is not None and origin != "null" and origin.rstrip("/") not in self._origins(request):
-            raise HttpProblem("forbidden", f"{origin} may not act for a signed-in browser", where="Origin")
+            remedy = f"open the page at {self.public_url}, or send an API key"
+            what = f"{origin} may not act for a signed-in browser"
+            raise HttpProblem("forbidden", what, where="Origin", remedy=remedy)
         given = request.headers.get("x-csrf-token")
         if given is None and "form" in request.headers.get("content-type", ""):
             given = str((await request.form()).get("csrf", ""))

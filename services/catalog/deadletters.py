@@ -132,7 +132,12 @@ async def replay(pool: Pool, producer: Producer, *, letters: Sequence[UUID], wor
         await queries.end_replay(connection, ids=sent, principal=principal)
     if refused:
         place, why = next(iter(refused.items()))
-        raise Rejected("not_replayed", f"the broker refused it: {why!r}", str(whole[place]["dead_letter_id"]))
+        raise Rejected(
+            "not_replayed",
+            f"the broker refused it: {why!r}",
+            str(whole[place]["dead_letter_id"]),
+            "mend what the broker names and replay it again, or drop it",
+        )
     if cut:
         first = cut[0]
         raise Rejected(

@@ -151,7 +151,8 @@ async def _recipes(
         try:
             recipe = await library.get(Recipe, workspace, pin)
         except BlobMissing as error:
-            raise Rejected("missing_document", f"{label} is not in the object store", error.key) from error
+            what, remedy = f"{label} is not in the object store", "an operator restores it from a backup"
+            raise Rejected("missing_document", what, error.key, remedy) from error
         if recipe.channel in found:
             what = f"{found[recipe.channel][0].label} and {label} are both for {recipe.channel}"
             raise Rejected("invalid_request", what, f"recipes[{place}]", "name one of them")

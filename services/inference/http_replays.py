@@ -7,7 +7,7 @@ from uuid import UUID
 from fastapi import Depends, FastAPI, Query, Request
 from fastapi.responses import HTMLResponse
 
-from services.inference.replay_desk import SHA256, Replay, ReplayAsked, ReplayDesk, Replays
+from services.inference.replay_desk import SHA256, Replay, ReplayAsked, ReplayDesk, Replays, no_replay
 from services.inference.replay_lines import lines
 from shared import identity
 from shared.http import Gate, HttpProblem, trace_of
@@ -32,7 +32,7 @@ def wire(app: FastAPI, desk: ReplayDesk, *, gate: Gate) -> None:
     async def one_replay(replay_id: UUID, caller: Annotated[Caller, reader]) -> Replay:
         found = await desk.listed(caller.workspace, replay=replay_id)
         if not found:
-            raise HttpProblem("not_found", "there is no such replay", where=str(replay_id))
+            raise no_replay(replay_id)
         return found[0]
 
     @app.post("/v1/replays/{replay_id}/cancel", status_code=202)

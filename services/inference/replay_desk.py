@@ -155,9 +155,10 @@ class ReplayDesk:
                 await end(connection, cancelled(order, caller.principal))
         found = await self.listed(caller.workspace, replay=replay)
         if not found:
-            raise HttpProblem("not_found", "there is no such replay", where=str(replay))
+            raise no_replay(replay)
         if found[0].state in ("judged", "failed"):
-            raise HttpProblem("already_over", f"it is over: {found[0].verdict or found[0].state}", status=409)
+            what = f"it is over: {found[0].verdict or found[0].state}"
+            raise HttpProblem("already_over", what, where=str(replay), remedy="ask for another one", status=409)
         return found[0]
 
     async def listed(self, workspace: UUID, *, asset: UUID | None = None, replay: UUID | None = None) -> list[Replay]:
@@ -210,6 +211,11 @@ async def _manifest(blobs: Blobs, workspace: UUID, asked: ReplayAsked) -> Manife
     return manifest
 
 
+def no_replay(replay: UUID) -> HttpProblem:
+    remedy = "GET /v1/replays lists the last ones, with ?asset_id= those of an asset"
+    return HttpProblem("not_found", "there is no such replay", where=str(replay), remedy=remedy)
+
+
 def _backend(table: Any, manifest: Manifest) -> Backend | None:
     """As it stands in today's table; None where it left it."""
     backends = table.backends if isinstance(table, Routes) else []
@@ -223,7 +229,8 @@ def _refuse(order: Order, tables: RoutingTables, workspace: UUID, *, pay: bool) 
         why = f"this deployment runs no backend of kind {order.kind!r}"
     if why is not None:
         what = f"{order.backend!r} may not make it by today's table: {why}"
-        raise HttpProblem("not_replayable", what, where=order.backend, status=409)
+        remedy = "publish routes that may send it there, then ask again"
+        raise HttpProblem("not_replayable", what, where=order.backend, remedy=remedy, status=409)
     if order.bills and not pay:
         price = "at a price that nobody knows" if order.price is None else f"for {order.price} {order.currency}"
         raise HttpProblem(

@@ -195,7 +195,8 @@ def _wire_links(app: FastAPI, intake: Intake) -> None:
         async with workspace_transaction(pool, stage="intake", workspace=caller.workspace) as connection:
             keys = {key.key_id for key in await keys_of(connection, caller.workspace) if key.active}
         if key_id not in keys:
-            raise HttpProblem("not_found", f"there is no active key {key_id!r}", where="key_id")
+            remedy = "calotype key list has those there are; leave it out for your own"
+            raise HttpProblem("not_found", f"there is no active key {key_id!r}", where="key_id", remedy=remedy)
         link = await create_link(pool, caller.workspace, key_id)
         query = urlencode({"token": link, "next": _local(ask.next)})
         return {"url": f"{gate.public_url}/sign-in?{query}", "expires_in": LINK_SECONDS}

@@ -129,7 +129,8 @@ class Studio:
             return await self._children.develop(sitting.original, order, list(sitting.inputs.pictures.values()))
         except PictureRefused as refused:
             if refused.code == "recipe":
-                raise HttpProblem("bad_recipe", refused.detail, where="recipe") from refused
+                remedy = "correct the recipe: calotype library lint FOLDER says all that is wrong with it"
+                raise HttpProblem("bad_recipe", refused.detail, where="recipe", remedy=remedy) from refused
             raise _unmakeable(f"the original is refused as {refused.code}: {refused.detail}") from refused
         except OutOfMemory as error:
             raise HttpProblem("too_large", str(error), remedy="raise CALOTYPE_CHILD_MEMORY_MB") from error

@@ -156,7 +156,8 @@ def read_cursor(cursor: str) -> tuple[datetime, UUID]:
 
 def found(row: Mapping[str, Any] | None) -> Publication:
     if row is None:
-        raise HttpProblem("not_found", "this workspace has no such publication", where="publication_id")
+        what, remedy = "this workspace has no such publication", "GET /v1/publications lists those there are"
+        raise HttpProblem("not_found", what, where="publication_id", remedy=remedy)
     return _publication(row)
 
 

@@ -43,7 +43,9 @@ class Library:
         else:
             self._known.move_to_end(key)
         if not isinstance(found, kind):
-            raise Rejected("wrong_document", f"{pin.label} is no {kind.__name__}", pin.digest)
+            raise Rejected(
+                "wrong_document", f"{pin.label} is no {kind.__name__}", pin.digest, f"name a {kind.__name__}"
+            )
         return found
 
     async def _read(self, kind: type[D], workspace: UUID, pin: Pin) -> D:
@@ -51,6 +53,5 @@ class Library:
         try:
             return kind.model_validate_json(data)
         except ValidationError as error:
-            raise Rejected(
-                "wrong_document", f"{pin.label} is no {kind.__name__}: {unreadable(error)}", pin.digest
-            ) from error
+            what = f"{pin.label} is no {kind.__name__}: {unreadable(error)}"
+            raise Rejected("wrong_document", what, pin.digest, "run the release that published it, or newer") from error

@@ -305,7 +305,8 @@ def _decided_under(asset: ImageProcessed, person: Person, verdict: AssetVerdict)
 
 def _answer(verdict: AssetVerdict, row: Mapping[str, Any] | None, person: Person) -> Taken | Refused:
     if row is None:
-        return Refused(asset_id=verdict.asset_id, code="not_found", what="there is no such asset", named={})
+        named = {"remedy": "GET /v1/assets lists those there are"}
+        return Refused(asset_id=verdict.asset_id, code="not_found", what="there is no such asset", named=named)
     same = (row["principal"], row["decision"], row["code"], row["review_version"], row["decided_version"])
     if same == (person.principal, verdict.decision, verdict.code, verdict.review_version, verdict.asset_version):
         # The same decision, sent again: an answer got lost on its way.
@@ -316,7 +317,8 @@ def _answer(verdict: AssetVerdict, row: Mapping[str, Any] | None, person: Person
 
 def _not_undone(decision: UUID, row: Mapping[str, Any] | None) -> HttpProblem:
     if row is None:
-        return HttpProblem("not_found", "there is no such decision", where=str(decision))
+        remedy = "take its id from GET /v1/assets/{id}"
+        return HttpProblem("not_found", "there is no such decision", where=str(decision), remedy=remedy)
     at: datetime = row["ended_at"]
     if row["state"] == "undone":
         what, remedy = f"{row['ended_by']} took it back at {at:%H:%M} UTC", "look at the asset again"

@@ -48,7 +48,7 @@ def routes(reading: Reading) -> APIRouter:
         async with reading.of(caller) as connection:
             row = await queries.asset(connection, id=asset_id)
             if row is None:
-                raise HttpProblem("not_found", "there is no such asset", where=str(asset_id))
+                raise no_asset(asset_id)
             facts = await facts_of(connection, row["job_id"], run=row["run"], event=row["event_id"])
             decisions = [dict(d) async for d in queries.decisions_of(connection, asset=asset_id)]
             publications = [
@@ -75,7 +75,7 @@ def routes(reading: Reading) -> APIRouter:
             row = await queries.asset(connection, id=asset_id)
             accepted = None if row is None else await accepted_of(connection, row["request_id"])
             if row is None or accepted is None:
-                raise HttpProblem("not_found", "there is no such asset", where=str(asset_id))
+                raise no_asset(asset_id)
             generated, _ = await facts_of(connection, row["job_id"], run=row["run"])
         seed = generated.seed if generated is not None else accepted.seed
         return answer(more_like(accepted, asset=asset_id, variant=row["variant"] or 1, seed=seed))
@@ -114,6 +114,11 @@ def asset_of(row: Mapping[str, Any]) -> dict[str, Any]:
             )
         },
     }
+
+
+def no_asset(asset: UUID) -> HttpProblem:
+    remedy = "GET /v1/assets lists those there are; calotype trace finds one by any id of its life"
+    return HttpProblem("not_found", "there is no such asset", where=str(asset), remedy=remedy)
 
 
 def child_of(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -76,7 +76,8 @@ def routes(reading: Reading, *, outbox: Outbox, producer: Producer, feed: Feed) 
         async with transaction(reading.pool) as connection:
             row = await queries.dead_letter(connection, id=dead_letter_id, workspace=caller.workspace)
         if row is None:
-            raise HttpProblem("not_found", "there is no such dead letter", where=str(dead_letter_id))
+            what, remedy = "there is no such dead letter", "calotype dlq list has those there are"
+            raise HttpProblem("not_found", what, where=str(dead_letter_id), remedy=remedy)
         return answer(shown(row))
 
     @router.post("/v1/dead-letters/replay")

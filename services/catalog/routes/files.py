@@ -34,7 +34,7 @@ def routes(reading: Reading, blobs: Blobs, *, secret: str) -> APIRouter:
         async with reading.of(caller) as connection:
             row = await queries.file(connection, id=file_id)
         if row is None:
-            raise HttpProblem("not_found", "there is no such file", where=str(file_id))
+            raise _no_file(file_id, "there is no such file")
         file = _described(file_id, row["type"], row["body"])
         if await blobs.head(file.key) is None:
             raise BlobMissing(file.key)
@@ -51,7 +51,12 @@ def _described(file_id: UUID, kind: str, body: str) -> File:
     for file in facts.files_of(kind, told):
         if facts.file_id(told["asset_id"], file["sha256"], file.get("recipe"), file.get("rendition")) == file_id:
             return File.model_validate(file)
-    raise HttpProblem("not_found", "its fact does not name this file", where=str(file_id))
+    raise _no_file(file_id, "its fact does not name this file")
+
+
+def _no_file(file_id: UUID, what: str) -> HttpProblem:
+    remedy = "GET /v1/assets/{id} names an asset's files with their addresses"
+    return HttpProblem("not_found", what, where=str(file_id), remedy=remedy)
 
 
 def _own_addresses(blobs: FileBlobs, *, secret: str) -> APIRouter:

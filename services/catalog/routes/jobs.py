@@ -64,7 +64,8 @@ def routes(reading: Reading) -> APIRouter:
         async with reading.of(caller) as connection:
             rows = [row async for row in queries.jobs_by_id(connection, ids=[job_id])]
             if not rows:
-                raise HttpProblem("not_found", "there is no such job", where=str(job_id))
+                remedy = "GET /v1/jobs lists those there are; calotype trace finds one by any id of its life"
+                raise HttpProblem("not_found", "there is no such job", where=str(job_id), remedy=remedy)
             row = rows[0]
             whys = await explain(connection, [row], public_url=reading.public_url)
             attempts = [dict(a) async for a in queries.attempts(connection, jobs=[job_id])]

@@ -209,7 +209,7 @@ class Pages:
     async def _viewer(self, request: Request) -> Viewer:
         viewer = await self._who(request)
         if viewer is None:
-            raise Rejected("unauthenticated", "nobody is signed in")
+            raise Rejected("unauthenticated", "nobody is signed in", remedy="open the link that `calotype link` prints")
         return viewer
 
     async def _posted(self, request: Request) -> tuple[Viewer, FormData]:
