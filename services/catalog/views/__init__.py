@@ -1,1 +1,1 @@
-"""What the pages are drawn from: rows and facts put into the values of `web/view.py`."""
+"""What the pages are drawn from: rows and facts put into the values of `web/view/`."""
