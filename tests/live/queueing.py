@@ -70,10 +70,11 @@ class Queue:
         self.revision += 1
         given: dict[str, Any] = {"cause_id": str(self.revision), "occurred_at": NOW, "workspace": workspace}
         limits = Limits(spend_per_day=None if cap is None else Decimal(cap))
+        made_by = (by or table()).model_copy(update={"version": 1})  # the newest, whatever was found before
         async with transaction(self.pool) as connection:
             told: dict[str, Any] = {"name": str(workspace), "limits": limits, "keys": keys, "revision": self.revision}
             await keep_workspaces(connection, [WorkspaceChanged.of(**given, **told)])
-            await keep_items(connection, [published(by or table(), workspace=workspace, at=NOW)])
+            await keep_items(connection, [published(made_by, workspace=workspace, at=NOW)])
 
     async def put(self, *events: PromptAssembled) -> None:
         front = Front(tables=self.tables, desk=Desk(), workers={})
