@@ -15,7 +15,6 @@ from uuid import UUID
 import aiosql
 
 from shared.postgres import Connection, Pool, transaction
-from shared.rounds import Rounds
 
 queries = aiosql.from_path(Path(__file__).parent / "sql/brakes.sql", "asyncpg")
 
@@ -80,13 +79,6 @@ class Parking:
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        self._rounds = Rounds("parking", self.look, every=LOOK_EVERY)
-
-    async def start(self) -> None:
-        await self._rounds.start()
-
-    async def stop(self) -> None:
-        await self._rounds.stop()
 
     async def look(self) -> None:
         """One round over all brakes."""

@@ -22,9 +22,8 @@ from fastapi import FastAPI
 from fastapi.responses import JSONResponse
 from opentelemetry.sdk.trace import TracerProvider
 
-from shared import audit, operating
+from shared import audit, brakes, operating
 from shared.blobs import Blobs, open_blobs
-from shared.brakes import Parking
 from shared.bus import Bus
 from shared.crash import arm
 from shared.errors import Unavailable
@@ -37,6 +36,7 @@ from shared.outbox import Outbox
 from shared.partitions import History, Partitions, remembered, work_history
 from shared.postgres import Pool, open_pool
 from shared.retry import Backoff
+from shared.rounds import Rounds
 from shared.settings import Settings
 from shared.stacks import show_on_signal
 from shared.stops import Stops
@@ -219,7 +219,7 @@ async def open_service(stage: str, settings: Settings, *, roles: frozenset[str],
         kept = max(timedelta(days=settings.history_days), remembered(stage))
         service.add(Partitions(pool, stage, service.histories))
         service.histories += work_history(kept)
-        service.add(Parking(pool))
+        service.add(Rounds("parking", brakes.Parking(pool).look, every=brakes.LOOK_EVERY))
     return service
 
 

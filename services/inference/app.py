@@ -5,7 +5,19 @@ import functools
 from collections.abc import Iterable, Mapping, Sequence
 from uuid import UUID
 
-from services.inference import handler, hooks, http, http_replays, http_routes, previews, replays, uncertain
+from services.inference import (
+    handler,
+    hooks,
+    http,
+    http_replays,
+    http_routes,
+    previews,
+    replays,
+    rerouting,
+    telling,
+    uncertain,
+    unclaimed,
+)
 from services.inference.backends import Backend
 from services.inference.backends.diffusion import DiffusionBackend, DiffusionOptions
 from services.inference.domain import BILLING, POOLS, PREFIX, kind_of
@@ -16,17 +28,15 @@ from services.inference.presence import Paces, Presence
 from services.inference.progress import Progress
 from services.inference.queue import AT_ONCE, Claims, Desk, Lookout, queries
 from services.inference.replay_desk import ReplayDesk
-from services.inference.rerouting import Rerouting
 from services.inference.settings import InferenceSettings
 from services.inference.tables import RoutingTables
-from services.inference.telling import Telling
-from services.inference.unclaimed import Unclaimed
 from services.inference.worker import Maker, record
 from shared.current import wire_current
 from shared.gauges import Count
 from shared.leases import Worker
 from shared.library.pinned import Library
 from shared.postgres import Connection, noted, transaction
+from shared.rounds import Rounds
 from shared.service import Service
 
 STAGE = "inference"
@@ -91,15 +101,18 @@ async def build(service: Service, *, backends: Mapping[str, Backend] | None = No
     uncertain.wire(service.app, outbox=service.facts, pool=service.database, gate=service.gate)
     keys = {name: given.webhook_key for name, given in settings.providers.items() if given.webhook_key}
     hooks.wire(service.app, pool=service.database, keys=keys)
-    service.add(Unclaimed(service.facts, tables, patience=settings.unclaimed_seconds))
+    looking = unclaimed.Unclaimed(service.facts, tables, patience=settings.unclaimed_seconds)
+    service.add(Rounds("unclaimed", looking.look, every=unclaimed.LOOK_EVERY))
     if works:
         service.add(Closing(list(backends.values())))
         service.add(progress)
         service.add(Lookout(desk, service.database))
-        service.add(Rerouting(service.database, tables, kinds=list(by_work_kind)))
+        moving = rerouting.Rerouting(service.database, tables, kinds=list(by_work_kind))
+        service.add(Rounds("rerouting", moving.look, every=rerouting.LOOK_EVERY))
         service.add(Presence(service.database, [*workers.values(), *replaying], paces))
         everybodys = [each for kind in sorted(tables.kinds) for each in work_kinds(kind, POOLS, settings)]
-        service.add(Telling(service.database, progress, kinds=everybodys, tables=tables, accounts=limits))
+        told = telling.Telling(service.database, progress, kinds=everybodys, tables=tables, accounts=limits)
+        service.add(Rounds("telling", told.look, every=telling.LOOK_EVERY))
         if keys:
             direct = settings.database_direct_url or settings.database_url
             service.add(hooks.Listening(wakes, direct.get_secret_value()))

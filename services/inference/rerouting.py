@@ -24,7 +24,6 @@ from shared import ids
 from shared.leases import IN_ORDER
 from shared.library.documents import Routes
 from shared.postgres import Connection, Pool, transaction
-from shared.rounds import Rounds
 
 log = structlog.get_logger()
 queries: Any = aiosql.from_path(Path(__file__).parent / "rerouting.sql", "asyncpg")
@@ -50,13 +49,6 @@ class Rerouting:
         self._tables = tables
         self._kinds = [kind for kind in kinds if account_of(kind)]
         self._looks: dict[str, Look] = {}
-        self._rounds = Rounds("rerouting", self.look, every=LOOK_EVERY)
-
-    async def start(self) -> None:
-        await self._rounds.start()
-
-    async def stop(self) -> None:
-        await self._rounds.stop()
 
     async def look(self) -> None:
         """One part of each queue whose account is away."""

@@ -19,9 +19,8 @@ from services.inference.turns import Flow
 from shared.events import WaitingOn
 from shared.leases import IN_ORDER
 from shared.postgres import Connection, Pool, transaction
-from shared.rounds import Rounds
 
-EVERY = 2.0  # seconds
+LOOK_EVERY = 2.0  # seconds
 FIRST = 200  # of each flow
 PATIENCE = 2.0  # seconds: what is held for less is hardly held
 
@@ -44,13 +43,6 @@ class Telling:
         self._tables = tables
         self._accounts = accounts
         self._told: dict[Flow, dict[UUID, WaitingOn]] = {}
-        self._rounds = Rounds("telling", self.look, every=EVERY)
-
-    async def start(self) -> None:
-        await self._rounds.start()
-
-    async def stop(self) -> None:
-        await self._rounds.stop()
 
     async def look(self) -> None:
         async with transaction(self._pool) as connection:

@@ -28,7 +28,6 @@ from services.inference.tables import RoutingTables
 from shared.leases import IN_ORDER, buried
 from shared.outbox import Outbox, Transaction
 from shared.postgres import Connection
-from shared.rounds import Rounds
 
 log = structlog.get_logger()
 queries: Any = aiosql.from_path(Path(__file__).parent / "unclaimed.sql", "asyncpg")
@@ -53,13 +52,6 @@ class Unclaimed:
         self._outbox = outbox
         self._tables = tables
         self._patience = patience
-        self._rounds = Rounds("unclaimed", self.look, every=LOOK_EVERY)
-
-    async def start(self) -> None:
-        await self._rounds.start()
-
-    async def stop(self) -> None:
-        await self._rounds.stop()
 
     async def look(self) -> None:
         async with self._outbox.transaction() as running:
