@@ -21,9 +21,7 @@ from tests.postprocess.photos import Pixels, leaves
 from tests.postprocess.pictures import read, written
 
 
-def frame_of(
-    pixels: Pixels, files: Mapping[str, ModelFile], *, wanted: tuple[int, int] = (100, 100), **given: Any
-) -> Frame:
+def frame_of(pixels: Pixels, files: Mapping[str, ModelFile], **given: Any) -> Frame:
     materials = Materials(equipment=Equipment(models=models(files, seconds=60)))
     return Frame.of(Picture(pixels), wanted=(100, 100), materials=materials, **given)
 

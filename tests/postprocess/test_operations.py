@@ -6,21 +6,12 @@ from services.postprocess.geometry import Point
 from services.postprocess.operations import Frame, Materials, operations
 from services.postprocess.pictures import Picture
 from services.postprocess.pixels import pixels_of
+from tests.postprocess.frames import applied, frame_of
 from tests.postprocess.pictures import BLUE, GREEN, RED, WHITE, near, plain, with_spot
-
-
-def frame_of(image: Image.Image, wanted: tuple[int, int], focal: tuple[float, float] | None = None) -> Frame:
-    return Frame.of(Picture(pixels_of(image)), wanted=wanted, focal=focal)
 
 
 def seen(frame: Frame) -> Image.Image:
     return Image.fromarray(frame.pixels())
-
-
-def applied(frame: Frame, *steps: tuple[str, dict[str, object]]) -> Frame:
-    for name, params in steps:
-        frame = operations()[name].apply(frame, params)
-    return frame
 
 
 CROP: tuple[str, dict[str, object]] = ("crop", {})
@@ -29,7 +20,7 @@ CROP: tuple[str, dict[str, object]] = ("crop", {})
 @pytest.mark.parametrize("x", [0.1, 0.5, 0.9])
 def test_a_square_of_a_wide_picture_keeps_what_matters(x: float) -> None:
     image = with_spot(400, 100, x=x, y=0.5)
-    square = seen(applied(frame_of(image, (100, 100), (x, 0.5)), CROP, ("resize", {})))
+    square = seen(applied(frame_of(image, (100, 100), focal=(x, 0.5)), CROP, ("resize", {})))
     assert square.size == (100, 100)
     assert any(square.getpixel((at, 50)) == RED for at in range(100))
 

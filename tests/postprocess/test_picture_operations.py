@@ -1,5 +1,4 @@
 import io
-from typing import Any
 
 import cv2
 import numpy as np
@@ -9,25 +8,16 @@ from PIL import Image, ImageCms, ImageDraw
 from services.postprocess import profiles
 from services.postprocess.decoding import decode
 from services.postprocess.encoding import Format, encode
-from services.postprocess.operations import Frame, Materials, operations
+from services.postprocess.operations import Frame, Materials
 from services.postprocess.operations.colour import converted
 from services.postprocess.pictures import Picture
 from services.postprocess.pixels import Pixels, pixels_of
 from services.postprocess.saliency import most_salient, salient
 from shared.pictures import Limits
+from tests.postprocess.frames import applied, frame_of
 from tests.postprocess.pictures import BLUE, GREEN, RED, grainy, near, plain, read, with_spot, written
 
 BONE = (0xF2, 0xEC, 0xE0)
-
-
-def frame_of(image: Image.Image, wanted: tuple[int, int], **given: Any) -> Frame:
-    return Frame.of(Picture(pixels_of(image)), wanted=wanted, **given)
-
-
-def applied(frame: Frame, *steps: tuple[str, dict[str, Any]]) -> Frame:
-    for name, params in steps:
-        frame = operations()[name].apply(frame, params)
-    return frame
 
 
 def disc(size: int = 400, *, x: int = 200, y: int = 200, radius: int = 80) -> tuple[Image.Image, Picture]:
