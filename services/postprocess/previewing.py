@@ -11,7 +11,7 @@ from uuid import UUID
 from services.postprocess.handler import queries
 from services.postprocess.manifests import Manifest
 from services.postprocess.ordering import MASKED, marks_in
-from services.postprocess.studio import Studio, known
+from services.postprocess.studio import LISTED, Studio, known, no_recipe
 from shared.events import Pin, Verdict
 from shared.http import HttpProblem, refusal
 from shared.library.documents import Brand, Recipe, Rendition
@@ -23,6 +23,7 @@ from shared.postgres import Pool, transaction
 REMEMBERED = 64
 REMEMBERED_BYTES = 48 * 2**20
 MOST_PIXELS = 4096 * 4096
+DIGITS = 64  # of a SHA-256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,8 +73,8 @@ class Previews:
 
     async def recipe(self, workspace: UUID, named: str) -> Recipe:
         """By `name@version`, by `name` the newest that is published, by the digest of its document."""
-        if "@" not in named and len(named) == 64:
-            return await self.studio.recipe(workspace, Pin(name="recipe", version=1, digest=named))
+        if "@" not in named and len(named) == DIGITS:
+            return await self.studio.recipe_of(workspace, named)
         name, _, number = named.partition("@")
         async with transaction(self._pool) as connection:
             rows = [row async for row in queries.recipe_versions(connection, workspace=workspace, name=name)]
@@ -81,8 +82,7 @@ class Previews:
             if str(row["version"]) == number or (not number and row["state"] == "published"):
                 pin = Pin(name=name, version=row["version"], digest=row["digest"])
                 return await self.studio.recipe(workspace, pin)
-        remedy = known([f"{name}@{row['version']}" for row in rows]) if rows else "see calotype library list recipe"
-        raise HttpProblem("not_found", f"this workspace has no recipe {named!r}", where="recipe", remedy=remedy)
+        raise no_recipe(named, known([f"{name}@{row['version']}" for row in rows]) if rows else LISTED)
 
     async def get(self, wanted: Wanted) -> Preview:
         key = (wanted.workspace, wanted.tag)

@@ -24,6 +24,7 @@ from shared.http import HttpProblem
 from shared.library.documents import Brand, Recipe
 from shared.library.pinned import Library
 
+LISTED = "see calotype library list recipe"
 # What backends hand over, and we take.
 ORIGINALS = ("image/png", "image/jpeg", "image/webp")
 
@@ -103,6 +104,13 @@ class Studio:
         except (BlobMissing, Rejected) as error:
             raise _unmakeable(f"recipe {pin.label} cannot be read: {error}") from error
 
+    async def recipe_of(self, workspace: UUID, digest: str) -> Recipe:
+        """By the digest of its document. Raises HttpProblem where the workspace has none of it."""
+        try:
+            return await self._library.get(Recipe, workspace, Pin(name="recipe", version=1, digest=digest))
+        except (BlobMissing, Rejected) as error:
+            raise no_recipe(digest, LISTED) from error
+
     async def brand(self, workspace: UUID, manifest: Manifest) -> Brand | None:
         """As it was pinned; None where there was none, or it is gone."""
         if manifest.brand is None:
@@ -144,6 +152,10 @@ class Studio:
             with contextlib.suppress(BlobMissing):
                 return await self.blobs.get(key)
         raise _unmakeable("the original's bytes are not stored any more")
+
+
+def no_recipe(named: str, remedy: str) -> HttpProblem:
+    return HttpProblem("not_found", f"this workspace has no recipe {named!r}", where="recipe", remedy=remedy)
 
 
 def known(names: Collection[str]) -> str:

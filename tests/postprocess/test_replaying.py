@@ -208,6 +208,13 @@ async def test_another_workspaces_asset_is_not_there(tmp_path: Path) -> None:
     assert refused.value.status == 404
 
 
+@pytest.mark.parametrize("digest", ["0" * 64, "no digest, and as long as one is".ljust(64, "!")])
+async def test_a_recipe_of_a_digest_that_nobody_published_is_not_there(tmp_path: Path, digest: str) -> None:
+    with pytest.raises(HttpProblem, match="has no recipe") as refused:
+        await Bench(tmp_path).previews.recipe(WORKSPACE, digest)
+    assert (refused.value.status, refused.value.where) == (404, "recipe")
+
+
 async def test_a_preview_is_what_the_pipeline_would_store(tmp_path: Path) -> None:
     bench, event, again = Bench(tmp_path), image(WEB), image(TIGHT)
     sha256 = await bench.process(event, WEB)
