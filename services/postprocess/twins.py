@@ -6,19 +6,14 @@ Postgres under a lock of the workspace's, and stays so: a second try of the same
 
 import hashlib
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 from uuid import UUID
-
-import aiosql
 
 from services.postprocess.checks.alike import alike
 from services.postprocess.checks.published import advises_only
+from services.postprocess.handler import queries
 from shared.events import ImageGenerated, Measures, Verdict
 from shared.library.documents import Rubric
 from shared.postgres import Connection, Pool, unavailable_when_away
-
-queries: Any = aiosql.from_path(Path(__file__).parent / "queries.sql", "asyncpg")
 
 TWIN = "twin"
 CODE = "other"

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from deploy.local.servers import EmbeddedServers
-from services.catalog.views.sets import queries
+from services.catalog.views.sql import queries
 from services.catalog.web.view import ReviewQuery, Viewer
 from shared.events import Event, Measures
 from shared.postgres import workspace_transaction

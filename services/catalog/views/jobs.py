@@ -12,7 +12,7 @@ from services.catalog.routes.frame import read_cursor, write_cursor
 from services.catalog.sql import queries as catalog
 from services.catalog.views.drawing import done_at, mark_of, money_of, row_title, spoken
 from services.catalog.views.life import job_detail
-from services.catalog.views.review import queries
+from services.catalog.views.sql import queries
 from services.catalog.web.view import (
     SQUARES,
     SQUARES_A_SHEET,

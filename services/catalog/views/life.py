@@ -29,10 +29,11 @@ from services.catalog.views.drawing import (
     spoken,
     title,
 )
-from services.catalog.views.review import apart_words, missing_words, queries, rubric_lines
+from services.catalog.views.review import apart_words, missing_words, rubric_lines
 from services.catalog.views.rubrics import Rubrics
 from services.catalog.views.sets import Sets
 from services.catalog.views.spans import spans, waits_for
+from services.catalog.views.sql import queries
 from services.catalog.web.view import (
     AssetLife,
     AttemptLine,

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from services.catalog.sql import queries as catalog
 from services.catalog.views.drawing import title
-from services.catalog.views.review import queries
+from services.catalog.views.sql import queries
 from services.catalog.web.view import Line, RecipePair, RecipeQuery, RenditionPair, Side
 from shared.errors import BlobMissing, Rejected
 from shared.events import ImageProcessed, Pin

@@ -1,11 +1,8 @@
 """The Review page: a queue as a filmstrip, and the picture on the stage."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 from uuid import UUID
-
-import aiosql
 
 from services.catalog.review.machine import named
 from services.catalog.review.outliers import Set
@@ -25,6 +22,7 @@ from services.catalog.views.drawing import (
 )
 from services.catalog.views.rubrics import Rubrics
 from services.catalog.views.sets import Name, Sets, scores
+from services.catalog.views.sql import queries
 from services.catalog.web.view import (
     Choice,
     Decision,
@@ -43,8 +41,6 @@ from shared.contracts.rejection_codes import REJECTION_CODES
 from shared.errors import Unavailable
 from shared.events import Brief, ImageProcessed, RequestAccepted
 from shared.postgres import Connection
-
-queries = aiosql.from_path(Path(__file__).parent / "queries.sql", "asyncpg")
 
 QUEUES = (("to_review", "To review"), ("approved", "Approved today"), ("rejected", "Rejected today"))
 QUEUE_ROWS = 20_000  # beyond these a queue is walked from its front as it is decided

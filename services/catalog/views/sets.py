@@ -3,17 +3,14 @@
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-import aiosql
 import orjson
 
 from services.catalog.review.outliers import Measured, Set, compared, lab
+from services.catalog.views.sql import queries
 from shared.postgres import Connection
-
-queries = aiosql.from_path(Path(__file__).parent / "queries.sql", "asyncpg")
 
 LARGEST = 2000  # pictures of a set, the newest: what is usual does not change with more, and a page is not to wait
 MOST = 20  # sets that one queue is ordered by
