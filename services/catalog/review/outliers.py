@@ -6,7 +6,7 @@ picture is apart (Iglewicz & Hoaglin 1993). Where all but a few are the same, a 
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from uuid import UUID
@@ -77,24 +77,24 @@ class Set:
 
 def compared(members: Sequence[Measured]) -> Set:
     """The statistics of a set."""
-    every = [_axis(*one) for one in _numbers(members)] if len(members) >= LEAST else []
-    axes = tuple(axis for axis in every if len(axis.numbers) >= LEAST)
+    axes = tuple(axis for axis in _axes(members) if len(axis.numbers) >= LEAST)
     assets = [member.asset_id for member in members] if axes else []
     scores = {asset: max(axis.score(asset) for axis in axes) for asset in assets}
     return Set(count=len(members), axes=axes, scores=scores)
 
 
-def _numbers(members: Sequence[Measured]) -> list[tuple[str, dict[UUID, float], float, bool, Callable[..., str]]]:
+def _axes(members: Sequence[Measured]) -> Iterator[Axis]:
+    exposures = {m.asset_id: m.exposure for m in members}
     scales = {m.asset_id: m.scale for m in members if m.scale is not None}
-    return [
-        ("exposure", {m.asset_id: m.exposure for m in members}, 0.03, True, _exposed),
-        ("palette", _off_palette(members), 3.0, False, _coloured),
-        ("scale", scales, 0.03, True, _scaled),
-        ("position", _off_place(members), 0.03, False, _placed),
-    ]
+    yield _axis("exposure", exposures, least=0.03, two_sided=True, said=_exposed)
+    yield _axis("palette", _off_palette(members), least=3.0, two_sided=False, said=_coloured)
+    yield _axis("scale", scales, least=0.03, two_sided=True, said=_scaled)
+    yield _axis("position", _off_place(members), least=0.03, two_sided=False, said=_placed)
 
 
-def _axis(name: str, numbers: dict[UUID, float], least: float, two_sided: bool, said: Callable[..., str]) -> Axis:  # noqa: FBT001  # one row of the table above
+def _axis(
+    name: str, numbers: dict[UUID, float], *, least: float, two_sided: bool, said: Callable[[float, float], str]
+) -> Axis:
     middle = median(numbers.values()) if numbers else 0.0
     deviation = NORMAL * median(abs(number - middle) for number in numbers.values()) if numbers else 0.0
     return Axis(
