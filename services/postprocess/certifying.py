@@ -7,10 +7,8 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from services.postprocess.containers import Unembeddable, media_type_of, with_xmp
-from services.postprocess.cose import Unsignable
-from services.postprocess.decoding import Facts
 from services.postprocess.finishing import Sign
+from services.postprocess.originals import Whole
 from services.postprocess.provenance import Prepared, notary
 from services.postprocess.recipes import Derivative, Origin
 from shared.events.words import ORIGINAL
@@ -20,26 +18,9 @@ from shared.events.words import ORIGINAL
 class SignedOriginal:
     """`parent` is it as an ingredient of its derivatives, `store` how many bytes its credentials take."""
 
-    data: bytes
-    media_type: str
-    unsigned_sha256: str
+    whole: Whole
     parent: bytes
     store: int
-
-    def derivative(self, facts: Facts) -> Derivative:
-        """It is published as one, made by no recipe."""
-        return Derivative(
-            channel=None,
-            rendition=ORIGINAL,
-            data=self.data,
-            facts=facts,
-            wanted_type=facts.media_type,
-            wanted=(facts.width, facts.height),
-            exact=True,
-            max_bytes=None,
-            manifest={"operations": []},
-            unsigned_sha256=self.unsigned_sha256,
-        )
 
 
 class Certifier:
@@ -50,22 +31,15 @@ class Certifier:
         self._source_type = origin.source_type
         self._sign = sign
 
-    def original(self, data: bytes, packet: bytes) -> SignedOriginal:
-        media_type = media_type_of(data)
-        try:
-            described = with_xmp(data, media_type, packet)
-        except Unembeddable as error:
-            raise Unsignable(f"the original: {error}") from error
-        prepared = self._notary.original(described, media_type, untouched=data, source_type=self._source_type)
+    def original(self, whole: Whole, *, came: bytes) -> SignedOriginal:
+        """`came`: the file as it was handed over, whose own credentials become its parent's."""
+        media_type = whole.media_type
+        prepared = self._notary.original(whole.data, media_type, came=came, source_type=self._source_type)
         (signed,) = self._signed([prepared])
         parent = self._notary.parent(signed, media_type, title=ORIGINAL)
-        return SignedOriginal(
-            data=signed,
-            media_type=media_type,
-            unsigned_sha256=hashlib.sha256(described).hexdigest(),
-            parent=parent,
-            store=len(signed) - len(described),
-        )
+        sha256 = hashlib.sha256(whole.data).hexdigest()
+        made = replace(whole, data=signed, unsigned_sha256=sha256)
+        return SignedOriginal(made, parent, store=len(signed) - len(whole.data))
 
     def derivatives(self, made: Sequence[Derivative], *, first: SignedOriginal) -> list[Derivative]:
         prepared = [
@@ -73,7 +47,7 @@ class Certifier:
                 each.data,
                 each.facts.media_type,
                 parent=first.parent,
-                converted=each.facts.media_type != first.media_type,
+                converted=each.facts.media_type != first.whole.media_type,
                 operations=each.changed_by,
                 title=f"{each.channel}/{each.rendition}",
             )

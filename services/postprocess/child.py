@@ -75,7 +75,7 @@ def _answer(
         developed = finished(
             original,
             Order.model_validate(header["order"]),
-            develop=lambda order: develop(original, order, inputs, equipment=equipment, limits=limits),
+            develop=lambda let_in, order: develop(let_in, order, inputs, equipment=equipment, limits=limits),
             sign=desk.sign,
             limits=limits,
         )

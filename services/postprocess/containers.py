@@ -23,12 +23,6 @@ class Unembeddable(Exception):
     """The file has no place for XMP that we know."""
 
 
-def media_type_of(data: bytes) -> str:
-    """What the first bytes say; empty where they say nothing we know."""
-    beginnings = ((PNG_MAGIC, "image/png"), (b"\xff\xd8\xff", "image/jpeg"), (b"RIFF", "image/webp"))
-    return next((media_type for beginning, media_type in beginnings if data.startswith(beginning)), "")
-
-
 def with_xmp(data: bytes, media_type: str, packet: bytes) -> bytes:
     """Raises Unembeddable for what is no whole file of its type."""
     try:

@@ -10,7 +10,7 @@ from PIL import Image
 
 from services.postprocess.pictures import Picture
 from services.postprocess.pixels import Pixels, pixels_of
-from shared.pictures import Limits, clock
+from shared.pictures import Admitted, Limits, clock
 from shared.pictures.opening import opened
 from shared.srgb import as_stored, decoded
 
@@ -31,7 +31,7 @@ def inspect(data: bytes) -> Facts:
         return _facts(image)
 
 
-def decode(data: bytes, limits: Limits, *, wide: bool = False) -> tuple[Picture, Facts]:
+def decode(data: bytes | Admitted, limits: Limits, *, wide: bool = False) -> tuple[Picture, Facts]:
     """The picture as 8-bit sRGB, upright, with alpha only where some pixel is see-through. Raises Refused.
 
     With `wide`, a picture that came with a colour profile is kept in its own colours too.

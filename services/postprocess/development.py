@@ -10,7 +10,7 @@ from shared.events.words import ORIGINAL
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Made:
-    """One file a child made; see `recipes.Derivative`. `channel` is None for a review proxy and the signed original."""
+    """One file a child made; see `recipes.Derivative`. `channel` is None for a review proxy and the original."""
 
     channel: str | None
     rendition: str

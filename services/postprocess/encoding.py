@@ -13,6 +13,7 @@ from PIL import Image, features
 from services.postprocess.compositing import flatten
 from services.postprocess.pixels import Pixels
 from shared import png
+from shared.pictures.cleaned import segments
 
 Format = Literal["jpeg", "png", "webp", "avif"]
 
@@ -22,9 +23,6 @@ WEBP_METHOD = 0
 AVIF_SPEED = 10
 # From here on a JPEG keeps full colour resolution: whoever asks for so much quality looks at edges of labels.
 FULL_COLOUR_FROM = 90
-# What one APP2 segment of a JPEG holds of a colour profile: its length field counts itself, name, number and count.
-ICC_NAME = b"ICC_PROFILE\x00"
-ICC_PART = 65535 - 2 - len(ICC_NAME) - 2
 
 
 class Encoded(NamedTuple):
@@ -100,15 +98,6 @@ def _jpeg(pixels: Pixels, quality: int, profile: bytes | None) -> bytes:
     )
     if not profile:
         return data
-    parts = [profile[at : at + ICC_PART] for at in range(0, len(profile), ICC_PART)]
-    segments = b"".join(
-        b"\xff\xe2"
-        + struct.pack("!H", 2 + len(ICC_NAME) + 2 + len(part))
-        + ICC_NAME
-        + bytes((number, len(parts)))
-        + part
-        for number, part in enumerate(parts, 1)
-    )
     # After SOI and the JFIF segment, which has to stay first.
     at = 4 + struct.unpack_from("!H", data, 4)[0] if data[2:4] == b"\xff\xe0" else 2
-    return data[:at] + segments + data[at:]
+    return data[:at] + segments(profile) + data[at:]

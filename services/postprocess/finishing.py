@@ -10,16 +10,20 @@ from typing import TYPE_CHECKING
 
 from services.postprocess.containers import with_xmp
 from services.postprocess.cose import Unsignable
+from services.postprocess.originals import Whole, names_credentials, whole
 from services.postprocess.recipes import Developed, Order, Origin
 from services.postprocess.xmp import packet
-from shared.pictures import Limits, admitted
+from shared.pictures import Admitted, Limits, admitted, clock
 
 if TYPE_CHECKING:
     from services.postprocess.certifying import Certifier, SignedOriginal
 
-Develop = Callable[[Order], Developed]
+Develop = Callable[[Admitted, Order], Developed]
 Sign = Callable[[Sequence[bytes]], Sequence[bytes]]
 """Questions to signatures."""
+
+# What is said where nobody signs, of a picture that somebody else did.
+LOST = "postprocess has no signing key, and the credentials it came with hold for the stored original alone"
 
 # What a container adds to a packet of XMP: most in an AVIF, whose tables name it.
 XMP_PLACE = 100
@@ -29,39 +33,55 @@ CLAIM, STEP = 4700, 110
 
 
 def finished(original: bytes, order: Order, *, develop: Develop, sign: Sign, limits: Limits) -> Developed:
-    """Every derivative, described and, where the order names a certificate, signed; the signed original beside them.
+    """The original and every derivative, described and, where the order names a certificate, signed.
 
     Raises what `recipes.develop` raises. What cannot be signed is handed over unsigned, with the reason.
     """
+    # A picture, and no larger than one may be: no more is known of what the library that signs reads, a stranger's XMP
+    # and claims among it. It follows no address in them.
+    with clock.decoding(limits.seconds):
+        let_in = admitted(original, limits)
     origin = order.origin
     if origin is None:
-        return develop(order)
-    if origin.certificates:
-        # A picture, and no larger than one may be: no more is known of what the library that signs reads, a stranger's
-        # XMP and claims among it. It follows no address in them.
-        admitted(original, limits)
+        return develop(let_in, order)
     try:
         certifier = _certifier(origin, None if origin.is_draft else sign) if origin.certificates else None
-        first = certifier.original(original, _packet(origin, None)) if certifier else None
+        first = certifier.original(_plain(let_in, origin), came=original) if certifier else None
     except Unsignable as reason:  # a picture that is broken is refused by the decoder in a moment
-        return replace(_described(order, origin, develop, first=None), unsigned=str(reason))
-    developed = _described(order, origin, develop, first=first)
+        return _complete(_described(let_in, order, develop, first=None), _plain(let_in, origin), unsigned=str(reason))
+    developed = _described(let_in, order, develop, first=first)
     if certifier is None or first is None:
-        return developed
-    proxies = [made for made in developed.derivatives if made.channel is None]
-    published = [made for made in developed.derivatives if made.channel is not None]
+        unsigned = LOST if names_credentials(original) else None
+        return _complete(developed, _plain(let_in, origin), unsigned=unsigned)
     if origin.is_draft:
-        return replace(developed, derivatives=[*proxies, first.derivative(developed.original), *published])
+        return _complete(developed, first.whole)
+    published = [made for made in developed.derivatives if made.channel is not None]
     try:
         signed = certifier.derivatives(published, first=first)
     except Unsignable as reason:
-        return replace(developed, unsigned=str(reason))
-    return replace(developed, derivatives=[*proxies, first.derivative(developed.original), *signed])
+        return _complete(developed, _plain(let_in, origin), unsigned=str(reason))
+    proxies = [made for made in developed.derivatives if made.channel is None]
+    return _complete(replace(developed, derivatives=[*proxies, *signed]), first.whole)
 
 
-def _described(order: Order, origin: Origin, develop: Develop, *, first: "SignedOriginal | None") -> Developed:
+def _plain(let_in: Admitted, origin: Origin) -> Whole:
+    """Made when it is wanted, and held by nobody meanwhile: of 4096² it is 20 to 40 MB."""
+    return whole(let_in, _packet(origin, None))
+
+
+def _complete(developed: Developed, original: Whole, *, unsigned: str | None = None) -> Developed:
+    """With the original as the first of what is published, behind the proxies."""
+    proxies = [made for made in developed.derivatives if made.channel is None]
+    published = [made for made in developed.derivatives if made.channel is not None]
+    made = [*proxies, original.derivative(developed.original), *published]
+    return replace(developed, derivatives=made, unsigned=unsigned)
+
+
+def _described(let_in: Admitted, order: Order, develop: Develop, *, first: "SignedOriginal | None") -> Developed:
     """With XMP in what is published, and within the budgets that leaves."""
-    developed = develop(order.model_copy(update={"reserve": _reserve(order, origin, first)}))
+    origin = order.origin
+    assert origin is not None, "it is asked of those that say where they come from"
+    developed = develop(let_in, order.model_copy(update={"reserve": _reserve(order, origin, first)}))
     described = [
         made
         if made.channel is None

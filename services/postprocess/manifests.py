@@ -23,7 +23,7 @@ SIGNING = frozenset({"certificates", "algorithm", "anchors"})
 
 
 class Derived(Body):
-    """One file, and how it was made. No recipe: a review proxy, or the signed original."""
+    """One file, and how it was made. No recipe: a review proxy, or the original as it is published."""
 
     recipe: str | None = None
     rendition: str

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509 import load_pem_x509_certificate
 
 from services.postprocess.cose import Claim, Unsignable, claim_of, with_signature
+from services.postprocess.originals import names_credentials
 from services.postprocess.xmp import source_uri
 from shared.events import SourceType
 
@@ -64,11 +65,11 @@ class Notary:
             C2paSignerInfo(algorithm.encode(), certificates.encode(), _worthless_key(certificates), None)
         )
 
-    def original(self, data: bytes, media_type: str, *, untouched: bytes, source_type: SourceType) -> Prepared:
-        """`untouched`: the bytes as they came, whose own credentials, if they have any, are kept as the parent's."""
-        if self._has_credentials(untouched, media_type):
+    def original(self, data: bytes, media_type: str, *, came: bytes, source_type: SourceType) -> Prepared:
+        """`came`: the bytes as they were handed over, whose own credentials, if they have any, are the parent's."""
+        if self._has_credentials(came, media_type):
             actions: list[dict[str, Any]] = [_opened(), {"action": "c2pa.edited.metadata"}]
-            parent = self.parent(untouched, media_type, title="as generated")
+            parent = self.parent(came, media_type, title="as generated")
         elif source_uri(source_type) is None:
             raise Unsignable("what made it is not known to this release")
         else:
@@ -77,7 +78,7 @@ class Notary:
 
     def _has_credentials(self, data: bytes, media_type: str) -> bool:
         """Raises Unsignable: what began with a claim that nobody can read was not created here."""
-        if b"jumb" not in data:
+        if not names_credentials(data):
             return False
         try:  # without this context the library would fetch what an address in a stranger's XMP names
             return Reader.try_create(media_type, io.BytesIO(data), context=self._context) is not None

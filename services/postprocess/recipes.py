@@ -28,7 +28,7 @@ from services.postprocess.pixels import is_transparent
 from shared.errors import unreadable
 from shared.events import Measures, SourceType, Verdict
 from shared.library.documents import Operation, Recipe, Rendition
-from shared.pictures import Limits
+from shared.pictures import Admitted, Limits
 
 # Recipes name a quality they like, not one they bear: under a byte budget the search stops here. Below it, blocks
 # and mosquito noise show on flat walls at any size.
@@ -149,7 +149,7 @@ class Developed:
 
 
 def develop(
-    data: bytes,
+    data: bytes | Admitted,
     order: Order,
     inputs: Sequence[bytes] = (),
     *,

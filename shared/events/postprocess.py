@@ -21,7 +21,9 @@ class ImageProcessed(Event):
     asset_version_id: UUID
     brief: Brief
     original: File
-    files: list[File] = Field(description="The derivatives; one named `original`, of no recipe, is the signed original")
+    files: list[File] = Field(
+        description="The derivatives; one named `original`, of no recipe, is the original as it is published"
+    )
     proxies: list[File] = Field(description="For the review page: longest side 320, 1024, 2048")
     checks: list[Verdict] = Field(default_factory=list)
     measures: Measures | None = None
@@ -38,7 +40,7 @@ class ImageProcessed(Event):
 
     @property
     def published(self) -> list[File]:
-        """What leaves the house: the original, in its signed form where there is one, then the derivatives."""
+        """What leaves the house: the original, cleaned where anything was made of it, then the derivatives."""
         return self.files if any(file.is_original for file in self.files) else [self.original, *self.files]
 
 

@@ -185,7 +185,7 @@ class File(Body):
 
     @property
     def is_original(self) -> bool:
-        """Whether it is the signed form of an original, which is a derivative that no recipe made."""
+        """Whether it is the original as it is published, which is a derivative that no recipe made."""
         return self.rendition == ORIGINAL and self.recipe is None
 
     @property

@@ -17,6 +17,8 @@ TABLES, SCAN, END, BEGINNING = (0xC4, 0xDB, 0xDD), 0xDA, 0xD9, 0xD8
 RARE = (0xC3, *range(0xC5, 0xC8), *range(0xC9, 0xD0), 0xDE, 0xDF)
 JFIF, EXIF, PROFILE, ADOBE = (0xE0, b"JFIF\0"), (0xE1, metadata.EXIF), (0xE2, b"ICC_PROFILE\0"), (0xEE, b"Adobe")
 
+JFIF_SIZE, ADOBE_SIZE = 16, 14  # with the two bytes that say so
+
 
 class Segment(NamedTuple):
     marker: int
@@ -28,6 +30,15 @@ class Segment(NamedTuple):
 
     def begins(self, data: bytes, what: tuple[int, bytes]) -> bool:
         return self.marker == what[0] and data.startswith(what[1], self.start + 4)
+
+    def shortened(self, data: bytes) -> bytes | memoryview:
+        """The segment without what no decoder reads: JFIF has a place for a thumbnail, and Adobe's may go on."""
+        size = self.end - self.start - 2
+        if self.begins(data, JFIF) and size > JFIF_SIZE:
+            return b"\xff\xe0" + JFIF_SIZE.to_bytes(2, "big") + data[self.start + 4 : self.start + 16] + b"\0\0"
+        if self.begins(data, ADOBE) and size > ADOBE_SIZE:
+            return b"\xff\xee" + ADOBE_SIZE.to_bytes(2, "big") + data[self.start + 4 : self.start + 16]
+        return memoryview(data)[self.start : self.end]
 
 
 @dataclass(slots=True)
@@ -54,8 +65,8 @@ def walked(data: bytes, limits: Limits) -> Admitted:
     if found.pixels < found.least:
         raise damaged("it is cut short, or never was whole: so few bytes make no such picture")
     width, height = found.size
-    kept = b"".join(data[segment.start : segment.end] for segment in found.kept)
-    bare = data[:2] + kept + b"\xff\xd9"
+    kept = (segment.shortened(data) for segment in found.kept)
+    bare = b"".join((data[:2], *kept, b"\xff\xd9"))
     profile = metadata.joined(found.profiles, limits)
     return Admitted("JPEG", width, height, data if len(bare) == len(data) else bare, 8, found.orientation, profile)
 

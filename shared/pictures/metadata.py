@@ -1,5 +1,6 @@
 """The two things beside pixels that change how a picture looks, read within bounds: which way is up, which colours."""
 
+import struct
 import zlib
 from collections.abc import Iterable
 
@@ -27,6 +28,11 @@ def orientation(exif: bytes) -> int:
             value = number(entry + 8, 2)
             return value if 1 <= value <= 8 else 1
     return 1
+
+
+def turned(orientation: int) -> bytes:
+    """An EXIF block that says which way is up and nothing else."""
+    return struct.pack("<4sIHHHIHHI", b"II*", 8, 1, ORIENTATION, SHORT, 1, orientation, 0, 0)
 
 
 def profile(data: bytes, limits: Limits) -> bytes | None:

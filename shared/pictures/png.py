@@ -11,6 +11,8 @@ from shared.pictures.words import Admitted, Limits, Refused, damaged
 
 SIGNATURE = 8
 KEPT = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
+# What says in numbers which colours are meant, each as long as it is: cICP, cHRM and gAMA, or sRGB in their place.
+COLOURS = {b"cICP": 4, b"sRGB": 1, b"gAMA": 4, b"cHRM": 32}
 DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
 CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 TRANSPARENT = {0: 2, 2: 6}  # bytes of a tRNS by colour type; a palette has one for each of its colours or fewer
@@ -57,6 +59,7 @@ class Found:
     beside: int = 0  # bytes that are not pixels, texts unpacked
     orientation: int = 1
     profile: bytes | None = None
+    said: dict[bytes, bytes] = field(default_factory=dict)  # of the colours, whole chunks
 
     def has(self, kind: bytes) -> bool:
         return any(chunk.kind == kind for chunk in self.kept)
@@ -78,7 +81,8 @@ def walked(data: bytes, limits: Limits) -> Admitted:
     bare = data
     if kept < len(data) - SIGNATURE:
         bare = data[:SIGNATURE] + b"".join(data[chunk.start : chunk.end] for chunk in found.kept)
-    return Admitted("PNG", header.width, header.height, bare, header.depth, found.orientation, found.profile)
+    colours = b"".join(found.said.values())
+    return Admitted("PNG", header.width, header.height, bare, header.depth, found.orientation, found.profile, colours)
 
 
 def is_whole(bare: bytes) -> bool:
@@ -167,6 +171,8 @@ def _look_at(chunk: Chunk, data: bytes, found: Found, limits: Limits) -> None:
             packed = body[body.find(b"\0") + 2 :]
             unpacked = metadata.inflated(packed, most=limits.profile, what="its colour profile")
             found.profile = metadata.profile(unpacked, limits) if unpacked else None
+        case kind if len(body) == COLOURS.get(kind) and not found.pixels and found.colours is None:
+            found.said.setdefault(kind, data[chunk.start : chunk.end])
         case b"zTXt" | b"iTXt":
             found.beside += len(metadata.inflated(_packed(chunk.kind, body), most=limits.text, what="a text") or b"")
     if found.beside > limits.metadata:

@@ -58,6 +58,11 @@ class Admitted(NamedTuple):
     depth: int  # bits of a channel
     orientation: int  # as EXIF has it: 1 to 8, 1 is upright
     profile: bytes | None  # an ICC profile that looks like one
+    colours: bytes = b""  # a PNG's chunks that say in numbers what its own mean; for viewers, none of ours reads them
+
+    @property
+    def media_type(self) -> str:
+        return f"image/{self.format.lower()}"
 
 
 def damaged(why: str) -> Refused:

@@ -1,7 +1,6 @@
 """The `openai` backend against a real server that fails in every documented way: what is booked, what is repeated."""
 
 import asyncio
-import io
 import json
 import socket
 from collections.abc import AsyncIterator, Iterator
@@ -11,12 +10,10 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from PIL import Image
 
 from services.inference.backends import BackendFailure, Generated, Generation, GenerationCancelled
 from services.inference.backends.exchange import Provider
 from services.inference.backends.openai import OpenAIBackend
-from services.inference.backends.picture import NotAPicture, inspect
 from shared.library.documents import Call
 from tests.inference.generations import WORK
 from tests.servers.provider import Provider as Server
@@ -137,43 +134,3 @@ async def test_a_picture_elsewhere_is_fetched_over_https_only(
     failure = await failure_of(backend)
     assert failure.billed is True
     assert failure.detail == "the picture lies at an address that is not https"
-
-
-def picture(format: str, **options: Any) -> bytes:
-    buffer = io.BytesIO()
-    Image.effect_noise((70, 50), 40).save(buffer, format, **options)
-    return buffer.getvalue()
-
-
-FORMATS = {
-    "png": picture("PNG"),
-    "jpeg": picture("JPEG"),
-    "progressive jpeg": picture("JPEG", progressive=True),
-    "webp": picture("WEBP"),
-    "lossless webp": picture("WEBP", lossless=True),
-    "webp with metadata": picture("WEBP", exif=b"Exif\x00\x00II*\x00\x08\x00\x00\x00\x00\x00"),
-}
-
-
-@pytest.mark.parametrize("name", FORMATS)
-def test_type_and_size_are_read_as_pillow_reads_them(name: str) -> None:
-    facts = inspect(FORMATS[name])
-    with Image.open(io.BytesIO(FORMATS[name])) as image:
-        assert facts == (image.get_format_mimetype(), *image.size)
-
-
-@pytest.mark.parametrize("name", FORMATS)
-def test_a_torn_file_is_no_picture_wherever_it_is_torn(name: str) -> None:
-    data = FORMATS[name]
-    for length in range(0, len(data) - 40, 7):
-        with pytest.raises(NotAPicture):
-            inspect(data[:length])
-
-
-def test_a_changed_byte_of_a_png_is_seen_wherever_it_is() -> None:
-    data = FORMATS["png"]
-    for place in range(0, len(data), 11):
-        changed = bytearray(data)
-        changed[place] ^= 0x10
-        with pytest.raises(NotAPicture):
-            inspect(bytes(changed))

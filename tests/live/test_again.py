@@ -72,12 +72,12 @@ async def test_the_terminal_makes_it_again_and_asks_for_one_more_with_one_change
             made = await studio.call("GET", f"/v1/assets/{child['asset_id']}")
             assert (made["parent_asset_id"], made["seed"], made["template"]) == (asset, parent["seed"], "tile@1")
         twin = await studio.call("GET", f"/v1/assets/{same['asset_id']}")
-        assert twin["files"][0]["sha256"] == parent["files"][0]["sha256"], "nothing changed, nothing differs"
+        assert twin["proxies"][0]["sha256"] == parent["proxies"][0]["sha256"], "nothing changed, nothing differs"
         changed = await studio.call("GET", f"/v1/assets/{other['asset_id']}")
         assert changed["brief"]["headline"] == "One change"
         reseeded = await studio.call("GET", f"/v1/assets/{another['asset_id']}")
         assert reseeded["seed"] == 77
-        assert reseeded["files"][0]["sha256"] != parent["files"][0]["sha256"]
+        assert reseeded["proxies"][0]["sha256"] != parent["proxies"][0]["sha256"]
 
         children = (await studio.call("GET", f"/v1/assets/{asset}"))["children"]
         assert [child["asset_id"] for child in children] == [made["asset_id"] for made in (same, other, another)]

@@ -115,7 +115,7 @@ async def test_a_generated_image_becomes_an_asset_version(servers: EmbeddedServe
         await stage.send(event, event)
         fact = (await stage.outcomes(1))[event.job_id]
         assert isinstance(fact, ImageProcessed)
-        assert [(each.rendition, each.width) for each in fact.files] == [("small", 32), ("wide", 64)]
+        assert [(each.rendition, each.width) for each in fact.files] == [("original", 64), ("small", 32), ("wide", 64)]
         for each in (*fact.files, *fact.proxies):
             data = await stage.service.blobs.get(each.key)
             assert hashlib.sha256(data).hexdigest() == each.sha256
@@ -272,7 +272,7 @@ async def test_files_are_made_anew_once_and_no_cancel_or_failure_of_theirs_is_th
         made, refused = found[asked.event_id], found[wrong.event_id]
         assert isinstance(made, ImageProcessed)
         assert (made.supersedes, made.job_id) == (asked.supersedes, image.job_id)
-        assert [(file.rendition, file.recipe) for file in made.files] == [("square", "web@2")]
+        assert [(file.rendition, file.recipe) for file in made.files] == [("original", None), ("square", "web@2")]
         for each in (*made.files, *made.proxies):
             assert hashlib.sha256(await stage.service.blobs.get(each.key)).hexdigest() == each.sha256
         assert isinstance(refused, DerivativesFailed)
@@ -281,6 +281,6 @@ async def test_files_are_made_anew_once_and_no_cancel_or_failure_of_theirs_is_th
         await stage.send(asked, asked_anew(image, WEB))  # heard again after its end; and back to the recipe before
         back = await stage.next()
         assert isinstance(back, ImageProcessed)
-        assert [file.rendition for file in back.files] == ["small", "wide"]
+        assert [file.rendition for file in back.files] == ["original", "small", "wide"]
         told = await stage.service.database.fetchval("select count(*) from work where kind = 'process.anew'")
         assert told == 3

@@ -25,7 +25,7 @@ class InProcess(Children):
             made = finished(
                 original,
                 Order.model_validate(order),
-                develop=lambda asked: develop(original, asked, inputs),
+                develop=lambda let_in, asked: develop(let_in, asked, inputs),
                 sign=self.signed,
                 limits=Limits(),
             )

@@ -83,7 +83,7 @@ async def test_a_mark_that_is_gone_or_no_picture_is_left_out_and_told(
 ) -> None:
     case = Case(tmp_path, step(name, **params), picture=picture)
     made = await case.run(case.image(), stored=stored)
-    assert [file.rendition for file in made.files] == ["named"]
+    assert [file.rendition for file in made.files] == ["original", "named"]
     said = of(made, name)
     assert (said.ok, said.blocking) == (False, True)
     assert f"web/named: The {name} is left out: the picture of the brand's mark logo {why}" in said.sentence

@@ -203,7 +203,6 @@ async def test_an_address_in_a_strangers_picture_is_not_followed_and_its_claim_n
         address = f"http://127.0.0.1:{listening.getsockname()[1]}/claim"
         told = PngInfo()
         told.add_itxt("XML:com.adobe.xmp", XMP % address)
-        told.add_text("Comment", "jumb")
         came = written(plain(), pnginfo=told)
         development = await developed(came, generated(came), signer=OUR, children=children)
         with pytest.raises(BlockingIOError):

@@ -117,6 +117,7 @@ async def test_the_manifest_alone_makes_every_file_again(tmp_path: Path) -> None
     assert found.verdict is Verdict.EXACT
     assert [(file.recipe, file.rendition, file.verdict) for file in found.files] == [
         (None, "proxy-32", Verdict.EXACT),
+        (None, "original", Verdict.EXACT),
         ("web@1", "small", Verdict.EXACT),
         ("web@1", "named", Verdict.EXACT),
     ]
@@ -139,13 +140,14 @@ async def test_a_file_that_drifted_is_told_with_the_library_that_is_another_now(
     sha256 = await bench.process(event, WEB)
     told = await bench.manifest(event, sha256)
     other = await bench.put(event, written(plain(48, 48), "WEBP"), "webp")
-    told["derivatives"][1]["sha256"] = other
+    told["derivatives"][2]["sha256"] = other
     versions = told["versions"] | {"webp": "0.9.0"}
     found = await bench.replay(
         event, await bench.rewrite(event, sha256, versions=versions, derivatives=told["derivatives"])
     )
-    proxy, small, named = found.files
+    proxy, original, small, named = found.files
     assert (found.verdict, proxy.verdict, named.verdict) == (Verdict.DRIFTED, Verdict.EXACT, Verdict.EXACT)
+    assert original.verdict is Verdict.EXACT
     assert small.verdict is Verdict.DRIFTED
     assert small.measure is not None
     assert f"webp was 0.9.0 and is {told['versions']['webp']}" in small.sentence
@@ -157,10 +159,10 @@ async def test_what_nobody_sees_is_within_tolerance(tmp_path: Path) -> None:
     told = await bench.manifest(event, sha256)
     small = next(file for file in bench.files if file.rendition == "small")
     stored = await bench.blobs.get(small.key)
-    told["derivatives"][1]["sha256"] = await bench.put(event, _with_another_chunk(stored), "webp")
+    told["derivatives"][2]["sha256"] = await bench.put(event, _with_another_chunk(stored), "webp")
     found = await bench.replay(event, await bench.rewrite(event, sha256, derivatives=told["derivatives"]))
-    assert found.files[1].verdict is Verdict.WITHIN_TOLERANCE
-    assert found.files[1].sentence.startswith("every pixel is the same, the file is not; nothing that the manifest")
+    assert found.files[2].verdict is Verdict.WITHIN_TOLERANCE
+    assert found.files[2].sentence.startswith("every pixel is the same, the file is not; nothing that the manifest")
 
 
 async def test_a_signed_file_that_drifted_is_found_by_the_hash_it_is_stored_under(tmp_path: Path) -> None:
@@ -169,13 +171,13 @@ async def test_a_signed_file_that_drifted_is_found_by_the_hash_it_is_stored_unde
     told = await bench.manifest(event, sha256)
     small = next(file for file in bench.files if file.rendition == "small")
     signed = await bench.put(event, _with_another_chunk(await bench.blobs.get(small.key)), "webp")
-    told["derivatives"][1]["sha256"] = "5a" * 32  # as it was before it was signed, which nobody stored
+    told["derivatives"][2]["sha256"] = "5a" * 32  # as it was before it was signed, which nobody stored
     sha256 = await bench.rewrite(event, sha256, derivatives=told["derivatives"])
     alone = await bench.replay(event, sha256)
-    assert (alone.files[1].verdict, alone.files[1].measure) == (Verdict.DRIFTED, None)
-    assert "the stored file is gone" in alone.files[1].sentence
+    assert (alone.files[2].verdict, alone.files[2].measure) == (Verdict.DRIFTED, None)
+    assert "the stored file is gone" in alone.files[2].sentence
     found = await bench.replay(event, sha256, signed={"5a" * 32: signed})
-    assert found.files[1].verdict is Verdict.WITHIN_TOLERANCE
+    assert found.files[2].verdict is Verdict.WITHIN_TOLERANCE
 
 
 async def test_a_mark_that_is_gone_is_named(tmp_path: Path) -> None:
@@ -184,8 +186,8 @@ async def test_a_mark_that_is_gone_is_named(tmp_path: Path) -> None:
     bench.blobs.path(blob_key(WORKSPACE, ids.source_id(WORKSPACE, LOGO_SHA256), LOGO_SHA256, "png")).unlink()
     found = await bench.replay(event, sha256)
     assert found.missing == ["mark/logo"]
-    assert [file.verdict for file in found.files] == [Verdict.EXACT, Verdict.EXACT, Verdict.DRIFTED]
-    assert "mark/logo is not stored any more" in found.files[2].sentence
+    assert [file.verdict for file in found.files] == [*[Verdict.EXACT] * 3, Verdict.DRIFTED]
+    assert "mark/logo is not stored any more" in found.files[3].sentence
 
 
 async def test_a_manifest_of_an_older_release_is_read_and_what_it_lacks_is_said(tmp_path: Path) -> None:
@@ -196,8 +198,8 @@ async def test_a_manifest_of_an_older_release_is_read_and_what_it_lacks_is_said(
     )
     found = await bench.replay(event, await bench.rewrite(event, sha256, **absent))
     assert found.lacks == ["the request's texts", "its locale", "the brand's colours", "the mask and the marks"]
-    assert [file.verdict for file in found.files] == [Verdict.EXACT, Verdict.EXACT, Verdict.DRIFTED]
-    assert "does not say the request's texts" in found.files[2].sentence
+    assert [file.verdict for file in found.files] == [*[Verdict.EXACT] * 3, Verdict.DRIFTED]
+    assert "does not say the request's texts" in found.files[3].sentence
 
 
 async def test_another_workspaces_asset_is_not_there(tmp_path: Path) -> None:

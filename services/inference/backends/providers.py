@@ -13,10 +13,10 @@ import structlog
 from services.inference.backends import BackendFailure, Generated, Generation, GenerationCancelled, Source
 from services.inference.backends.answers import Answer, Refusal, cannot, failure_of, nothing_sent
 from services.inference.backends.exchange import CONNECT_SECONDS, Exchange, Provider, Request, bearer
-from services.inference.backends.picture import NotAPicture, inspect
 from services.inference.backends.vocabulary import Given, Wanted, unable
 from shared.events import FailureReason
 from shared.library.documents import Call
+from shared.pictures import Limits, Refused, admitted
 
 log = structlog.get_logger()
 
@@ -133,9 +133,9 @@ class ProviderBackend:
         """The file stays as it came: its hash is the provider's, and the credentials signed into it stay whole."""
         work, who = exchange.work, exchange.call.provider
         try:
-            facts = inspect(picture.data)
-        except NotAPicture as error:
-            raise exchange.spoiled(f"what {who} made is no picture: {error}") from error
+            facts = admitted(picture.data, Limits())
+        except Refused as refused:
+            raise exchange.spoiled(f"what {who} made is refused as {refused.code}: {refused}") from refused
         if (facts.width, facts.height) != (work.width, work.height):
             wrong = f"{facts.width} × {facts.height} px and not {work.width} × {work.height}"
             raise exchange.spoiled(f"what {who} made is {wrong}")
