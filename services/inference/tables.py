@@ -43,9 +43,12 @@ class Table:
     decisions: dict[tuple[Ask, int | None, date], Decision | Unroutable] = field(default_factory=dict)
     barred: dict[tuple[Sent, date], str | None] = field(default_factory=dict)
 
-    @property
-    def has_canary(self) -> bool:
-        return isinstance(self.routes, Routes) and any(rule.canary for rule in self.routes.rules)
+    def bucket_of(self, job: UUID) -> int:
+        """The lowest one that every canary treats as it does the job's own: few decisions serve all jobs."""
+        rules = self.routes.rules if isinstance(self.routes, Routes) else []
+        percents = [rule.canary.percent for rule in rules if rule.canary]
+        bucket = bucket_of(job) if percents else 0
+        return max((percent for percent in percents if percent <= bucket), default=0)
 
 
 class RoutingTables:
@@ -77,7 +80,7 @@ class RoutingTables:
         table = self._tables[workspace]
         if isinstance(table.routes, Unroutable):
             return table.routes
-        bucket = bucket_of(job) if job is not None and table.has_canary else None
+        bucket = table.bucket_of(job) if job is not None else None
         key = (ask, bucket, self.today)
         decision = table.decisions.get(key)
         if decision is None:

@@ -7,6 +7,7 @@ are `name` (latest published at acceptance) or `name@version`.
 import hashlib
 from datetime import date
 from decimal import Decimal
+from functools import cache
 from typing import Annotated, Any, ClassVar, Literal
 
 import orjson
@@ -44,10 +45,16 @@ class Part(BaseModel):
     @model_serializer(mode="wrap")
     def _without_unused_additions(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
         written: dict[str, Any] = write(self)
-        for name in self.ADDED:
-            if getattr(self, name) == type(self).model_fields[name].get_default(call_default_factory=True):
+        for name, default in _defaults_of_added(type(self)):
+            if getattr(self, name) == default:
                 written.pop(name, None)
         return written
+
+
+@cache  # pydantic reads the signature of a default's factory anew each time it is asked
+def _defaults_of_added(part: type[Part]) -> tuple[tuple[str, Any], ...]:
+    fields = part.model_fields
+    return tuple((name, fields[name].get_default(call_default_factory=True)) for name in sorted(part.ADDED))
 
 
 class Document(Part):

@@ -59,3 +59,26 @@ async def test_a_job_s_side_of_a_canary_is_kept_apart_from_the_other_side(monkey
     tables, _ = opened(monkeypatch, table(backend("old"), backend("new"), rules=[rule]))
     found = [await decided(tables, job) for job in (UUID(int=4), UUID(int=5), UUID(int=104), None)]
     assert [each.backend.name for each in found if isinstance(each, Decision)] == ["new", "old", "new", "old"]
+
+
+async def test_jobs_on_the_same_side_of_every_canary_share_a_decision(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A decision costs more than all else that is done with a job when it comes, and pins its table."""
+    percents = {Confidentiality.PUBLIC: 5, Confidentiality.INTERNAL: 40}
+    rules = [
+        RouteRule(
+            id=str(level),
+            confidentiality=[level],
+            lane=Lane.STANDARD,
+            backends=["old"],
+            canary=Canary(backend="new", percent=percent),
+        )
+        for level, percent in percents.items()
+    ]
+    tables, _ = opened(monkeypatch, table(backend("old"), backend("new"), rules=rules))
+    await decided(tables)
+    for level, percent in percents.items():
+        ask = Ask(confidentiality=level)
+        found = [tables.decide(WORKSPACE, ask, job=UUID(int=bucket)) for bucket in range(100)]
+        names = [each.backend.name for each in found if isinstance(each, Decision)]
+        assert names == ["new"] * percent + ["old"] * (100 - percent)
+        assert len({id(each) for each in found}) == len(percents) + 1
