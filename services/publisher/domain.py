@@ -1,7 +1,7 @@
 """What may go where, and when a publication counts as delivered."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Self
 from uuid import UUID
@@ -90,12 +90,13 @@ class Delivery:
 class Delivered:
     """What stands at a target: `location` is the set's; each receipt a file's as it was read there.
 
-    Of a target that only acknowledges, the one receipt is the message's.
+    Of a target that only acknowledges, the one receipt is the message's; `stands` is where it says it put which file.
     """
 
     location: str
     receipts: Sequence[Receipt]
     verified: Verified = Verified.READ_BACK
+    stands: Mapping[str, str] = field(default_factory=dict)
 
 
 def delivery_of(asset: AssetApproved, *, target: str) -> Delivery:

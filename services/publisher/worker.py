@@ -17,6 +17,7 @@ import orjson
 import structlog
 from opentelemetry.trace import SpanKind
 
+from services.publisher.arriving import seen, spoiled, unread
 from services.publisher.domain import (
     Delivered,
     Delivery,
@@ -32,7 +33,7 @@ from services.publisher.domain import (
 from services.publisher.handler import Order, queries
 from services.publisher.outages import end_outages, note_outages
 from services.publisher.proving import Proof
-from services.publisher.targets import Busy, Readable, Target, Uncertain, patience_of
+from services.publisher.targets import Busy, Readable, Serving, Target, Uncertain, patience_of
 from shared.blobs import Blobs
 from shared.bus import Transaction
 from shared.crash import crash_point
@@ -122,8 +123,9 @@ class Publisher:
             tried = await self._open_and_deliver(lease, delivery, document, unsure=unsure)
         except Rejected as error:
             return _refused(delivery, _refusal(error), unsure=unsure)
-        if late and tried.away is not None:
-            return replace(_gave_up(delivery, tried.away.cause, unsure=tried.unsure), away=tried.away)
+        if late and tried.state is PublicationState.PENDING and (tried.away is not None or tried.answered):
+            cause = tried.refusal.detail if tried.refusal else ""
+            return replace(_gave_up(delivery, cause, unsure=tried.unsure), away=tried.away)
         return tried
 
     async def _open_and_deliver(
@@ -136,7 +138,8 @@ class Publisher:
         try:
             if isinstance(target, Readable):
                 return await self._look_up_and_deliver(lease, delivery, target)
-            return await self._send(lease, delivery, target, unsure=unsure)
+            tried = await self._send(lease, delivery, target, unsure=unsure)
+            return _judged(tried) if document.require_provenance else tried
         except Busy as error:
             return _waits(delivery, Away(cause=str(error), seconds=error.seconds), unsure=unsure)
         except Unavailable as error:
@@ -198,6 +201,8 @@ class Publisher:
             log.exception("publication.unclear", target=delivery.target)
             return _uncertain(delivery, repr(error))
         assert delivered is not None, "a target that cannot be read back says what it took"
+        if delivered.stands and isinstance(target, Serving):
+            delivered = await seen(delivered, delivery, target=target, proof=proof, verifier=self.verifier)
         return _delivered(delivery, delivered)
 
     async def _mark_sent(self, lease: Leased) -> bool:
@@ -304,6 +309,20 @@ def _delivery(lease: Leased) -> Delivery:
 def _delivered(delivery: Delivery, delivered: Delivered) -> Tried:
     log.info("publication.delivered", target=delivery.target, location=delivered.location)
     return Tried(delivery=delivery, state=PublicationState.DELIVERED, delivered=delivered, answered=True)
+
+
+def _judged(tried: Tried) -> Tried:
+    """Of a target that takes signed files only, and says where it put them: they have to be signed there too."""
+    if tried.delivered is None:
+        return tried
+    refusal = spoiled(tried.delivered, target=tried.delivery.target)
+    if refusal is not None:
+        return _refused(tried.delivery, refusal, unsure=False, answered=True)
+    unseen = unread(tried.delivered)
+    if unseen is None:
+        return tried
+    # It is sent again under the same key, and asked again: the target answers, so nothing else waits for this.
+    return replace(_waits(tried.delivery, Away(cause=unseen), unsure=True), away=None, answered=True)
 
 
 def _over(delivery: Delivery, standing: Standing) -> Tried | None:

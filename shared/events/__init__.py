@@ -38,6 +38,7 @@ from shared.events.publisher import (
     Receipt,
 )
 from shared.events.words import (
+    Arrived,
     Attempt,
     AttemptState,
     Brief,
@@ -96,6 +97,7 @@ __all__ = [
     "MAX_EVENT_BYTES",
     "ApiKey",
     "Approver",
+    "Arrived",
     "AssetApproved",
     "AssetExpired",
     "AssetPublished",

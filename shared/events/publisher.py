@@ -8,13 +8,15 @@ from pydantic import Field
 
 from shared.events.catalog import PublicFile
 from shared.events.envelope import Body, Event
-from shared.events.words import Confidentiality, Verified
+from shared.events.words import Arrived, Confidentiality, Verified
 
 
 class Receipt(Body):
     """What a target keeps: where each file stands and the hash of what was read back.
 
     A target that only acknowledges has one receipt: the message that it took, its hash, and the id it knows it by.
+    Where it says where it put the files, each has one too: `arrived` is how it stands there, `said` what is left of it;
+    the hash is empty of one that could not be read.
     """
 
     location: str
@@ -22,6 +24,8 @@ class Receipt(Body):
     bytes: int
     name: str
     remote_id: str | None = None
+    arrived: Arrived | None = None
+    said: str | None = None
 
 
 class Publication(Event):
@@ -38,7 +42,7 @@ class Publication(Event):
 
 
 class AssetPublished(Publication):
-    """Every file stands at the target and was read back equal; or, as `verified` says, the target acknowledged it."""
+    """Every file stands at the target and was read back equal; or, as `verified` says, the target took it."""
 
     location: str
     receipts: list[Receipt]

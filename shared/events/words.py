@@ -118,11 +118,31 @@ class PublicationState(OpenEnum):
 
 
 class Verified(OpenEnum):
-    """How it is known that a publication was delivered: files read back equal, the target's word, or a person's."""
+    """How it is known that a publication was delivered: files read back equal, the target's word, or a person's.
+
+    `changed`: the target took it, and serves other bytes than were approved; the receipts say what is left.
+    """
 
     READ_BACK = "read_back"
     ACKNOWLEDGED = "acknowledged"
+    CHANGED = "changed"
     STATED = "stated"
+    UNKNOWN = "unknown"
+
+
+class Arrived(OpenEnum):
+    """What stands where a target says that it put a file: the `same` bytes, or others.
+
+    Of others: still `signed` by somebody trusted, `invalid` (what was signed was changed), `lost` (a signed file
+    without its credentials) or `altered` (one that was never signed). `unread`: it could not be looked at.
+    """
+
+    SAME = "same"
+    SIGNED = "signed"
+    INVALID = "invalid"
+    LOST = "lost"
+    ALTERED = "altered"
+    UNREAD = "unread"
     UNKNOWN = "unknown"
 
 

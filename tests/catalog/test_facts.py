@@ -17,7 +17,7 @@ from services.catalog.ledger.words import WORDS, stage_of, words
 from shared import ids
 from shared.contracts.golden import golden
 from shared.decoding import SetAside
-from shared.events import ALL, AttemptSettled, AttemptState, Event, JobProgressed
+from shared.events import ALL, Arrived, AttemptSettled, AttemptState, Event, JobProgressed, Verified
 from shared.kafka import record_of
 from shared.topics import IMAGES_GENERATED, IMAGES_PROCESSED, TOPIC_OF, TOPICS
 from tests.catalog.facts import BEGIN, Request
@@ -145,6 +145,20 @@ def test_where_a_superseded_version_stands_is_known_in_whichever_order() -> None
         (row,) = gather(map(heard, order)).publications.values()
         assert (row[7], row[8]) == ("superseded", "/published/salt-marsh")
         assert (row[9] or "").startswith("superseded by"), "and by what"
+
+
+def test_what_was_found_where_a_target_serves_is_told_beside_its_publication() -> None:
+    published = JOB.published()
+    (plain,) = published.receipts
+    changed = plain.model_copy(update={"arrived": Arrived.LOST, "said": "its credentials are gone"})
+    told = published.model_copy(update={"receipts": [plain, *[changed] * 5], "verified": Verified.CHANGED})
+    for fact, said in (
+        (published, None),
+        (told, "; ".join(["a.png: its credentials are gone"] * 3) + "; 2 more like these"),
+    ):
+        (row,) = gather([heard(fact)]).publications.values()
+        assert (row[7], row[9]) == ("delivered", said)
+    assert words("AssetPublished", told.model_dump(mode="json")).endswith("changed: " + str(said))
 
 
 def test_a_publication_that_failed_and_was_delivered_is_delivered_in_either_order() -> None:

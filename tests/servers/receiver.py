@@ -10,7 +10,9 @@ the answer leaves; a receiver that is killed and started again reads there what 
 - `"weights": {"ok": 90, "500": 5, …}`: how often each of `CHOICES` is taken. The choice follows from seed, target,
   webhook-id and how often that id came, so the same seed makes the same choices in whatever order deliveries come
 - `"slow_seconds"` (2), `"retry_after"` (1), `"secrets"` (a list of `whsec_…`; the default accepts `SECRETS`)
-`GET /livez` answers once it listens. `--port 0` takes any free port; the first line of standard output is the address.
+- `"answer"`: what is said beside a 200 or 409, as JSON; `{url}` in it is where it listens
+`GET /livez` answers once it listens, `GET /files/NAME` with what lies in `served`. `--port 0` takes any free port; the
+first line of standard output is the address.
 """
 
 import argparse
@@ -73,6 +75,7 @@ class Script:
     slow_seconds: float | None = None
     retry_after: float | None = None
     secrets: list[str] | None = None
+    answer: Mapping[str, Any] | None = None
 
     def change(self, wanted: Mapping[str, Any]) -> None:
         unknown = set(wanted) - {"target", *Script.__slots__} | set(wanted.get("weights") or {}) - set(CHOICES)
@@ -97,6 +100,7 @@ class Receiver:
     at: dict[str, Script] = field(default_factory=dict)
     taken: set[tuple[str, str]] = field(default_factory=set)
     tries: Counter[tuple[str, str]] = field(default_factory=Counter)
+    served: dict[str, bytes] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _changed: threading.Condition = field(default_factory=threading.Condition)
 
@@ -198,7 +202,11 @@ class Handler(BaseHTTPRequestHandler):
     receiver: Receiver
 
     def do_GET(self) -> None:
-        self._answer(200 if self.path == "/livez" else 404)
+        served = self.receiver.served.get(self.path.removeprefix("/files/"))
+        if served is None:
+            self._answer(200 if self.path == "/livez" else 404)
+        else:
+            self._answer(200, text=served)
 
     def do_PUT(self) -> None:
         try:
@@ -239,20 +247,24 @@ class Handler(BaseHTTPRequestHandler):
             self._answer(status, location=f"{self.receiver.url}/hooks/elsewhere")
         elif choice == "429":
             self._answer(status, **{"retry-after": str(self.receiver.setting(target, "retry_after"))})
+        elif status in {200, 409} and (said := self.receiver.setting(target, "answer")) is not None:
+            text = json.dumps(said).replace("{url}", self.receiver.url)
+            self._answer(status, text=text, **{"content-type": "application/json"})
         else:
             self._answer(status)
 
     def _body(self) -> bytes:
         return self.rfile.read(int(self.headers.get("content-length", 0)))
 
-    def _answer(self, status: int, *, text: str = "", **headers: str) -> None:
+    def _answer(self, status: int, *, text: str | bytes = "", **headers: str) -> None:
+        body = text if isinstance(text, bytes) else text.encode()
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)
         if status != 204:
-            self.send_header("content-length", str(len(text.encode())))
+            self.send_header("content-length", str(len(body)))
         self.end_headers()
-        self.wfile.write(text.encode())
+        self.wfile.write(body)
 
     def _hang_up(self) -> None:
         """A reset, so that the other side knows at once."""

@@ -14,6 +14,7 @@ from uuid import UUID
 import orjson
 
 from services.catalog.domain import STEP, Body, Standing, fold, standings
+from services.catalog.ledger.words import seen_there
 from services.catalog.review.machine import decision_of
 from shared import ids
 from shared.decoding import MARGIN, SetAside, decode_event, holds_nul
@@ -334,7 +335,7 @@ def _publication_failed(body: Body) -> tuple[PublicationState, None, str]:
 
 # State, location and detail that each fact says of a publication.
 PUBLISHED: dict[str, Callable[[Body], tuple[PublicationState, str | None, str | None]]] = {
-    "AssetPublished": lambda body: (PublicationState.DELIVERED, body["location"], None),
+    "AssetPublished": lambda body: (PublicationState.DELIVERED, body["location"], seen_there(body)),
     "PublicationFailed": _publication_failed,
     "PublicationWithdrawn": lambda body: (PublicationState.WITHDRAWN, None, body["reason"]),
     "AssetSuperseded": lambda body: (PublicationState.SUPERSEDED, None, f"superseded by {body['superseded_by']}"),

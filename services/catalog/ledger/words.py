@@ -7,6 +7,7 @@ from services.catalog.review.machine import named
 from shared.events import BY_TYPE, Verified
 
 Body = Mapping[str, Any]
+SHOWN = 3  # files of a publication that are not as they were sent
 
 
 def words(kind: str, body: Body) -> str:
@@ -111,7 +112,17 @@ def _approved(body: Body) -> str:
 def _published(body: Body) -> str:
     files = f"{body['target']}: {len(body.get('files') or body['receipts'])} files"
     verified = body.get("verified", Verified.READ_BACK)
-    return f"{files}, {'read back equal' if verified == Verified.READ_BACK else verified}"
+    how = f"{files}, {'read back equal' if verified == Verified.READ_BACK else verified}"
+    found = seen_there(body)
+    return f"{how}: {found}" if found else how
+
+
+def seen_there(body: Body) -> str | None:
+    """What the publisher found where a target says that it put the files, of those that are not as they were."""
+    told = [f"{receipt['name']}: {receipt['said']}" for receipt in body["receipts"] if receipt.get("said")]
+    if not told:
+        return None
+    return "; ".join(told[:SHOWN]) + (f"; {len(told) - SHOWN} more like these" if len(told) > SHOWN else "")
 
 
 def _publication_failed(body: Body) -> str:

@@ -14,6 +14,7 @@ from services.publisher.targets.outside import Outside as Outside
 from services.publisher.targets.protocol import Busy as Busy
 from services.publisher.targets.protocol import Read as Read
 from services.publisher.targets.protocol import Readable as Readable
+from services.publisher.targets.protocol import Serving as Serving
 from services.publisher.targets.protocol import Target as Target
 from services.publisher.targets.protocol import Uncertain as Uncertain
 from services.publisher.targets.webhook import WebhookTarget, give_up_hours

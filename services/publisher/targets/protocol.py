@@ -53,3 +53,14 @@ class Readable(Target, Protocol):
 
     async def read_back(self, delivery: Delivery) -> Delivered:
         """Read every file as the target serves it, and hash what came."""
+
+
+@runtime_checkable
+class Serving(Target, Protocol):
+    """A target whose acknowledgement may say where the files stand (`Delivered.stands`)."""
+
+    async def fetch(self, location: str, *, most: int) -> bytes:
+        """What stands there, as anybody gets it.
+
+        Raises Rejected for a place that is not the target's, and for more bytes than `most`.
+        """

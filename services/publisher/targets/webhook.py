@@ -2,7 +2,8 @@
 
 The message is the approval, complete in itself: every file with address, type, size and SHA-256. Its `webhook-id` is
 the publication's id, the same over every try, so a receiver that remembers ids has one effect however often we come.
-It cannot be read back: what the receipt says is the hash of the message that was acknowledged.
+What the receipt says is the hash of the message that was acknowledged. A receiver that answers with the addresses where
+it serves the files is looked at there (`services/publisher/arriving.py`).
 """
 
 import asyncio
@@ -18,19 +19,25 @@ from uuid import UUID
 
 import httpx
 import orjson
+import structlog
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from services.publisher.domain import Delivered, Delivery
 from services.publisher.targets.outside import SECRET_NAME, Outside
 from services.publisher.targets.protocol import Busy, Read, Uncertain
+from services.publisher.targets.reaching import address_of, origin, received, towards
 from shared.errors import Rejected, Unavailable
 from shared.events import Receipt, Verified
 from shared.library.documents import TargetDocument
+
+log = structlog.get_logger()
 
 CONNECT_SECONDS = 5.0
 EXCUSE_SECONDS = 2.0  # for the reason beside a refusal, which is known already
 EXCUSE_BYTES = 2048
 EXCUSE_SHOWN = 200
+ANSWER_SECONDS = 2.0  # for the rest of an answer that says where the files stand
+ANSWER_BYTES = 256 * 1024
 MAX_PAUSE_SECONDS = 3600.0  # a receiver that asks for more is asked again after this
 MAX_PATIENCE_HOURS = 24 * 30
 
@@ -44,6 +51,20 @@ class Settings(BaseModel):
     secrets: list[Annotated[str, Field(pattern=f"^{SECRET_NAME.pattern}$")]] = Field(min_length=1, max_length=4)
     timeout_seconds: float = Field(default=20.0, gt=0, le=60, description="For one answer, all in all")
     give_up_hours: float = Field(default=72.0, gt=0, le=MAX_PATIENCE_HOURS, description="After its approval")
+    serves_from: list[Annotated[str, Field(max_length=300)]] = Field(
+        default_factory=list, max_length=4, description="Origins of the addresses it may answer with, beside its own"
+    )
+
+
+class Place(BaseModel):
+    name: str
+    url: str = Field(max_length=2000)
+
+
+class Answer(BaseModel):
+    """What a receiver may say beside its 2xx or 409, as JSON: where it serves which of the files."""
+
+    files: list[Place] = Field(default_factory=list, max_length=1000)
 
 
 def message(delivery: Delivery) -> bytes:
@@ -70,8 +91,18 @@ def sign(body: bytes, *, keys: Sequence[bytes], webhook_id: str, at: datetime) -
 class WebhookTarget:
     keyed = True
 
-    def __init__(self, url: httpx.URL, *, name: str, keys: Sequence[bytes], timeout: float, outside: Outside) -> None:
+    def __init__(
+        self,
+        url: httpx.URL,
+        *,
+        name: str,
+        keys: Sequence[bytes],
+        timeout: float,
+        outside: Outside,
+        serves_from: Sequence[httpx.URL] = (),
+    ) -> None:
         self._url = url
+        self._origins = {origin(each) for each in (url, *serves_from)}
         self._name = name
         self._keys = keys
         self._timeout = timeout
@@ -85,35 +116,31 @@ class WebhookTarget:
     @classmethod
     def of(cls, document: TargetDocument, *, workspace: UUID, outside: Outside) -> Self:
         settings, url = _settings(document)
-        keys = [outside.secret(name, workspace=workspace) for name in settings.secrets]
-        return cls(url, name=document.name, keys=keys, timeout=settings.timeout_seconds, outside=outside)
+        return cls(
+            url,
+            name=document.name,
+            keys=[outside.secret(name, workspace=workspace) for name in settings.secrets],
+            timeout=settings.timeout_seconds,
+            outside=outside,
+            serves_from=[_address(document, text) for text in settings.serves_from],
+        )
 
     async def deliver(self, delivery: Delivery, *, read: Read) -> Delivered:  # noqa: ARG002  # the receiver fetches
         body = message(delivery)
         webhook_id = str(delivery.publication_id)
-        headers = {
-            **sign(body, keys=self._keys, webhook_id=webhook_id, at=delivery.tried_at),
-            "content-type": "application/json",
-            "user-agent": "Calotype",
-            "host": self._url.netloc.decode(),
-        }
-        host = self._url.raw_host.decode()
-        port = self._url.port or (443 if self._url.scheme == "https" else 80)
-        address = await self._outside.address_of(host, port, scheme=self._url.scheme)
+        signed = sign(body, keys=self._keys, webhook_id=webhook_id, at=delivery.tried_at)
+        address = await address_of(self._url, self._outside)
+        request = towards(self._url, address, **signed, **{"content-type": "application/json"})
         try:
             # The time-outs of the client are for each wait; a receiver that drips would meet them all.
             async with (
-                asyncio.timeout(self._timeout),
-                self._client.stream(
-                    "POST",
-                    self._url.copy_with(host=address),
-                    content=body,
-                    headers=headers,
-                    extensions={"sni_hostname": host},
-                ) as answer,
+                asyncio.timeout(self._timeout) as patience,
+                self._client.stream("POST", content=body, **request) as answer,
             ):
                 if not _is_taken(answer.status_code):
                     await self._refuse(answer, now=delivery.tried_at)
+                patience.reschedule(None)  # it is taken, whatever becomes of the rest of the answer
+                stands = await _stands(answer)
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             raise Unavailable(self._name, repr(error)) from error
         except (httpx.HTTPError, TimeoutError) as error:
@@ -126,7 +153,25 @@ class WebhookTarget:
             name=f"{type(delivery.asset).__name__}.json",
             remote_id=webhook_id,
         )
-        return Delivered(location=location, receipts=[receipt], verified=Verified.ACKNOWLEDGED)
+        return Delivered(location=location, receipts=[receipt], verified=Verified.ACKNOWLEDGED, stands=stands)
+
+    async def fetch(self, location: str, *, most: int) -> bytes:
+        """By the same rules as the message leaves, from its host or one that the document names."""
+        try:
+            url = httpx.URL(location)
+        except httpx.InvalidURL as error:
+            raise Rejected("location", f"no address: {error}") from error
+        if url.userinfo or origin(url) not in self._origins:
+            raise Rejected("location", f"{url.host} is not where {self._name} says that it serves from")
+        address = await address_of(url, self._outside)
+        try:
+            request = towards(url, address, **{"accept-encoding": "identity"})
+            async with self._client.stream("GET", **request) as answer:
+                if answer.status_code != 200:
+                    raise Rejected("location", f"it answered {answer.status_code}")
+                return await received(answer, most=most)
+        except httpx.HTTPError as error:
+            raise Unavailable(self._name, repr(error)) from error
 
     async def close(self) -> None:
         await self._client.aclose()
@@ -151,6 +196,19 @@ class WebhookTarget:
         raise Rejected("refused", said + await _excuse(answer), self._name, "mend what it complains of, then retry")
 
 
+async def _stands(answer: httpx.Response) -> dict[str, str]:
+    """Addresses by our files' names. One that says nothing we can read has said nothing: it took the message."""
+    if not answer.headers.get("content-type", "").startswith("application/json"):
+        return {}
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            told = Answer.model_validate_json(await received(answer, most=ANSWER_BYTES))
+    except (httpx.HTTPError, TimeoutError, Rejected, ValidationError) as error:
+        log.warning("webhook.answer_unread", cause=type(error).__name__)
+        return {}
+    return {place.name: place.url for place in told.files}
+
+
 def give_up_hours(document: TargetDocument) -> float:
     """For how many hours after its approval a publication is tried."""
     return _settings(document)[0].give_up_hours
@@ -159,15 +217,22 @@ def give_up_hours(document: TargetDocument) -> float:
 def _settings(document: TargetDocument) -> tuple[Settings, httpx.URL]:
     try:
         settings = Settings.model_validate(document.settings)
-        url = httpx.URL(settings.url)
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         raise _unusable(document, f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+    for each in settings.serves_from:
+        _address(document, each, place="serves_from")
+    return settings, _address(document, settings.url)
+
+
+def _address(document: TargetDocument, text: str, *, place: str = "url") -> httpx.URL:
+    try:
+        url = httpx.URL(text)
     except httpx.InvalidURL as error:
-        raise _unusable(document, f"url: {error}") from error
+        raise _unusable(document, f"{place}: {error}") from error
     if url.scheme not in {"https", "http"} or not url.host or url.userinfo or url.fragment:
-        raise _unusable(document, "url: not an address of a host by https, without name, password or fragment")
-    return settings, url
+        raise _unusable(document, f"{place}: not an address of a host by https, without name, password or fragment")
+    return url
 
 
 def _unusable(document: TargetDocument, what: str) -> Rejected:
