@@ -32,7 +32,7 @@ async def received(answer: httpx.Response, *, most: int) -> bytes:
     async for part in answer.aiter_raw():
         size += len(part)
         if size > most:
-            raise Rejected("too_large", f"more than {most:,} bytes")
+            raise Rejected("too_large", f"more than {most:,} bytes", remedy="serve the file as it was fetched")
         parts.append(part)
     return b"".join(parts)
 

@@ -160,15 +160,16 @@ class WebhookTarget:
         try:
             url = httpx.URL(location)
         except httpx.InvalidURL as error:
-            raise Rejected("location", f"no address: {error}") from error
+            raise Rejected("location", f"no address: {error}", remedy="answer with the address of the file") from error
         if url.userinfo or origin(url) not in self._origins:
-            raise Rejected("location", f"{url.host} is not where {self._name} says that it serves from")
+            what = f"{url.host} is not where {self._name} says that it serves from"
+            raise Rejected("location", what, remedy="name it in `serves_from` of the target")
         address = await address_of(url, self._outside)
         try:
             request = towards(url, address, **{"accept-encoding": "identity"})
             async with self._client.stream("GET", **request) as answer:
                 if answer.status_code != 200:
-                    raise Rejected("location", f"it answered {answer.status_code}")
+                    raise Rejected("location", f"it answered {answer.status_code}", remedy="let whoever asks fetch it")
                 return await received(answer, most=most)
         except httpx.HTTPError as error:
             raise Unavailable(self._name, repr(error)) from error
