@@ -18,7 +18,7 @@ from aiokafka.errors import KafkaError
 from deploy.local.processes import last_lines
 from deploy.local.supervisor import STAGES
 from shared.crash import POINTS
-from tests.faults.aims import missed, not_judged
+from tests.faults.aims import unmet
 from tests.faults.arms import CRASHED, Arms
 from tests.faults.drained import under_way
 from tests.faults.figures import quantiles
@@ -97,10 +97,12 @@ class Run:
             figures |= await measured(self.world, injector)
         except Exception as error:  # noqa: BLE001  # a figure that cannot be had must not take the verdict with it
             verdict["violations"].append(f"the harness could not measure: {error!r}")
-        told: dict[str, Any] = {"load": self.watched, "only": self.asked.only}
-        for unknown in not_judged(figures, **told):
-            self.say(f"NOT JUDGED: {unknown}")
-        verdict["violations"] += missed(figures, recovery=self.asked.scale.recovery, **told)
+        held_to = {"recovery": self.asked.scale.recovery, "load": self.watched}
+        for aim in unmet(figures, only=self.asked.only, **held_to):
+            if aim.is_known:
+                verdict["violations"].append(aim.what)
+            else:
+                self.say(f"NOT JUDGED: {aim.what}")
         return verdict | figures
 
     # -- load and faults
