@@ -31,6 +31,8 @@ class Case:
     """Ask → how it failed."""
     made: frozenset[str] = frozenset()
     """Asks of which a version came."""
+    given_up: frozenset[str] = frozenset()
+    """Asks whose record, or that of what came of them, somebody refused and a person dropped."""
     waits: bool = False
     gone: str | None = None
 
@@ -49,7 +51,7 @@ class Case:
 
     def under_way(self) -> set[str]:
         """The asks for any recipes, of which nothing came yet."""
-        return {str(ask["event_id"]) for ask in self.asked} - self.made - self.failed.keys()
+        return {str(ask["event_id"]) for ask in self.asked} - self.made - self.failed.keys() - self.given_up
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

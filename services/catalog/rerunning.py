@@ -25,6 +25,7 @@ from shared.library.pinned import Library
 from shared.observability import ended_span
 
 APPROVED = RANK[JobStatus.APPROVED]
+ASKED = "postprocess-anew"  # the group that hears of asks
 GONE = {"AssetRecalled": "it was recalled", "AssetExpired": "its term has ended"}
 NOWHERE = dict.fromkeys(("campaign", "asset_type", "batch", "request", "assets"))
 KINDS = (
@@ -172,7 +173,18 @@ async def _cases(connection: Any, rows: Sequence[Mapping[str, Any]]) -> tuple[li
         body = orjson.loads(row["body"]) | {"type": row["type"]}
         said.setdefault(row["about"], {})[body["event_id"]] = body
         traces[body["event_id"]] = row["traceparent"]
-    return readable(rows, said, waits=waits, traces=traces)
+    letters = queries.dropped_asks(connection, jobs=[row["job_id"] for row in rows])
+    given_up = frozenset([ask async for letter in letters if (ask := _ask_of(letter))])
+    return readable(rows, said, waits=waits, traces=traces, given_up=given_up)
+
+
+def _ask_of(letter: Mapping[str, Any]) -> str | None:
+    """The ask that a dropped record was, or was the answer to; None where nobody can tell."""
+    try:
+        body = orjson.loads(letter["record_value"] or b"")
+        return str(body["event_id" if letter["consumer_group"] == ASKED else "cause_id"])
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return None
 
 
 def readable(
@@ -181,6 +193,7 @@ def readable(
     *,
     waits: AbstractSet[UUID],
     traces: Mapping[str, str | None],
+    given_up: frozenset[str] = frozenset(),
 ) -> tuple[list[Case], list[NotAgain]]:
     """Each for itself: one that cannot be read stands in nobody's way."""
     cases, refused = [], []
@@ -193,6 +206,7 @@ def readable(
                 accepted=next(iter(said.get(row["request_id"], {}).values()), None),
                 waits=asset in waits,
                 traces=traces,
+                given_up=given_up,
             )
         except ValidationError as error:
             why = f"what the ledger has of it cannot be read: {error.error_count()} fields of {error.title}"
@@ -213,6 +227,7 @@ def _case(
     accepted: Mapping[str, Any] | None,
     waits: bool,
     traces: Mapping[str, str | None],
+    given_up: frozenset[str],
 ) -> Case | None:
     """None where the ledger does not reach back to what the version was made of."""
     made = said.get(str(row["event_id"]))
@@ -234,6 +249,7 @@ def _case(
             if fact["type"] == "DerivativesFailed"
         },
         made=frozenset(str(fact["cause_id"]) for fact in about if fact["type"] == "ImageProcessed"),
+        given_up=given_up,
         waits=waits,
         gone=next(filter(None, words), None),
     )

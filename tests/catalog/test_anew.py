@@ -69,6 +69,7 @@ def test_what_was_asked_for_is_not_asked_for_again_until_it_failed_by_chance() -
         return case(asked=[ask], failed={event: fact})
 
     assert "are being run" in (why(case(asked=[ask]), web=WEB_2) or "")
+    assert why(case(asked=[ask], given_up=frozenset({event})), web=WEB_2) is None, "a person dropped its record"
     other = {"web": WEB_2, "social": SOCIAL_2}
     assert "another version" in (why(case(asked=[ask]), **other) or ""), "approved later, it would undo this one"
     assert why(case(asked=[ask], made=frozenset({event})), **other) is None, "that one was rejected"

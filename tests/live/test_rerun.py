@@ -1,6 +1,7 @@
 """A new version of an approved asset: reviewed though its job has ended, decided on apart, and the old one stays."""
 
 import asyncio
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -20,6 +21,7 @@ from tests.catalog.facts import BEGIN, BLANK, WORKSPACE, Job, Request
 from tests.live.cataloguing import Catalog, catalog, verdict, workspace_changed
 from tests.live.items import published
 from tests.live.stage import eventually
+from tests.live.test_dead_letters import letters, refused
 from tests.live.test_rebuild import rebuild
 from tests.postprocess.documents import recipe, rendition
 
@@ -270,6 +272,34 @@ async def test_what_is_approved_while_a_rerun_waits_is_what_it_builds_on(
             await eventually(lambda: running.sql(held), within=20)
         (refused,) = (await waiting)["refused"]
         assert "is made by web@2" in refused["why"]
+
+
+async def test_an_ask_whose_record_somebody_gave_up_is_asked_again_as_another(
+    servers: EmbeddedServers, tmp_path: Path
+) -> None:
+    async with catalog(servers, tmp_path) as running:
+        new = recipe(rendition("square"), version=2)
+        await running.service.blobs.put(
+            library_key(WORKSPACE, new.pin().digest), new.canonical(), media_type="application/json"
+        )
+        request = Request(name="given up")
+        (job,) = request.jobs
+        first = {"web": Pin(name="web", version=1, digest="1" * 64)}
+        await running.hear(published(new, workspace=WORKSPACE, at=BEGIN), request.accepted())
+        await running.hear(job.generated(recipes=first), job.processed())
+        await decide(running, job)
+        asked: dict[str, Any] = {"recipes": ["web@2"], "every": True}
+        for tries, group in ((1, "postprocess-anew"), (2, "catalog")):
+            assert (await rerun(running, **asked))["requested"]
+            *_, fact = await eventually(partial(told, running, "derivatives-requested.v1", DerivativesRequested, tries))
+            fields = job.processed_anew().model_dump(exclude={"event_id", "cause_id"})
+            unread = fact if group != "catalog" else ImageProcessed.of(cause_id=fact.event_id, **fields)
+            await running.deliver([refused(running, unread, group)])
+            await letters(running.clients["otto"], 1)
+            assert "are being run" in (await rerun(running, **asked))["refused"][0]["why"], "it may be replayed yet"
+            dropped = await running.clients["otto"].post("/v1/dead-letters/drop", json={"every": True})
+            assert dropped.json() == {"dropped": 1, "failed_jobs": []}
+        assert (await rerun(running, **asked))["requested"]
 
 
 async def long_undo(running: Catalog) -> None:
