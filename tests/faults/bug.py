@@ -10,7 +10,11 @@ from shared.topics import Topic
 from tests.faults.oracle.invariants.letters import RELEASE_FAILS
 
 # What each of them reads first of a job; whatever else is set aside of it is a real bug.
-READS = {"prompt": "RequestAccepted", "inference": "PromptAssembled", "postprocess": "ImageGenerated"}
+READS = {
+    "prompt": {"RequestAccepted"},
+    "inference": {"PromptAssembled"},
+    "postprocess": {"ImageGenerated", "DerivativesRequested"},
+}
 
 
 class Bug:
@@ -22,7 +26,7 @@ class Bug:
 
     def meets(self, event: Any) -> None:
         """Raises RuntimeError."""
-        if type(event).__name__ != self._reads:
+        if type(event).__name__ not in self._reads:
             return
         try:
             ending = self.there.read_text()

@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from tests.faults.oracle import ids
-from tests.faults.oracle.evidence import Event, Evidence, Kept, Letter, Reached, Set
+from tests.faults.oracle.evidence import STATUSES, Event, Evidence, Kept, Letter, Reached, Set
 from tests.faults.oracle.reading import document_key
 
 WORKSPACE = "0f8fad5b-d9cb-469f-a165-70867728950e"
@@ -17,6 +17,7 @@ REQUEST = ids.request_over_http(WORKSPACE, "load", "key")
 ASKED_ON_KAFKA = ids.request_over_kafka(WORKSPACE, "/shop", "wrong")
 APPROVED, UNCERTAIN, CANCELLED = (ids.job(REQUEST, variant) for variant in (1, 2, 3))
 REPLAY = ids.derive("a replay")
+REJECTED = CANCELLED  # in another world than that in which it is cancelled
 FOLDER, HOOK = "shelf", "hook"
 LETTER = "p.jobs-ended.v1/0/7"
 
@@ -32,6 +33,10 @@ def file(job: str, name: str) -> dict[str, Any]:
 
 def version_of(job: str) -> str:
     return ids.asset_version(ids.asset(job, 1), file(job, "original")["sha256"], [file(job, "web")["sha256"]])
+
+
+def picture_of(evidence: Evidence, job: str) -> Event:
+    return next(event for event in evidence.events.values() if (event.type, event.job) == ("ImageProcessed", job))
 
 
 class Made:
@@ -67,7 +72,7 @@ class Made:
         self.evidence.tables.setdefault(table, []).extend(rows)
 
 
-def clean() -> Evidence:
+def clean(*, third: str = "cancelled") -> Evidence:
     """One request of three jobs: published twice, uncertain, cancelled; and a wrong ask that was answered."""
     made = Made()
     evidence = made.evidence
@@ -81,13 +86,26 @@ def clean() -> Evidence:
         else:
             _processed(made, job, prompt)
     _publish(made)
-    cancel = made.say("CancelRequested", REQUEST, CANCELLED, job=CANCELLED)
-    made.say("JobCancelled", CANCELLED, cancel.id, job=CANCELLED, attempts=[])
-    ends = sorted(f"{job},1,{status}" for job, status in _statuses().items())
-    made.say("RequestCompleted", REQUEST, sha("\x1f".join(ends)), jobs=dict.fromkeys(_statuses().values(), 1))
-    _tables(made)
+    (_cancelled if third == "cancelled" else _rejected)(made)
+    statuses = {APPROVED: "approved", UNCERTAIN: "failed", CANCELLED: third}
+    ends = sorted(f"{job},1,{status}" for job, status in statuses.items())
+    made.say("RequestCompleted", REQUEST, sha("\x1f".join(ends)), jobs=dict.fromkeys(statuses.values(), 1))
+    _tables(made, statuses)
     _money(made)
     _rest(evidence)
+    return evidence
+
+
+def judged() -> Evidence:
+    """The same, but a check rejected the third's picture, which is the first's once more."""
+    evidence = clean(third="rejected")
+    for seq, job in enumerate((APPROVED, REJECTED)):
+        row = {"asset_id": ids.asset(job, 1), "workspace": WORKSPACE, "job_id": job, "seq": seq}
+        evidence.tables.setdefault("postprocess.likenesses", []).append(row | {"fingerprint": sha("alike")})
+        picture = picture_of(evidence, job)
+        sentence = f"It is like asset {ids.asset(APPROVED, 1)} of another job." if seq else "No picture is like it."
+        picture.body["verdicts"].append({"check": "twin", "ok": not seq, "sentence": sentence})
+    evidence.accepted[0] = {**evidence.accepted[0], "compared": True}
     return evidence
 
 
@@ -97,13 +115,20 @@ def renewed() -> Evidence:
     made.evidence = evidence = clean()
     made.at = 200.0
     job, old, asset = APPROVED, version_of(APPROVED), ids.asset(APPROVED, 1)
-    ask = made.say("DerivativesRequested", old, ids.derive("rerun", old), job=job, asset_id=asset, supersedes=old)
-    original, square = file(job, "original"), file(job, "square")
+    ask = made.say(
+        "DerivativesRequested", old, ids.derive("rerun", old), job=job, asset_id=asset, supersedes=old,
+        recipes={"web": {"name": "web", "version": 2, "digest": sha("web@2")}},
+    )  # fmt: skip
+    evidence.reruns += [
+        {"asset_id": asset, "asset_version": old, "recipe": "web@2", "answered": "requested"},
+        {"asset_id": asset, "recipe": "web@2", "answered": "refused", "why": "it is being made", "remedy": "wait"},
+    ]
+    original, square = file(job, "original"), file(job, "square") | {"recipe": "web@2"}
     new = ids.asset_version(asset, original["sha256"], [square["sha256"]], asked=ask.id)
     both = {"asset_id": asset, "asset_version_id": new, "supersedes": old}
     made.say(
         "ImageProcessed", job, ask.id, job=job, original=original, files=[square], proxies=[],
-        derivatives_manifest=None, **both,
+        derivatives_manifest=None, verdicts=[], **both,
     )  # fmt: skip
     evidence.blobs[square["key"]] = square["bytes"], square["sha256"]
     made.rows("catalog.assets", {"asset_id": asset, "asset_version_id": new, "workspace": WORKSPACE, "job_id": job})
@@ -127,10 +152,6 @@ def renewed() -> Evidence:
     return evidence
 
 
-def _statuses() -> dict[str, str]:
-    return {APPROVED: "approved", UNCERTAIN: "failed", CANCELLED: "cancelled"}
-
-
 def _attempt(job: str, *, cost: str | None = "0.04", state: str = "succeeded") -> dict[str, Any]:
     attempt = {"attempt_id": ids.attempt(job, 1, 1), "number": 1, "state": state, "currency": "USD"}
     return attempt | {"cost": cost and Decimal(cost)}
@@ -144,7 +165,7 @@ def _processed(made: Made, job: str, prompt: Event) -> None:
     )  # fmt: skip
     made.say(
         "ImageProcessed", job, generated.id, job=job, asset_id=ids.asset(job, 1), asset_version_id=version_of(job),
-        original=original, files=[web], proxies=[], derivatives_manifest=None,
+        original=original, files=[web], proxies=[], derivatives_manifest=None, verdicts=[],
     )  # fmt: skip
     for one in (original, web, manifest):
         made.evidence.blobs[one["key"]] = one["bytes"], one["sha256"]
@@ -152,6 +173,25 @@ def _processed(made: Made, job: str, prompt: Event) -> None:
         "catalog.assets",
         {"asset_id": ids.asset(job, 1), "asset_version_id": version_of(job), "workspace": WORKSPACE, "job_id": job},
     )
+
+
+def _cancelled(made: Made) -> None:
+    cancel = made.say("CancelRequested", REQUEST, CANCELLED, job=CANCELLED)
+    made.say("JobCancelled", CANCELLED, cancel.id, job=CANCELLED, attempts=[])
+    made.evidence.cancels.append({"request_id": REQUEST, "job_id": CANCELLED, "answered": 202})
+
+
+def _rejected(made: Made) -> None:
+    version = version_of(REJECTED)
+    picture = picture_of(made.evidence, REJECTED)
+    fault = {"check": "metadata", "ok": False, "rejecting": True, "code": None, "sentence": "There is no alt text."}
+    picture.body["verdicts"].append(fault)
+    made.say(
+        "AssetRejected", version, picture.id, job=REJECTED, asset_id=ids.asset(REJECTED, 1), asset_version_id=version,
+        by={"principal": "check:metadata"}, code="other", reason=fault["sentence"],
+    )  # fmt: skip
+    decided = {"decision_id": ids.decision(version, 0), "asset_version_id": version, "job_id": REJECTED}
+    made.rows("catalog.decisions", decided | {"run": 1, "decision": "reject", "state": "final"})
 
 
 def _publish(made: Made) -> None:
@@ -183,7 +223,7 @@ def _approve(made: Made, version: str, *, files: list[dict[str, Any]], **more: A
         },
     )
     made.evidence.decisions.append({"decision_id": decision, "decision": "approve", "answered": "taken"})
-    made.rows("publisher.assets", {"asset_version_id": version, "approved_at": 50.0})
+    made.rows("publisher.assets", {"asset_version_id": version, "approved_at": made.at})
     for target in (FOLDER, HOOK):
         publication = ids.publication(version, target)
         made.say(
@@ -200,12 +240,12 @@ def _approve(made: Made, version: str, *, files: list[dict[str, Any]], **more: A
     made.evidence.deliveries += [posted | {"effect": True}, posted | {"effect": False}]
 
 
-def _tables(made: Made) -> None:
+def _tables(made: Made, statuses: dict[str, str]) -> None:
     accepted = {"request_id": REQUEST, "workspace": WORKSPACE, "state": "accepted", "jobs": 3, "day": DAY}
     rejected = {"request_id": ASKED_ON_KAFKA, "workspace": WORKSPACE, "state": "rejected", "jobs": 0, "day": DAY}
     made.rows("intake.requests", accepted, rejected)
     made.rows("catalog.requests", {"request_id": REQUEST, "workspace": WORKSPACE, "completed": True})
-    for job, rank in ((APPROVED, 6), (UNCERTAIN, 4), (CANCELLED, 3)):
+    for job, rank in ((job, STATUSES.index(status)) for job, status in statuses.items()):
         common = {"job_id": job, "request_id": REQUEST, "workspace": WORKSPACE, "run": 1}
         made.rows("catalog.jobs", common | {"rank": rank, "reason": None})
         made.rows("intake.job_ends", common | {"released": False})
@@ -269,7 +309,6 @@ def _rest(evidence: Evidence) -> None:
     evidence.kept.append(
         Kept(id=answer.id, type=answer.type, about=ASKED_ON_KAFKA, workspace=WORKSPACE, digest="d", trace=TRACE)
     )
-    evidence.cancels.append({"request_id": REQUEST, "job_id": CANCELLED, "answered": 202})
     evidence.letters.append(Letter(origin=LETTER, group="catalog", reason="bad_body"))
     evidence.poison.append({"topic": "jobs-ended.v1", "partition": 0, "offset": 7, "kind": "json", "dies": True})
     evidence.reached += [

@@ -11,9 +11,10 @@ from typing import Any
 from services.inference import routing
 from shared.events import Confidentiality, Priority
 from shared.library.documents import Routes
+from shared.library.rendering import render
 from shared.topics import TOPICS
-from tests.faults.load.library import BACKENDS, documents
-from tests.faults.load.plan import PICTURES, Ask, Sheet, picture, plan, table
+from tests.faults.load.library import BACKENDS, STAMP, UNTOLD, documents
+from tests.faults.load.plan import PICTURES, TWINS, Ask, Sheet, picture, plan, table
 from tests.faults.load.poison import MOST, Poisoner, poisons
 from tests.faults.oracle.world import World
 from tests.faults.providers import PROVIDERS
@@ -51,6 +52,21 @@ def test_even_the_smallest_run_uses_one_id_in_two_workspaces() -> None:
 def test_no_two_requests_of_a_workspace_have_the_same_id() -> None:
     asks = [step for step in plan(seed=5, requests=3000, canary="c") if isinstance(step, Ask)]
     assert max(Counter((ask.whose, ask.via, ask.source, ask.key) for ask in asks).values()) == 1
+
+
+def test_some_of_what_is_made_fails_a_check_and_some_is_the_same_picture_in_two_workspaces() -> None:
+    asks = [step for step in plan(seed=7, requests=2000, canary="c") if isinstance(step, Ask)]
+    assert 60 < sum(ask.fails is not None for ask in asks) < 120
+    twins = Counter((ask.whose, ask.body["seed"]) for ask in asks if "seed" in ask.body)
+    assert sum(many == len(TWINS) for many in twins.values()) > 20
+    assert any(("load", seed) in twins for whose, seed in twins if whose == "canary")
+
+
+def test_what_fails_has_no_alt_text_and_all_else_has() -> None:
+    every = documents(providers=PROVIDERS, receiver=None)
+    (alt_text,) = [each["alt_text"] for each in every if (each["kind"], each["name"]) == ("template", STAMP)]
+    said = {mood: render(alt_text, {"headline": "Evening 5", "mood": mood}) for mood in (f"{UNTOLD} c", "calm c")}
+    assert said == {f"{UNTOLD} c": "", "calm c": "Evening 5"}
 
 
 def test_a_row_is_named_by_what_differs_from_the_defaults() -> None:

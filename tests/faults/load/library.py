@@ -7,7 +7,15 @@ from tests.servers.provider import PRICE, PRICES
 
 CAMPAIGN = "tide"
 ASSET_TYPES = ("tile", "card")
+# Its rubric rejects what has no alt text, and stops at what came before.
+STAMP = "stamp"
+UNTOLD = "untold"  # a mood that nobody has words for
 CHANNEL = "web"
+RECIPE = "web"
+SIDES = {1: 32, 2: 24}  # of its files, by its version
+LOOKED_AT = {"lines": [{"id": "sharp", "text": "It is sharp"}]}
+REJECTS = "metadata"
+ALT_TEXT = f"{{{{ '' if '{UNTOLD}' in mood else headline }}}}"
 PROOF = "proof"
 FOLDER, HOOK = "shelf", "hook"
 CALL_SECONDS = 6  # a provider that hangs must not hold a run up
@@ -36,21 +44,26 @@ def documents(*, providers: Collection[str], receiver: str | None) -> list[dict[
             "name": "house",
             "rules": [{"id": "no", "terms": [REFUSED], "why": "no", "remedy": "ask for another"}],
         },
-        {"kind": "rubric", "name": "tiles", "lines": [{"id": "sharp", "text": "It is sharp"}]},
-        *({"kind": "template", "name": name, **_template(name)} for name in ASSET_TYPES),
+        {"kind": "rubric", "name": "tiles", **LOOKED_AT},
         {
-            "kind": "recipe",
-            "name": "web",
-            "channel": CHANNEL,
-            "renditions": [{"name": "32", "width": 32, "height": 32, "format": "jpeg"}],
+            "kind": "rubric",
+            "name": "stamps",
+            **LOOKED_AT,
+            "rejecting_checks": [REJECTS],
+            "blocking_checks": ["twin"],
+            "limits": {"twin": 0.95},  # at 64 px any two comps are alike by half
         },
+        *({"kind": "template", "name": name, **_template(name)} for name in ASSET_TYPES),
+        {"kind": "template", "name": STAMP, **_template(STAMP), "alt_text": ALT_TEXT, "caption": "{{ headline }}"},
+        recipe(version=1),
         {
             "kind": "campaign",
             "name": CAMPAIGN,
             "title": "Tide",
             "brand": "salt",
             "asset_types": {
-                name: {"template": name, "recipes": {CHANNEL: "web"}, "rubric": "tiles"} for name in ASSET_TYPES
+                **{name: _asset_type(name, rubric="tiles") for name in ASSET_TYPES},
+                STAMP: _asset_type(STAMP, rubric="stamps"),
             },
         },
         {"kind": "routes", "name": "default", **_routes(providers)},
@@ -72,6 +85,18 @@ def documents(*, providers: Collection[str], receiver: str | None) -> list[dict[
             }
         )
     return [{"version": 1, "owner": "faults", **document} for document in found]
+
+
+def recipe(*, version: int) -> dict[str, Any]:
+    """Each version makes the channel's one file of another size."""
+    width = SIDES[version]
+    rendition = {"name": str(width), "width": width, "height": width, "format": "jpeg"}
+    document = {"kind": "recipe", "name": RECIPE, "version": version, "owner": "faults", "channel": CHANNEL}
+    return document | {"renditions": [rendition]}
+
+
+def _asset_type(name: str, *, rubric: str) -> dict[str, Any]:
+    return {"template": name, "recipes": {CHANNEL: RECIPE}, "rubric": rubric}
 
 
 def _template(name: str) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from tests.faults.load.people import Person
 from tests.faults.load.plan import Ask, Sheet, Step, Whose, picture, plan
 from tests.faults.load.poison import Poisoner
 from tests.faults.load.replaying import Replayer
+from tests.faults.load.rerunning import Rerunner
 from tests.faults.load.reviewing import Reviewer
 from tests.faults.load.sending import Files, Http, Kafka
 from tests.faults.oracle import ids
@@ -47,7 +48,7 @@ class Load:
         """`rate` in requests a second, else as fast as they are answered; `poison`: how many records of it.
 
         `pictures`: some images begin from one, for which few providers are there. With `replays` somebody has dead
-        letters heard again now and then, and images made again, while the rest goes on.
+        letters heard again now and then, images made again, and recipes run again, while the rest goes on.
         """
         self.world = world
         self.requests = requests
@@ -88,9 +89,11 @@ class Load:
         if self._replays:
             janitor = Janitor(self.world, list(self._people.values()), self.ledgers)
             replayer = Replayer(self._people["load"], self.ledgers, seed=self.seed)
+            rerunner = Rerunner(self._people["load"], self.ledgers, seed=self.seed)
             self._trying = [
                 asyncio.create_task(janitor.try_some(self._poison, seed=self.seed), name="janitor"),
                 asyncio.create_task(replayer.run(), name="replayer"),
+                asyncio.create_task(rerunner.run(), name="rerunner"),
             ]
 
     async def run(self) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from tests.faults.load.library import ASSET_TYPES, BEGUN, CAMPAIGN, CHANNEL
+from tests.faults.load.library import ASSET_TYPES, BEGUN, CAMPAIGN, CHANNEL, REJECTS, STAMP, UNTOLD
 from tests.postprocess.pictures import plain, written
 
 Whose = Literal["load", "canary"]
@@ -16,6 +16,8 @@ DEFAULTS = {"variants": 1, "priority": "normal", "confidentiality": "public"}
 SOURCES = ("/shop", "/pim")
 WORDS = ("calm", "bright", "salted", "northern", "late", "wide")
 PICTURES = 8
+# Of every forty, and of every eighty, those that ask for the same picture; the first file of all ends before them.
+TWINS, ELSEWHERE = frozenset({33, 34, 36}), 35
 NOWHERE = "telex"  # a channel that nobody has
 
 
@@ -28,14 +30,35 @@ class Cancel:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ask:
+class Wanted:
+    """What one request asks for."""
+
+    body: dict[str, Any]
+
+    @property
+    def is_wrong(self) -> bool:
+        return NOWHERE in self.body["channels"]
+
+    @property
+    def fails(self) -> str | None:
+        """The check that has to reject whatever is made of it."""
+        is_untold = self.is_compared and self.body["variables"]["mood"].startswith(UNTOLD)
+        return REJECTS if is_untold else None
+
+    @property
+    def is_compared(self) -> bool:
+        """Whether it is asked of its pictures if they came before."""
+        return bool(self.body["asset_type"] == STAMP)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ask(Wanted):
     """One request, over HTTP or Kafka. `again`: how often it is sent besides the first time."""
 
     number: int
     whose: Whose
     via: Literal["http", "kafka"]
     key: str
-    body: dict[str, Any]
     source: str = ""
     again: int = 0
     clash: bool = False
@@ -48,21 +71,12 @@ class Ask:
     sha256: Sequence[str] = ()
     """Of that picture, as it was answered."""
 
-    @property
-    def is_wrong(self) -> bool:
-        return NOWHERE in self.body["channels"]
-
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class Row(Wanted):
     """One row of a file; what differs from the defaults is what its request is named by."""
 
     key: str
-    body: dict[str, Any]
-
-    @property
-    def is_wrong(self) -> bool:
-        return NOWHERE in self.body["channels"]
 
     @property
     def ask(self) -> dict[str, Any]:
@@ -105,8 +119,11 @@ def _ask(rng: random.Random, seed: int, number: int, *, canary: str) -> Ask:
     is_kafka = rng.random() < 0.4 if number > 3 else number % 2 == 1
     via: Literal["http", "kafka"] = "kafka" if is_kafka else "http"
     whose: Whose = "canary" if number in {2, 3} or (number > 3 and rng.random() < 0.03) else "load"
-    is_wrong = number > 3 and rng.random() < 0.03
-    body = _body(rng, number, canary=canary) | ({"channels": [NOWHERE]} if is_wrong else {})
+    if number % 80 == ELSEWHERE:
+        whose = "canary"  # what the others' pictures are like is nothing to it
+    twin = _twin(number)
+    is_wrong = number > 3 and rng.random() < 0.03 and not twin
+    body = _body(rng, number, canary=canary) | ({"channels": [NOWHERE]} if is_wrong else {}) | twin
     cancel = None
     if not is_wrong and rng.random() < 0.08:
         cancel = Cancel(
@@ -171,9 +188,18 @@ def _body(rng: random.Random, number: int, *, canary: str) -> dict[str, Any]:
         "priority": rng.choices(("normal", "low", "high"), weights=(60, 15, 25))[0],
         "confidentiality": rng.choices(("public", "internal", "confidential"), weights=(80, 12, 8))[0],
     }
+    if number % 20 == 5:
+        body["asset_type"], body["variables"]["mood"] = STAMP, UNTOLD
     # Whoever is shown the prompt is shown how secret it is.
     body["variables"]["mood"] += f" level-{body['confidentiality']} {canary}".rstrip()
     return body
+
+
+def _twin(number: int) -> dict[str, Any]:
+    """Asks that follow each other, and may well be made at once, for the same picture."""
+    if number % 40 not in TWINS and number % 80 != ELSEWHERE:
+        return {}
+    return {"asset_type": STAMP, "seed": number // 40, "variants": 1, "priority": "normal"}
 
 
 def _traceparent(rng: random.Random) -> str | None:

@@ -47,6 +47,8 @@ class Http:
             pictures=list(ask.sha256),
             key=ask.key,
             traceparent=ask.traceparent,
+            fails=ask.fails,
+            compared=ask.is_compared,
             expects="accepted",
         )
         for answer in answers[1:]:
@@ -101,6 +103,8 @@ class Kafka:
             source=ask.source,
             ce_id=ask.key,
             traceparent=ask.traceparent,
+            fails=ask.fails,
+            compared=ask.is_compared,
             expects="rejected" if ask.is_wrong else "accepted",
         )
 
@@ -226,6 +230,8 @@ class Files:
                 batch=sheet.name,
                 key=row.key,
                 ask=row.ask,
+                fails=row.fails,
+                compared=row.is_compared,
                 expects="accepted",
             )
         batch_id: str = answer.json()["batch_id"]

@@ -27,6 +27,7 @@ SURE = (
     "asset-version-without-derivatives",
     "blob-key-without-hash",
     "ceiling-ignored",
+    "check-rejects-nothing",
     "completed-with-the-first-job",
     "dead-letter-not-kept",
     "dedupe-on-ce-id-alone",

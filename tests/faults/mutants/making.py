@@ -163,3 +163,16 @@ def prompt_logged() -> None:
         'log.info(\n        "attempt.ended",',
         'log.info(\n        "attempt.ended",\n        prompt=event.prompt,',
     )
+
+
+# -- postprocess
+
+
+@mutant(
+    "A picture that came before is called new",
+    stages={"postprocess"},
+    caught_by="I4",
+    scenario=Scenario(requests=100),
+)
+def twin_called_new() -> None:
+    function("services.postprocess.twins:verdict_on", "if likeness >= limit", "if likeness > 1")

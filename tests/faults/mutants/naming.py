@@ -69,6 +69,16 @@ def asset_version_without_derivatives() -> None:
     )
 
 
+@mutant(
+    "A version made anew forgets who asked for it",
+    stages={"postprocess"},
+    caught_by="I2",
+    scenario=Scenario(strikes=["approved_are_made_anew"]),
+)
+def made_anew_without_its_ask() -> None:
+    function("shared.ids:asset_version_id", "*sorted(derivative_sha256s), *anew)", "*sorted(derivative_sha256s))")
+
+
 @mutant("A publication is known by its approval and not by version and target", stages={"publisher"}, caught_by="I2 I3")
 def publication_by_event() -> None:
     function(

@@ -5,6 +5,7 @@ from tests.faults.mutants.patching import function, query
 
 LEDGER = "services/catalog/ledger/queries.sql"
 CATALOG = {"catalog"}
+MADE_ANEW = Scenario(strikes=["approved_are_made_anew"])
 LOST_REPLIES = Scenario(receiver={"weights": {"ok": 1, "reply_lost": 1}})
 
 # -- the catalog
@@ -92,6 +93,21 @@ def lower_run_kept() -> None:
         )
 
 
+@mutant("What a check rejects waits for a person", stages=CATALOG, caught_by="I1")
+def check_rejects_nothing() -> None:
+    function("services.catalog.review.machine:rejecting", 'if check.get("rejecting")', "if False")
+
+
+@mutant(
+    "A recipe is run again while it is being run over the same version",
+    stages=CATALOG,
+    caught_by="I2",
+    scenario=MADE_ANEW,
+)
+def made_anew_while_it_is_made() -> None:
+    function("services.catalog.anew:Case.under_way", "return {", "return set() and {")
+
+
 @mutant("Progress is kept in the ledger", stages=CATALOG, caught_by="I4")
 def progress_in_the_ledger() -> None:
     function("services.catalog.ledger.facts:gather", 'if kind != "JobProgressed":', "if True:")
@@ -149,6 +165,17 @@ def ceiling_ignored() -> None:
         "services.publisher.domain:refusal_of",
         "if ceiling is Confidentiality.UNKNOWN or asset.confidentiality.rank > ceiling.rank:",
         "if False:",
+    )
+
+
+@mutant("An old version stays served beside the new one", stages={"publisher"}, caught_by="I3", scenario=MADE_ANEW)
+def old_version_stays_served() -> None:
+    query(
+        "services.publisher.worker:queries",
+        "services/publisher/queries.sql",
+        "supersede",
+        "where p.publication_id = x.publication_id and p.state = 'delivered'",
+        "where p.publication_id = x.publication_id and p.state = 'withdrawn'",
     )
 
 

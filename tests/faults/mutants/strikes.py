@@ -13,7 +13,9 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from shared.topics import TOPICS
 from tests.faults.link import Passage
 from tests.faults.load.ledgers import Ledgers
+from tests.faults.load.library import SIDES
 from tests.faults.load.replaying import Replayer
+from tests.faults.load.rerunning import Rerunner
 from tests.faults.store_link import Trouble
 from tests.faults.topics import admin
 from tests.faults.world import BUCKET
@@ -199,6 +201,22 @@ async def failed_are_started_again(trial: "Trial") -> None:
     await until(trial, "select count(*) from catalog.ledger where type = 'JobRetried'")
 
 
+async def approved_are_made_anew(trial: "Trial") -> None:
+    """By a newer recipe, each asked for twice at once."""
+    approved = "select asset_id from catalog.assets join catalog.jobs using (job_id) where rank = 6"
+    person = trial.people[0]
+    few = f"{approved} and assets.workspace = '{person.workspace}' limit 5"
+    await until(trial, f"select count(*) from ({few}) few", least=5)
+    with contextlib.closing(Ledgers(trial.seen.ledgers)) as ledgers:
+        rerunner = Rerunner(person, ledgers, seed=1)
+        await rerunner.publish()
+        some = [str(row["asset_id"]) for row in await trial.rows(few)]
+        promised = set(await rerunner.again(some, version=max(SIDES), twice=True))
+    if not promised:
+        raise NothingStruck("nothing was to be made anew")
+    await until(trial, "select count(*) from catalog.assets where supersedes is not null", least=len(promised))
+
+
 async def a_template_is_missing(trial: "Trial") -> None:
     """In the store, until its requests have become dead letters."""
     buckets = trial.world.root / "store" / "buckets" / BUCKET
@@ -230,6 +248,7 @@ STRIKES: dict[str, Strike] = {
         cancelled_while_prompts_stand_still,
         decided_is_cancelled,
         failed_are_started_again,
+        approved_are_made_anew,
         a_template_is_missing,
     )
 }

@@ -126,6 +126,8 @@ class Evidence:
     accepted: list[Row] = field(default_factory=list)
     replays: list[Row] = field(default_factory=list)
     """Images that are to be made again, as that was answered."""
+    reruns: list[Row] = field(default_factory=list)
+    """What was answered of each asset over which a recipe was to be run again."""
     cancels: list[Row] = field(default_factory=list)
     batch_cancels: list[Row] = field(default_factory=list)
     decisions: list[Row] = field(default_factory=list)
@@ -178,6 +180,11 @@ class Evidence:
 def is_anew(event: Event) -> bool:
     """Whether it speaks of a version that was to take an approved one's place."""
     return event.body.get("supersedes") is not None
+
+
+def is_by_check(event: Event) -> bool:
+    """Whether a check decided and nobody else."""
+    return str((event.body.get("by") or {}).get("principal", "")).startswith("check:")
 
 
 def by_run(events: Iterable[Event]) -> dict[Run, list[Event]]:

@@ -19,6 +19,7 @@ PUBLIC = (
 LEDGERS = (
     "accepted",
     "replays",
+    "reruns",
     "cancels",
     "batch_cancels",
     "decisions",

@@ -25,6 +25,7 @@ TABLES = {
         case when is_uncertain then 'uncertain' else state end as state,
         (started_at at time zone 'utc')::date::text as day""",
     "inference.spend": "workspace::text, day::text, currency, settled, reserved",
+    "postprocess.likenesses": "asset_id::text, workspace::text, job_id::text, seq, fingerprint",
     "catalog.requests": "request_id::text, workspace::text, variants, completed_at is not null as completed",
     "catalog.jobs": "job_id::text, request_id::text, workspace::text, run, rank, reason",
     "catalog.assets": "asset_id::text, asset_version_id::text, workspace::text, job_id::text, run",

@@ -2,7 +2,7 @@
 
 import hashlib
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import orjson
@@ -42,18 +42,26 @@ READ = {
         "supersedes",
     ),
     "DerivativesRequested": ("asset_id", "supersedes"),
-    "DerivativesFailed": ("asset_id", "supersedes"),
+    "DerivativesFailed": ("asset_id", "supersedes", "reason", "detail"),
     "JobFailed": ("stage", "reason", "attempts"),
     "JobCancelled": ("stage", "by", "attempts"),
     "AttemptSettled": ("attempt",),
     "ReviewNeeded": ("asset_id", "asset_version_id"),
     "ReviewRecorded": ("asset_id", "asset_version_id", "decision"),
     "AssetApproved": ("asset_id", "asset_version_id", "files", "confidentiality", "supersedes"),
-    "AssetRejected": ("asset_id", "asset_version_id", "by", "supersedes"),
+    "AssetRejected": ("asset_id", "asset_version_id", "by", "code", "reason", "supersedes"),
     "AssetPublished": ("publication_id", "asset_id", "asset_version_id", "target", "receipts"),
     "PublicationFailed": ("publication_id", "asset_version_id", "target", "code", "uncertain"),
     "AssetSuperseded": ("publication_id", "asset_version_id", "target", "superseded_by"),
 }
+# And what is gathered from deeper in it.
+GATHERED: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
+    "DerivativesRequested": lambda body: {"recipes": body["image"]["recipes"]},
+    "ImageProcessed": lambda body: {
+        "verdicts": [one for one in body["checks"] if not one["ok"] or one["check"] == TWIN]
+    },
+}
+TWIN = "twin"
 OURS = "/calotype/"
 # While one service after another goes to the next version, both may tell the same fact, and one of them knows a field
 # more (tests/faults/fixture_tree.py): that is no other meaning.
@@ -81,7 +89,7 @@ def read_event(headers: Headers, value: bytes | None, *, key: bytes | None = Non
             job=_shared(body.get("job_id")),
             run=body.get("run", 1),
             trace=trace_of(said.get("traceparent")),
-            body={name: body[name] for name in READ.get(kind, ()) if name in body},
+            body=_read(kind, body),
         )
     except (KeyError, ValueError, TypeError, AttributeError):
         return None
@@ -91,6 +99,11 @@ def read_event(headers: Headers, value: bytes | None, *, key: bytes | None = Non
     if key is not None and said.get("ce_partitionkey") != key:
         wrong.append("ce_partitionkey")
     return event, ", ".join(wrong) or None
+
+
+def _read(kind: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    read = {name: body[name] for name in READ.get(kind, ()) if name in body}
+    return read | GATHERED[kind](body) if kind in GATHERED else read
 
 
 def meaning(value: bytes) -> str:

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from tests.faults.oracle.evidence import STATUSES, Evidence, Violation
+from tests.faults.oracle.evidence import STATUSES, Evidence, Violation, is_anew, is_by_check
 from tests.faults.oracle.invariants import ALL
+from tests.faults.oracle.invariants.twins import TWIN
 
 EXAMPLES = 5
 LINES = 1000
@@ -33,6 +34,7 @@ def summary(evidence: Evidence, violations: Sequence[Violation]) -> dict[str, An
         "violations": len(violations),
         "uncertain": uncertain(evidence),
         "ends": ends(evidence),
+        "met": met(evidence),
         "by_invariant": dict(sorted(by_invariant.items())),
         "examples": dict(examples),
         "lines": [f"{one.invariant} {one.kind}: {one.subject}: {one.what}" for one in violations[:LINES]],
@@ -46,6 +48,17 @@ def ends(evidence: Evidence) -> dict[str, int]:
         for row in evidence.table("catalog.jobs")
     )
     return dict(told.most_common())
+
+
+def met(evidence: Evidence) -> dict[str, int]:
+    """How often what is rare came about: without it a verdict says nothing of it."""
+    pictures = list(evidence.all_of("ImageProcessed"))
+    return {
+        "made anew": sum(map(is_anew, pictures)),
+        "superseded": len({event.subject for event in evidence.all_of("AssetSuperseded")}),
+        "rejected by a check": sum(map(is_by_check, evidence.all_of("AssetRejected"))),
+        "twins": sum(not one["ok"] for event in pictures for one in event.body["verdicts"] if one["check"] == TWIN),
+    }
 
 
 def uncertain(evidence: Evidence) -> int:

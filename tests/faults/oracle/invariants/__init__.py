@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from tests.faults.oracle.evidence import Evidence, Violation
 from tests.faults.oracle.invariants import (
     assets,
+    checks,
     effects,
     ends,
     facts,
@@ -16,6 +17,8 @@ from tests.faults.oracle.invariants import (
     rest,
     secrecy,
     traces,
+    twins,
+    versions,
 )
 
 Check = Callable[[Evidence], Iterable[Violation]]
@@ -23,7 +26,10 @@ ALL: tuple[Check, ...] = (
     ends.check,
     assets.check,
     effects.check,
+    versions.check,
     lineage.check,
+    checks.check,
+    twins.check,
     facts.check,
     money.check,
     replays.check,

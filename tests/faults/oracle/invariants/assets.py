@@ -1,12 +1,11 @@
 """I2: as many assets as were asked for, less those whose job says why not; every id follows from what it names."""
 
-from collections import Counter
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
 from tests.faults.oracle import ids
-from tests.faults.oracle.evidence import STATUSES, Event, Evidence, Kind, Violation, by_run, is_anew
+from tests.faults.oracle.evidence import STATUSES, Event, Evidence, Violation, by_run, is_anew
 
 Broken = partial(Violation, invariant="I2")
 ONCE_A_RUN = ("PromptAssembled", "ImageGenerated", "ImageProcessed")
@@ -17,7 +16,6 @@ EXPLAINED = {STATUSES.index("cancelled"), STATUSES.index("failed")}
 def check(evidence: Evidence) -> Iterator[Violation]:
     yield from _ids(evidence)
     yield from _once(evidence)
-    yield from _anew(evidence)
     yield from _counts(evidence)
     yield from _given_up(evidence)
 
@@ -78,17 +76,6 @@ def _once(evidence: Evidence) -> Iterator[Violation]:
             if len(told) > 1:
                 facts = [event.id for event in told]
                 yield Broken(subject=job, what=f"run {run} has {len(told)} {kind}", kind="doubled", evidence=facts)
-
-
-def _anew(evidence: Evidence) -> Iterator[Violation]:
-    """Each ask for a new version came to one version, or to one word on why not."""
-    answers = Counter(event.cause for event in evidence.all_of("ImageProcessed", "DerivativesFailed") if is_anew(event))
-    for ask in evidence.all_of("DerivativesRequested"):
-        if (many := answers.pop(ask.id, 0)) != 1:
-            kind: Kind = "doubled" if many else "lost"
-            yield Broken(subject=ask.id, what=f"asked for a new version, and was answered {many} times", kind=kind)
-    for cause in answers:
-        yield Broken(subject=cause, what="made a new version, and is no ask for one")
 
 
 def _counts(evidence: Evidence) -> Iterator[Violation]:

@@ -30,37 +30,6 @@ def check(evidence: Evidence) -> Iterator[Violation]:
     yield from _publications(evidence, approved)
     yield from _ceilings(evidence, approved)
     yield from _told(evidence)
-    yield from _served(evidence, approved)
-
-
-def _served(evidence: Evidence, approved: dict[str, list[Event]]) -> Iterator[Violation]:
-    """Of an asset's versions one stands at a target; each that had to give way was told once, and by whom."""
-    served: dict[Place, list[str]] = defaultdict(list)
-    for row in evidence.table("publisher.publications"):
-        facts = approved.get(row["asset_version_id"])
-        if row["state"] == "delivered" and facts:
-            served[facts[0].body["asset_id"], row["target"]].append(row["asset_version_id"])
-    for (asset, target), versions in served.items():
-        if len(versions) > 1:
-            what = f"has {len(versions)} versions served at {target}"
-            yield Broken(subject=asset, what=what, kind="doubled", evidence=versions)
-    yield from _superseded(evidence)
-
-
-def _superseded(evidence: Evidence) -> Iterator[Violation]:
-    told = Counter(event.subject for event in evidence.all_of("AssetSuperseded"))
-    for publication, many in told.items():
-        if many > 1:
-            yield Broken(subject=publication, what=f"was superseded {many} times", kind="doubled")
-    known = evidence.by("publisher.publications", "publication_id")
-    for publication, row in known.items():
-        if (row["state"] == "superseded") != (publication in told) and row["state"] != "withdrawn":
-            what = f"is {row['state']}, and was told as superseded {told[publication]} times"
-            yield Broken(subject=publication, what=what, kind="lost")
-    for event in evidence.all_of("AssetSuperseded"):
-        newer = known.get(ids.publication(event.body["superseded_by"], event.body["target"]))
-        if newer is None or newer["state"] not in {"delivered", *AFTERWARDS}:
-            yield Broken(subject=event.subject, what="gave way to a version that does not stand there", kind="lost")
 
 
 def _publications(evidence: Evidence, approved: dict[str, list[Event]]) -> Iterator[Violation]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from tests.faults.oracle import ids
-from tests.faults.oracle.evidence import Event, Evidence, Row, Violation, is_anew
+from tests.faults.oracle.evidence import Event, Evidence, Row, Violation, is_anew, is_by_check
 from tests.faults.oracle.invariants.ends import promised
 from tests.faults.oracle.reading import document_key, documents_of, files_of
 
@@ -66,7 +66,7 @@ def _decided(evidence: Evidence) -> Iterator[Violation]:
             yield Broken(subject=line["decision_id"], what="was taken, and nobody knows of it", kind="lost")
     told: dict[str, list[str]] = defaultdict(list)
     for event in evidence.all_of("AssetApproved", "AssetRejected"):
-        decision = _of_check(evidence, event) if _is_by_check(event) else event.cause
+        decision = _of_check(evidence, event) if is_by_check(event) else event.cause
         told[decision].append(event.type)
         if decision not in decisions:
             yield Broken(subject=event.subject, what=f"has an {event.type} that nobody decided")
@@ -77,10 +77,6 @@ def _decided(evidence: Evidence) -> Iterator[Violation]:
             yield Broken(subject=decision_id, what=what, kind="lost" if not told[decision_id] else "wrong")
         if row["state"] == "undone" and decision_id not in taken_back and not _was_overtaken(evidence, row):
             yield Broken(subject=decision_id, what="was taken back by nobody", kind="lost")
-
-
-def _is_by_check(event: Event) -> bool:
-    return str((event.body.get("by") or {}).get("principal", "")).startswith("check:")
 
 
 def _of_check(evidence: Evidence, rejected: Event) -> str:
