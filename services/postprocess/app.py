@@ -69,6 +69,7 @@ async def build(service: Service) -> None:
     if "work" in service.roles:
         if signer is not None:
             service.add(signer)
+            service.checks["signing certificate"] = signer.chain.ready
         service.add(children)
         service.add_worker(worker)
 

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal, Protocol
 
 import httpx
+import structlog
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
@@ -20,6 +21,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, load_pem_priv
 from cryptography.x509 import Certificate, load_pem_x509_certificates
 
 from shared.errors import Unavailable
+
+log = structlog.get_logger()
 
 Algorithm = Literal["es256", "es384", "es512", "ps256", "ed25519"]
 Hash = hashes.SHA256 | hashes.SHA384 | hashes.SHA512
@@ -55,6 +58,7 @@ class Chain:
 
     pem: str
     signing: Certificate
+    issuers: tuple[Certificate, ...]
     algorithm: Algorithm
     anchors: str
 
@@ -65,21 +69,46 @@ class Chain:
         Children are told certificates and nothing else that stands in the same file: it may be their key.
         """
         certificates = _certificates(pem, "the signing certificates")
-        signing, last = certificates[0], certificates[-1]
-        trusted = _certificates(anchors, "the trust anchors") if anchors else [last]
-        return cls(_pem(certificates), signing, _algorithm(signing.public_key()), _pem(trusted))
+        signing, *issuers = certificates
+        trusted = _certificates(anchors, "the trust anchors") if anchors else [certificates[-1]]
+        return cls(_pem(certificates), signing, tuple(issuers), _algorithm(signing.public_key()), _pem(trusted))
 
     @property
     def name(self) -> str:
         """What the certificate calls its owner."""
         return self.signing.subject.rfc4514_string()
 
+    @property
+    def ends_at(self) -> datetime:
+        """When the first of them is over, and files signed now are worth nothing any more."""
+        return min(each.not_valid_after_utc for each in (self.signing, *self.issuers))
+
+    def over(self) -> str | None:
+        """Which of them is not valid now; files signed under it would hold for nobody."""
+        for each in (self.signing, *self.issuers):
+            since, until = each.not_valid_before_utc, each.not_valid_after_utc
+            if not since <= datetime.now(UTC) <= until:
+                whose = "certificate" if each is self.signing else "issuer's certificate"
+                when = f"only from {since:%Y-%m-%d} until {until:%Y-%m-%d}"
+                return f"its {whose} ({each.subject.rfc4514_string()}) is not valid now, {when}"
+        return None
+
     def check_date(self) -> None:
         """Raises Unavailable: who starts with another certificate goes on."""
-        since, until = self.signing.not_valid_before_utc, self.signing.not_valid_after_utc
-        if not since <= datetime.now(UTC) <= until:
-            when = f"only from {since:%Y-%m-%d} until {until:%Y-%m-%d}"
-            raise Unavailable(NAME, f"its certificate ({self.name}) is not valid now, {when}")
+        if (why := self.over()) is not None:
+            raise Unavailable(NAME, why)
+
+    async def ready(self) -> str | None:
+        """For /readyz."""
+        return self.over()
+
+    def announce(self) -> None:
+        """Says at start who signs and until when, loudly where that is not now: the work waits then."""
+        told = {"certificate": self.name, "until": f"{self.ends_at:%Y-%m-%d}"}
+        if (why := self.over()) is not None:
+            log.error("signing.not_valid", cause=why, **told)
+        else:
+            log.info("signing.ready", **told)
 
     def check(self, data: bytes, signature: bytes) -> None:
         """Raises Unavailable: a signature that is not this certificate's would make every file invalid."""
@@ -113,7 +142,7 @@ class KeySigner:
         return signature
 
     async def start(self) -> None:
-        """Nothing to open."""
+        self.chain.announce()
 
     async def stop(self) -> None:
         """Nothing to close."""
@@ -153,6 +182,7 @@ class RemoteSigner:
 
     async def start(self) -> None:
         """Connects when first asked."""
+        self.chain.announce()
 
     async def stop(self) -> None:
         await self._client.aclose()

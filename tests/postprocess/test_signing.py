@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 from cryptography.x509.oid import NameOID
 from pydantic import ValidationError
+from structlog.testing import capture_logs
 
 from services.postprocess.app import signer_of
 from services.postprocess.children import Children
@@ -81,6 +82,29 @@ async def test_a_certificate_that_is_over_or_not_yet_valid_signs_nothing_and_the
     with pytest.raises(Unavailable, match="is not valid now"):
         await processor.run(lease_of(work_of(event)))
     assert children.pids == []
+
+
+async def test_an_issuer_that_is_over_is_said_at_start_and_by_readyz_and_signs_nothing() -> None:
+    key = KEYS["es256"]
+    for pems, whose in (
+        ([certificate(key), certificate(key, days=-1)], "issuer's certificate"),
+        ([certificate(key, days=-1)], "its certificate"),
+        ([certificate(key), certificate(key, days=5)], None),
+    ):
+        signer = KeySigner(Chain.read("".join(pems)), pem(key))
+        with capture_logs() as said:
+            await signer.start()
+        why = await signer.chain.ready()
+        if whose is None:
+            assert (why, [line["event"] for line in said]) == (None, ["signing.ready"])
+            assert await signer.sign(b"a claim")
+            continue
+        assert whose in (why or "") and "is not valid now" in (why or "")
+        assert [(line["event"], line["log_level"], line["cause"]) for line in said] == [
+            ("signing.not_valid", "error", why)
+        ]
+        with pytest.raises(Unavailable, match="is not valid now"):
+            await signer.sign(b"a claim")
 
 
 def test_a_key_in_the_same_file_as_its_certificate_is_told_to_nobody() -> None:
