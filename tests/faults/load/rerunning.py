@@ -13,7 +13,7 @@ from tests.faults.load.people import Person
 LOOK_AT = 100
 PUBLISHED_AFTER = 5.0, 15.0  # seconds
 KNOWN_EVERY = 0.5
-PAUSE = 2.0, 6.0  # seconds between two asks
+PAUSE = 1.5, 4.0  # seconds between two asks
 AT_ONCE = 3
 STAMPS, TWICE = 0.25, 0.2  # how many asks are of those that were compared, and how many are sent twice at once
 
