@@ -67,7 +67,9 @@ async def _receipt(
             told = told.model_copy(update={"sha256": sha256, "bytes": len(data)})
             if sha256 == file.sha256:
                 return told.model_copy(update={"arrived": Arrived.SAME})
-            credentials = await verifier.read(data, _media_type(data) or file.media_type)
+            if (media_type := _media_type(data)) is None:
+                return told.model_copy(update={"said": "no PNG, JPEG, WebP or AVIF stands there"})
+            credentials = await verifier.read(data, media_type)
             sent = await proof.read(file)
     except TimeoutError:
         return told.model_copy(update={"said": f"it could not be read within {SECONDS:g} s"})
@@ -82,12 +84,12 @@ def left(file: PublicFile, found: Credentials, *, anchored: bool) -> tuple[Arriv
     untrusted = distrust(file, found, anchored=anchored)
     if untrusted is None:
         return Arrived.SIGNED, "signed by somebody we trust"
-    if found.state != "none":
-        why = "; ".join(found.problems) or "their signer is nobody we trust"
-        return Arrived.INVALID, f"and its Content Credentials do not hold ({why})"
-    if file.unsigned_sha256 is None:
+    if file.unsigned_sha256 is None and not found.claims:
         return Arrived.ALTERED, "and carried no Content Credentials"
-    return Arrived.LOST, "and its Content Credentials are gone"
+    if found.state == "none":
+        return Arrived.LOST, "and its Content Credentials are gone"
+    why = "; ".join(found.problems) or "their signer is nobody we trust"
+    return Arrived.INVALID, f"and its Content Credentials do not hold ({why})"
 
 
 def _of_xmp(sent: bytes, data: bytes) -> str:

@@ -9,10 +9,11 @@ import pytest
 
 from deploy.local.servers import EmbeddedServers
 from services.publisher.targets.webhook import message
-from shared.events import AssetPublished, PublicationFailed, Verified
+from shared.events import Arrived, AssetPublished, PublicationFailed, Verified
 from shared.library.documents import TargetDocument
-from tests.live.publishing import publisher, target_changed, until
-from tests.publisher.builders import approved, delivery, target_document
+from tests.live.publishing import hold, publisher, target_changed, until
+from tests.postprocess.pictures import plain, written
+from tests.publisher.builders import FILES, approved, delivery, target_document
 from tests.servers.receiver import NEW_SECRET, OLD_SECRET, Receiver, receiving
 
 HOOKS = {
@@ -39,22 +40,32 @@ async def test_an_approval_is_told_once_though_its_answers_are_lost(
 ) -> None:
     receiver.script(weights={"reply_lost": 1})
     async with publisher(servers, tmp_path, **HOOKS) as running:
-        await running.send(target_changed(hook(receiver)), approved())
+        await running.send(target_changed(hook(receiver)), await hold(running.service.blobs, approved()))
 
         async def told_twice() -> bool:
             return len(receiver.lines()) > 1
 
         await until(told_twice)
-        receiver.script(weights={"409": 1})
+        whole, anew, missing = delivery().asset.files
+        receiver.served = {whole.name: FILES["original"], anew.name: written(plain())}
+        places = [{"name": file.name, "url": f"{{url}}/files/{file.name}"} for file in (whole, anew, missing)]
+        receiver.script(weights={"409": 1}, answer={"files": places})
         (event,) = await running.ended(1)
         assert isinstance(event, AssetPublished)
-        assert event.verified is Verified.ACKNOWLEDGED
+        assert event.verified is Verified.CHANGED, "and delivered"
         body = message(delivery())
-        assert [(r.remote_id, r.bytes) for r in event.receipts] == [(str(delivery().publication_id), len(body))]
+        taken, *there = event.receipts
+        assert (taken.remote_id, taken.bytes) == (str(delivery().publication_id), len(body))
+        assert [(each.name, each.arrived) for each in there] == [
+            (whole.name, Arrived.SAME),
+            (anew.name, Arrived.ALTERED),
+            (missing.name, Arrived.UNREAD),
+        ]
         assert receiver.effects() == {str(delivery().publication_id): 1}
         async with running.member() as member:
             (row,) = (await member.get("/v1/publications")).json()["publications"]
-            assert (row["state"], row["verified"]) == ("delivered", "acknowledged")
+            assert (row["state"], row["verified"]) == ("delivered", "changed")
+            assert "it has other bytes" in row["receipts"][2]["said"]
             assert NEW_SECRET not in (await member.get("/v1/targets")).text
 
 

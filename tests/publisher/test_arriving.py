@@ -154,6 +154,11 @@ async def test_what_is_not_served_yet_is_told_and_a_strict_target_asked_again(
     assert "it answered 404" in (unread(found) or "")
     strict = _judged(_delivered(asked, found))
     assert (strict.state, strict.unsure, strict.away) == (PublicationState.PENDING, True, None)
+    _, found = await arrived(tmp_path, signed, served=b"<html>Sign in", receiver=receiver, verifier=verifier)
+    assert (file_of(found).arrived, unread(found)) == (
+        Arrived.UNREAD,
+        f"{NAME}: no PNG, JPEG, WebP or AVIF stands there",
+    )
 
 
 async def test_more_bytes_than_the_file_can_have_and_more_time_than_there_is_end_the_look(
