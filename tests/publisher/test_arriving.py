@@ -13,18 +13,19 @@ import pytest
 import pytest_asyncio
 from PIL import Image
 
+from services.postprocess.children import Children
 from services.publisher import arriving
-from services.publisher.arriving import seen, spoiled, unread
+from services.publisher.arriving import left, seen, spoiled, unread
 from services.publisher.domain import Delivered, Delivery
 from services.publisher.proving import Proof
 from services.publisher.targets.webhook import WebhookTarget
 from services.publisher.worker import _delivered, _judged
 from shared.blobs import FileBlobs, blob_key
-from shared.credentials import Verifier
+from shared.credentials import Claim, Credentials, Verifier
 from shared.events import Arrived, PublicationState, Receipt, Verified
 from tests.postprocess.images import generated
 from tests.postprocess.pictures import plain, written
-from tests.postprocess.signed import OURS, developed, keys
+from tests.postprocess.signed import OURS, developed
 from tests.publisher.builders import approved, delivery, public_file
 from tests.publisher.test_webhook import webhook
 from tests.servers.receiver import Receiver, receiving
@@ -41,9 +42,18 @@ def receiver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Receiver]:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def signed() -> bytes:
-    original = written(plain())
-    return (await developed(original, generated(original), signer=OURS().signer())).made[0].data
+async def twice() -> AsyncIterator[tuple[bytes, bytes]]:
+    """One picture, signed twice."""
+    original, signer = written(plain()), OURS().signer()
+    children = Children(count=1, signer=signer)
+    one, other = [await developed(original, generated(original), signer=signer, children=children) for _ in range(2)]
+    await children.stop()
+    yield one.made[0].data, other.made[0].data
+
+
+@pytest.fixture(scope="module")
+def signed(twice: tuple[bytes, bytes]) -> bytes:
+    return twice[0]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -120,18 +130,24 @@ async def test_of_a_file_that_was_encoded_anew_it_is_told_what_is_left(
     assert (strict.refusal.code, "are gone" in strict.refusal.detail) == ("provenance", True)
 
 
-async def test_a_changed_byte_and_a_strangers_signature_do_not_hold_and_another_of_ours_does(
-    tmp_path: Path, signed: bytes, receiver: Receiver, verifier: Verifier
+async def test_a_changed_byte_does_not_hold_and_what_was_signed_again_by_us_does(
+    tmp_path: Path, twice: tuple[bytes, bytes], receiver: Receiver, verifier: Verifier
 ) -> None:
-    original = written(plain())
-    other = (await developed(original, generated(original), signer=keys().signer())).made[0].data
-    ours = (await developed(original, generated(original), signer=OURS().signer())).made[0].data
+    signed, again = twice
     changed = signed[:-30] + bytes([signed[-30] ^ 1]) + signed[-29:]
-    wanted = {changed: Arrived.INVALID, other: Arrived.INVALID, ours: Arrived.SIGNED}
-    for served, word in wanted.items():
+    for served, word in {changed: Arrived.INVALID, again: Arrived.SIGNED}.items():
         _, found = await arrived(tmp_path, signed, served=served, receiver=receiver, verifier=verifier)
         assert (file_of(found).arrived, found.verified) == (word, Verified.CHANGED)
         assert (spoiled(found, target="site") is None) is (word is Arrived.SIGNED)
+
+
+async def test_a_strangers_signature_does_not_hold_where_somebody_in_particular_is_trusted() -> None:
+    (file, *_), theirs = approved().files, Credentials(state="valid", claims=(Claim(title="a"),))
+    assert left(file, theirs, anchored=True) == (
+        Arrived.INVALID,
+        "and its Content Credentials do not hold (their signer is nobody we trust)",
+    )
+    assert left(file, theirs, anchored=False)[0] is Arrived.SIGNED
 
 
 async def test_a_file_that_was_never_signed_is_altered_and_has_lost_nothing(
