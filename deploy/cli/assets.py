@@ -1,27 +1,75 @@
-"""`calotype assets …`: what is done with many approved assets at once."""
+"""`calotype assets …`: new versions of approved assets by other recipes, and where an asset stands."""
 
 import json
 from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
+from rich.console import Group, RenderableType
+from rich.table import Table
 from rich.text import Text
 
 from deploy.cli.client import Client, connected
 from deploy.cli.options import DATA, AsJson, DataOption, WorkspaceOption
 from deploy.cli.pages import pages, refusals
 from deploy.cli.terminal import plain_console
+from deploy.cli.trace import mark
 from deploy.errors import Problem
 
-app = typer.Typer(help="What is done with many approved assets at once.", no_args_is_help=True, add_completion=False)
+app = typer.Typer(
+    help="New versions of approved assets, and where one stands.", no_args_is_help=True, add_completion=False
+)
 
 PATH = "/v1/assets/rerun"
 PAGE = 200
 
 
-@app.callback()
-def assets() -> None:
-    """A group, however few commands it has."""
+@app.command()
+def show(
+    asset: Annotated[str, typer.Argument(metavar="ASSET", help="Its id.")],
+    data: DataOption = DATA,
+    workspace: WorkspaceOption = None,
+    as_json: AsJson = False,  # noqa: FBT002 a flag
+) -> None:
+    """Say where an asset stands: its versions, the asks for new ones and how each ended, and where it is published."""
+    with connected(data, workspace=workspace) as client:
+        found = client.get(f"/v1/assets/{asset}")
+    if as_json:
+        typer.echo(json.dumps(found))
+    else:
+        plain_console().print(drawn(found))
+
+
+def drawn(found: Mapping[str, Any]) -> RenderableType:
+    """What `GET /v1/assets/{id}` answers, for a terminal."""
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for version in found["versions"]:
+        by = f"decided by {version['decision']['by']}" if version["decision"] else ""
+        shown = ["stands"] if version["asset_version"] == found["asset_version"] else []
+        words = ", ".join(filter(None, (by, *shown)))
+        table.add_row("version", mark(version["status"]), f"{version['asset_version']}  {words}")
+    for ask in found["reruns"]:
+        table.add_row("rerun", _state(ask), _asked(ask))
+    for place in found["publications"]:
+        table.add_row("published", place["state"], ": ".join(filter(None, (place["target"], place["detail"]))))
+    return Group(Text.assemble(("asset ", "dim"), found["asset_id"], "   ").append_text(mark(found["status"])), table)
+
+
+def _state(ask: Mapping[str, Any]) -> Text:
+    return mark("completed", "made") if ask["state"] == "made" else mark(ask["state"])
+
+
+def _asked(ask: Mapping[str, Any]) -> str:
+    asked = f"{', '.join(ask['recipes'].values())}, asked for by {ask['by']} at {ask['asked_at'][:19]}"
+    if ask["asset_version"]:
+        return f"{asked}: {ask['asset_version']}"
+    if (failure := ask["failure"]) is None:
+        return asked
+    remedy = f" → {failure['remedy']}" if failure["remedy"] else ""
+    return f"{asked}: {failure['reason']}: {failure['detail']}{remedy}"
 
 
 @app.command()

@@ -113,7 +113,7 @@ def drop(
     workspace: WorkspaceOption = None,
     as_json: AsJson = False,  # noqa: FBT002 a flag
 ) -> None:
-    """Give refused records up; a job that waited for one of them fails."""
+    """Give refused records up; a job, or a new version of an asset, that waited for one of them fails."""
     with connected(data, workspace=workspace) as client:
         done = client.post("/v1/dead-letters/drop", _which(ids, topic, group, every=every) | {"note": note})
     if as_json:
@@ -122,6 +122,8 @@ def drop(
     typer.echo(f"{done['dropped']} dropped.")
     for job in done["failed_jobs"]:
         typer.echo(f"job {job} failed with it")
+    for asset in done["failed_reruns"]:
+        typer.echo(f"the new version of asset {asset} failed with it; the one before stays")
 
 
 @app.command()

@@ -5,13 +5,13 @@ again, where another try may help.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
+from services.catalog.ledger.reruns import Ask, State
 from shared import ids
-from shared.events import MAX_EVENT_BYTES, DerivativesFailed, DerivativesRequested, FailureReason, ImageGenerated, Pin
+from shared.events import MAX_EVENT_BYTES, DerivativesRequested, FailureReason, ImageGenerated, Pin
 
 PINNED = frozenset({FailureReason.INVALID_REQUEST, FailureReason.CORRUPT_OUTPUT})  # as often as it is tried
 
@@ -25,14 +25,8 @@ class Case:
     image: ImageGenerated
     """With the recipes that made the version."""
     trace: str | None = None
-    asked: Sequence[Mapping[str, Any]] = ()
+    asked: Sequence[Ask] = ()
     """The asks for a version in its place, oldest first."""
-    failed: Mapping[str, DerivativesFailed] = field(default_factory=dict)
-    """Ask → how it failed."""
-    made: frozenset[str] = frozenset()
-    """Asks of which a version came."""
-    given_up: frozenset[str] = frozenset()
-    """Asks whose record, or that of what came of them, somebody refused and a person dropped."""
     waits: bool = False
     gone: str | None = None
 
@@ -40,18 +34,14 @@ class Case:
         """All the recipes of the new version: the wanted ones in the place of those it has."""
         return {channel: wanted.get(channel, pin) for channel, pin in self.image.recipes.items()}
 
-    def before(self, wanted: Mapping[str, Pin]) -> list[str]:
+    def before(self, wanted: Mapping[str, Pin]) -> list[Ask]:
         """The asks for just these."""
-        pins = {channel: pin.digest for channel, pin in self.recipes(wanted).items()}
-        return [
-            str(ask["event_id"])
-            for ask in self.asked
-            if {channel: pin["digest"] for channel, pin in ask["image"].get("recipes", {}).items()} == pins
-        ]
+        digests = {channel: pin.digest for channel, pin in self.recipes(wanted).items()}
+        return [ask for ask in self.asked if {channel: pin.digest for channel, pin in ask.recipes.items()} == digests]
 
-    def under_way(self) -> set[str]:
+    def under_way(self) -> list[Ask]:
         """The asks for any recipes, of which nothing came yet."""
-        return {str(ask["event_id"]) for ask in self.asked} - self.made - self.failed.keys() - self.given_up
+        return [ask for ask in self.asked if ask.state is State.RUNNING]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,17 +73,20 @@ def _obstacles(case: Case, wanted: Mapping[str, Pin]) -> Iterator[tuple[str, str
         yield f"the version that stands is made by {made_by}", "nothing to do"
     if case.waits:
         yield "a version made anew waits for a decision", "decide on that one first"
-    asked, before = case.under_way(), case.before(wanted)
-    if asked:
-        what = "these recipes are being run over it" if asked & set(before) else "another version of it is being made"
+    under_way, before = case.under_way(), case.before(wanted)
+    if under_way:
+        these = any(ask in before for ask in under_way)
         # One at a time: of two made from the same version, the one approved later would undo the other.
-        yield what, f"wait; calotype trace {case.asset_id} says how far it is"
+        yield (
+            "these recipes are being run over it" if these else "another version of it is being made",
+            f"wait; calotype trace {case.asset_id} says how far it is",
+        )
     for ask in before:
-        failure = case.failed.get(ask)
-        if ask in case.made:
+        if ask.made:
             yield "these recipes were run over it, and that version was not approved", "publish another version of them"
-        elif failure and failure.reason in PINNED:
-            yield f"these recipes failed on it: {failure.detail}", failure.remedy or "publish another version of them"
+        elif ask.failure and ask.failure.reason in PINNED:
+            remedy = ask.failure.remedy or "publish another version of them"
+            yield f"these recipes failed on it: {ask.failure.detail}", remedy
 
 
 def _without_brand(case: Case, wanted: Mapping[str, Pin], branded: Collection[str]) -> Iterator[tuple[str, str]]:

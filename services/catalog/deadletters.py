@@ -1,11 +1,11 @@
 """What consumer groups refused: listed until somebody replays or drops it, with who did and when.
 
 A replay goes verbatim to the topic it came from, addressed to the one group that refused it. Dropping a record that a
-job was waiting for ends that job as failed: nothing is left in between for ever.
+job was waiting for ends that job as failed, and an ask for files anew likewise: nothing is left in between for ever.
 """
 
 import base64
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -13,28 +13,21 @@ from uuid import UUID
 import asyncpg
 import orjson
 
-from services.catalog.domain import COMPLETED
 from services.catalog.ledger.writing import Writing
 from services.catalog.sql import arrays, queries
+from services.catalog.stranded import stranded_asks, stranded_jobs
 from shared import ids
 from shared.audit import acted
 from shared.crash import crash_point
 from shared.decoding import CUT_HEADER, REPLAY_HEADER
 from shared.errors import Rejected
-from shared.events import Confidentiality, FailureReason, JobFailed, Stage
+from shared.events import DerivativesFailed, JobFailed
 from shared.kafka import Producer, Record
 from shared.observability import DEAD_LETTERS, IN_TROUBLE
 from shared.outbox import Transaction
 from shared.postgres import Connection, Pool, transaction
-from shared.topics import IMAGES_GENERATED, IMAGES_PROCESSED, PROMPTS_ASSEMBLED, REQUESTS_ACCEPTED, Topic
+from shared.topics import Topic
 
-# Where a job waits for exactly this record: dropped, it would wait for ever.
-CARRIES_JOBS = {
-    (REQUESTS_ACCEPTED.name, "prompt"): Stage.PROMPT,
-    (PROMPTS_ASSEMBLED.name, "inference"): Stage.INFERENCE,
-    (IMAGES_GENERATED.name, "postprocess"): Stage.POSTPROCESS,
-    (IMAGES_PROCESSED.name, "catalog"): Stage.CATALOG,
-}
 ADDED = frozenset({"calotype-group", "calotype-reason", "calotype-detail", "calotype-origin"})
 
 
@@ -81,6 +74,14 @@ def read_dead_letter(record: Any, topic: Topic) -> DeadLetter:
         headers=orjson.dumps([[name, _base64(value)] for name, value in record.headers if name not in ADDED]).decode(),
         died_at=datetime.fromtimestamp(record.timestamp / 1000, UTC),
     )
+
+
+class Dropped(NamedTuple):
+    """How many records, and what failed for want of them."""
+
+    letters: int
+    jobs: Sequence[JobFailed]
+    asks: Sequence[DerivativesFailed]
 
 
 async def count_trouble(connection: Connection) -> None:
@@ -151,16 +152,17 @@ async def replay(pool: Pool, producer: Producer, *, letters: Sequence[UUID], wor
 
 async def drop(
     writing: Writing, *, letters: Sequence[UUID], workspace: UUID, principal: str, note: str | None
-) -> tuple[int, list[JobFailed]]:
-    """Gives the records up; jobs that waited for one of them fail. Says how many, and which jobs."""
+) -> Dropped:
+    """Gives the records up; jobs, and new versions of assets, that waited for one of them fail."""
     found = queries.drop_dead_letters(
         writing.connection, ids=list(letters), workspace=workspace, principal=principal, note=note
     )
     dropped = [row async for row in found]
     await _acted(writing.connection, "dlq.drop", dropped, workspace=workspace, principal=principal, note=note)
-    failed = await _stranded(writing, dropped, principal=principal)
-    await writing.tell(failed)
-    return len(dropped), failed
+    jobs = await stranded_jobs(writing.connection, dropped, principal=principal)
+    asks = await stranded_asks(writing.connection, dropped, principal=principal)
+    await writing.tell([*jobs, *asks])
+    return Dropped(len(dropped), jobs, asks)
 
 
 async def _acted(
@@ -170,37 +172,6 @@ async def _acted(
         told = {"dead_letters": [letter["dead_letter_id"] for letter in letters]} | more
         subject = f"{len(letters)} dead letters"
         await acted(connection, by=principal, workspace=workspace, action=action, subject=subject, detail=told)
-
-
-async def _stranded(writing: Writing, dropped: Iterable[asyncpg.Record], *, principal: str) -> list[JobFailed]:
-    carried = {row["about"]: row for row in dropped if (row["topic"], row["consumer_group"]) in CARRIES_JOBS}
-    if not carried:
-        return []
-    # `about` is a job, or a request with all of its jobs.
-    rows = queries.open_jobs(writing.connection, jobs=list(carried), requests=list(carried), completed=COMPLETED)
-    return [
-        _given_up(job, carried.get(job["job_id"]) or carried[job["request_id"]], principal=principal)
-        async for job in rows
-    ]
-
-
-def _given_up(job: asyncpg.Record, letter: asyncpg.Record, *, principal: str) -> JobFailed:
-    said = {name: _text(_unbase64(value)) for name, value in orjson.loads(letter["headers"])}
-    return JobFailed.of(
-        cause_id=ids.derive("dropped", letter["dead_letter_id"]),
-        occurred_at=letter["ended_at"],
-        workspace=job["workspace"],
-        traceparent=said.get("traceparent"),
-        client_reference=said.get("ce_clientreference"),
-        request_id=job["request_id"],
-        job_id=job["job_id"],
-        run=job["run"],
-        stage=CARRIES_JOBS[letter["topic"], letter["consumer_group"]],
-        reason=FailureReason.INTERNAL,
-        detail=f"{letter['consumer_group']} refused its record ({letter['reason']}), and {principal} dropped it",
-        remedy="send the request again",
-        confidentiality=Confidentiality(said.get("ce_confidentiality", "unknown")),
-    )
 
 
 def _is_cut(row: asyncpg.Record) -> bool:

@@ -330,12 +330,6 @@ union
 select d.asset_id from decisions d join assets a using (asset_id, asset_version_id)
 where d.asset_id = any(:assets::uuid[]) and d.state = 'open' and a.supersedes is not null;
 
--- name: dropped_asks(jobs)
--- Records of asks for new versions, and of what came of them, that a person gave up unread.
-select consumer_group, record_value from dead_letters
-where about = any(:jobs::uuid[]) and state = 'dropped'
-  and (topic, consumer_group) in (('derivatives-requested.v1', 'postprocess-anew'), ('images-processed.v1', 'catalog'));
-
 -- name: said_of(about, types)
 select about, type, body, traceparent from ledger
 where about = any(:about::uuid[]) and type = any(:types::text[]) order by occurred_at, recorded_at;

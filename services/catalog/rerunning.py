@@ -14,28 +14,21 @@ from pydantic import ValidationError
 
 from services.catalog.anew import Case, NotAgain, not_again, requested, sendable
 from services.catalog.domain import RANK
+from services.catalog.ledger import reruns
 from services.catalog.review.desk import Desk, Person
 from services.catalog.sql import queries
 from shared.audit import acted
 from shared.errors import BlobMissing, Rejected
-from shared.events import DerivativesFailed, ImageGenerated, JobStatus, Pin
+from shared.events import ImageGenerated, JobStatus, Pin
 from shared.library.documents import Recipe
 from shared.library.operations import takes_from_brand
 from shared.library.pinned import Library
 from shared.observability import ended_span
 
 APPROVED = RANK[JobStatus.APPROVED]
-ASKED = "postprocess-anew"  # the group that hears of asks
 GONE = {"AssetRecalled": "it was recalled", "AssetExpired": "its term has ended"}
 NOWHERE = dict.fromkeys(("campaign", "asset_type", "batch", "request", "assets"))
-KINDS = (
-    "RequestAccepted",
-    "ImageGenerated",
-    "ImageProcessed",
-    "DerivativesRequested",
-    "DerivativesFailed",
-    *GONE,
-)
+KINDS = ("RequestAccepted", "ImageGenerated", *reruns.KINDS, *GONE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,18 +166,7 @@ async def _cases(connection: Any, rows: Sequence[Mapping[str, Any]]) -> tuple[li
         body = orjson.loads(row["body"]) | {"type": row["type"]}
         said.setdefault(row["about"], {})[body["event_id"]] = body
         traces[body["event_id"]] = row["traceparent"]
-    letters = queries.dropped_asks(connection, jobs=[row["job_id"] for row in rows])
-    given_up = frozenset([ask async for letter in letters if (ask := _ask_of(letter))])
-    return readable(rows, said, waits=waits, traces=traces, given_up=given_up)
-
-
-def _ask_of(letter: Mapping[str, Any]) -> str | None:
-    """The ask that a dropped record was, or was the answer to; None where nobody can tell."""
-    try:
-        body = orjson.loads(letter["record_value"] or b"")
-        return str(body["event_id" if letter["consumer_group"] == ASKED else "cause_id"])
-    except (orjson.JSONDecodeError, KeyError, TypeError):
-        return None
+    return readable(rows, said, waits=waits, traces=traces)
 
 
 def readable(
@@ -193,7 +175,6 @@ def readable(
     *,
     waits: AbstractSet[UUID],
     traces: Mapping[str, str | None],
-    given_up: frozenset[str] = frozenset(),
 ) -> tuple[list[Case], list[NotAgain]]:
     """Each for itself: one that cannot be read stands in nobody's way."""
     cases, refused = [], []
@@ -206,7 +187,6 @@ def readable(
                 accepted=next(iter(said.get(row["request_id"], {}).values()), None),
                 waits=asset in waits,
                 traces=traces,
-                given_up=given_up,
             )
         except ValidationError as error:
             why = f"what the ledger has of it cannot be read: {error.error_count()} fields of {error.title}"
@@ -227,7 +207,6 @@ def _case(
     accepted: Mapping[str, Any] | None,
     waits: bool,
     traces: Mapping[str, str | None],
-    given_up: frozenset[str],
 ) -> Case | None:
     """None where the ledger does not reach back to what the version was made of."""
     made = said.get(str(row["event_id"]))
@@ -235,21 +214,13 @@ def _case(
     if made is None or began is None:
         return None
     version = str(row["asset_version_id"])
-    about = [fact for fact in said.values() if fact.get("supersedes") == version]
     words = (GONE.get(fact["type"]) for fact in said.values() if fact.get("asset_version_id") == version)
     return Case(
         asset_id=row["asset_id"],
         version=row["asset_version_id"],
         image=_branded(ImageGenerated.model_validate(began.get("image", began)), accepted),
         trace=traces[made["event_id"]],
-        asked=[fact for fact in about if fact["type"] == "DerivativesRequested"],
-        failed={
-            str(fact["cause_id"]): DerivativesFailed.model_validate(fact)
-            for fact in about
-            if fact["type"] == "DerivativesFailed"
-        },
-        made=frozenset(str(fact["cause_id"]) for fact in about if fact["type"] == "ImageProcessed"),
-        given_up=given_up,
+        asked=[ask for ask in reruns.asks(said.values()) if ask.supersedes == row["asset_version_id"]],
         waits=waits,
         gone=next(filter(None, words), None),
     )

@@ -50,8 +50,11 @@ async def settle(transaction: Transaction, facts: Sequence[Fact | JobRetried]) -
 
 
 def work_id_of(fact: Fact) -> UUID:
-    """Of files made anew the ask's id, which caused the fact; else the asset's, which follows from job and run."""
-    return UUID(str(fact.cause_id)) if _is_anew(fact) else ids.asset_id(fact.job_id, fact.run)
+    """Of files made anew the ask's id, as a rule the fact's cause; else the asset's, which follows from job and run."""
+    if not _is_anew(fact):
+        return ids.asset_id(fact.job_id, fact.run)
+    given_up = fact.asked if isinstance(fact, DerivativesFailed) else None
+    return given_up or UUID(str(fact.cause_id))
 
 
 def _is_anew(fact: Fact) -> bool:

@@ -55,6 +55,7 @@ class DerivativesFailed(Event):
     run: Run = 1
     asset_id: UUID
     supersedes: UUID
+    asked: UUID | None = Field(default=None, description="The ask that came to nothing, where that is not the cause")
     reason: FailureReason
     detail: str
     remedy: str | None = None

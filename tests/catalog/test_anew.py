@@ -6,8 +6,9 @@ from uuid import uuid4
 import pytest
 
 from services.catalog.anew import Case, not_again, requested, sendable
+from services.catalog.ledger.reruns import Ask, State, asks
 from services.catalog.rerunning import readable
-from shared.events import DerivativesFailed, FailureReason, Pin
+from shared.events import DerivativesFailed, DerivativesRequested, Event, FailureReason, ImageProcessed, Pin
 from tests.catalog.facts import BEGIN, Request
 
 (JOB,) = Request().jobs
@@ -21,8 +22,12 @@ def case(**changed: Any) -> Case:
     return Case(**fields | changed)
 
 
-def asked(at: Case, **wanted: Pin) -> dict[str, Any]:
-    return requested(at, wanted, by="otto", at=BEGIN, trace=None).model_dump(mode="json")
+def asked(at: Case, **wanted: Pin) -> DerivativesRequested:
+    return requested(at, wanted, by="otto", at=BEGIN, trace=None)
+
+
+def heard(*facts: Event) -> list[Ask]:
+    return asks(fact.model_dump(mode="json") | {"type": type(fact).__name__} for fact in facts)
 
 
 def why(at: Case, **wanted: Pin) -> str | None:
@@ -39,9 +44,9 @@ def test_a_recipe_takes_the_place_of_its_channels_and_the_others_stay() -> None:
 
 def test_the_same_new_version_is_the_same_ask_whoever_asks_and_however() -> None:
     ask = asked(case(), web=WEB_2)
-    assert asked(case(), web=WEB_2, social=SOCIAL)["event_id"] == ask["event_id"]
-    assert asked(case(), web=WEB_2, social=SOCIAL_2)["event_id"] != ask["event_id"]
-    assert asked(case(version=uuid4()), web=WEB_2)["event_id"] != ask["event_id"]
+    assert asked(case(), web=WEB_2, social=SOCIAL).event_id == ask.event_id
+    assert asked(case(), web=WEB_2, social=SOCIAL_2).event_id != ask.event_id
+    assert asked(case(version=uuid4()), web=WEB_2).event_id != ask.event_id
 
 
 @pytest.mark.parametrize(
@@ -62,26 +67,37 @@ def test_it_says_why_not(changed: dict[str, Any], wanted: dict[str, Pin], words:
 
 def test_what_was_asked_for_is_not_asked_for_again_until_it_failed_by_chance() -> None:
     ask = asked(case(), web=WEB_2)
-    event = str(ask["event_id"])
+    made = ImageProcessed.model_validate(JOB.processed_anew().model_dump() | {"cause_id": ask.event_id})
 
-    def failed(reason: FailureReason) -> Case:
-        fact = DerivativesFailed.model_validate(JOB.failed_anew().model_dump() | {"reason": reason})
-        return case(asked=[ask], failed={event: fact})
+    def failure(reason: FailureReason) -> DerivativesFailed:
+        changed = {"reason": reason, "cause_id": ask.event_id}
+        return DerivativesFailed.model_validate(JOB.failed_anew().model_dump() | changed)
 
-    assert "are being run" in (why(case(asked=[ask]), web=WEB_2) or "")
-    assert why(case(asked=[ask], given_up=frozenset({event})), web=WEB_2) is None, "a person dropped its record"
+    under_way, done = case(asked=heard(ask)), case(asked=heard(ask, made))
+    assert "are being run" in (why(under_way, web=WEB_2) or "")
     other = {"web": WEB_2, "social": SOCIAL_2}
-    assert "another version" in (why(case(asked=[ask]), **other) or ""), "approved later, it would undo this one"
-    assert why(case(asked=[ask], made=frozenset({event})), **other) is None, "that one was rejected"
-    assert why(failed(FailureReason.INVALID_REQUEST), **other) is None, "other recipes are another ask"
-    assert "was not approved" in (why(case(asked=[ask], made=frozenset({event})), web=WEB_2) or "")
-    assert "crpo" in (why(failed(FailureReason.INVALID_REQUEST), web=WEB_2) or "")
-    by_chance = failed(FailureReason.OUT_OF_MEMORY)
-    assert why(by_chance, web=WEB_2) is None
-    again = asked(by_chance, web=WEB_2)
-    assert again["event_id"] != event, "or its work, that has ended, would be taken for done"
-    both = case(asked=[ask, again], failed=by_chance.failed)
-    assert "are being run" in (why(both, web=WEB_2) or "")
+    assert "another version" in (why(under_way, **other) or ""), "approved later, it would undo this one"
+    assert why(done, **other) is None, "that one was rejected"
+    refused = case(asked=heard(ask, failure(FailureReason.INVALID_REQUEST)))
+    assert why(refused, **other) is None, "other recipes are another ask"
+    assert "was not approved" in (why(done, web=WEB_2) or "")
+    assert "crpo" in (why(refused, web=WEB_2) or "")
+    by_chance = failure(FailureReason.OUT_OF_MEMORY)
+    assert why(case(asked=heard(ask, by_chance)), web=WEB_2) is None
+    again = asked(case(asked=heard(ask, by_chance)), web=WEB_2)
+    assert again.event_id != ask.event_id, "or its work, that has ended, would be taken for done"
+    assert "are being run" in (why(case(asked=heard(ask, by_chance, again)), web=WEB_2) or "")
+
+
+def test_of_every_ask_it_is_said_how_it_ended() -> None:
+    ask, failed, made = JOB.asked_anew(), JOB.failed_anew(), JOB.processed_anew()
+    (runs,) = heard(JOB.processed(), ask)
+    assert (runs.by, runs.at, runs.state, runs.ended_at) == ("otto", ask.occurred_at, State.RUNNING, None)
+    (ended,) = heard(failed, ask)
+    assert (ended.state, ended.ended_at) == (State.FAILED, failed.occurred_at)
+    assert ended.failure and "crpo" in ended.failure.detail
+    (late,) = heard(ask, failed, made)
+    assert (late.state, late.made, late.failure) == (State.MADE, JOB.new_version_id, None), "given up, and it came"
 
 
 def test_what_is_the_brands_is_not_left_out_of_an_image_that_does_not_say_whose_it_is() -> None:

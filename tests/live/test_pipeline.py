@@ -135,7 +135,7 @@ async def test_poison_on_every_topic_is_set_aside_and_its_neighbours_go_on(runni
         assert told["RequestRejected"] == 1  # of a type nobody knows, but readable: the sender is answered, once
 
         dropped = await studio.call("POST", "/v1/dead-letters/drop", json={"every": True, "note": "poison"})
-        assert dropped == {"dropped": wanted.total(), "failed_jobs": []}
+        assert dropped == {"dropped": wanted.total(), "failed_jobs": [], "failed_reruns": []}
         assert await letters(studio, "waiting") == Counter()
         assert await letters(studio, "dropped") == wanted
 

@@ -57,15 +57,17 @@ async def test_a_job_whose_image_was_told_is_over_before_its_prompt_is_heard(ser
 async def test_files_that_were_made_anew_are_not_made_again(servers: EmbeddedServers) -> None:
     asked: Any = golden(DerivativesRequested)
     made = ASSET.model_copy(update={"cause_id": asked.event_id, "supersedes": asked.supersedes})
-    refused: Any = golden(DerivativesFailed)
+    refused: Any = golden(DerivativesFailed).model_copy(update={"asked": None})
+    dropped = refused.model_copy(update={"asked": ids.derive("test", "dropped")})
     async with open_stage(servers, stage="postprocess") as stage:
         async with stage.outbox.transaction() as running:
-            await postprocess.settle(running, [ASSET, made, refused])
+            await postprocess.settle(running, [ASSET, made, refused, dropped])
         rows = await stage.pool.fetch("select work_id, kind, ready_at, outcome from work")
         assert {tuple(row) for row in rows} == {
             (ASSET.asset_id, "process", None, "processed"),
             (asked.event_id, "process.anew", None, "processed"),
             (refused.cause_id, "process.anew", None, "failed"),
+            (dropped.asked, "process.anew", None, "failed"),
         }
 
 

@@ -1,22 +1,30 @@
 """A new version of an approved asset: reviewed though its job has ended, decided on apart, and the old one stays."""
 
 import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from typer.testing import CliRunner
+
+from deploy.cli import app
 from deploy.local.servers import EmbeddedServers
 from services.catalog.web.view import Mark, ReviewQuery, Viewer
 from shared.blobs import library_key
 from shared.events import (
     AssetApproved,
     AssetRejected,
+    DerivativesFailed,
     DerivativesRequested,
     Event,
     ImageProcessed,
     Pin,
 )
+from shared.library.documents import Recipe
 from tests.catalog.facts import BEGIN, BLANK, WORKSPACE, Job, Request
 from tests.live.cataloguing import Catalog, catalog, verdict, workspace_changed
 from tests.live.items import published
@@ -26,6 +34,35 @@ from tests.live.test_rebuild import rebuild
 from tests.postprocess.documents import recipe, rendition
 
 VIEWER = Viewer(name="ada", workspace_id=WORKSPACE, workspace="Salt & Linden", csrf="", may_review=True)
+
+
+FIRST = {"web": Pin(name="web", version=1, digest="1" * 64)}
+
+
+@asynccontextmanager
+async def approved(
+    servers: EmbeddedServers, folder: Path, *, variants: int = 1, undo_anew: float = 0.0
+) -> AsyncIterator[tuple[Catalog, Request]]:
+    """A catalog with a request whose pictures, made by web@1, are all approved; what comes then may be taken back."""
+    async with catalog(servers, folder) as running:
+        request = Request(name="approved", variants=variants)
+        life = [(job.assembled(), job.generated(recipes=FIRST), job.processed()) for job in request.jobs]
+        await running.hear(request.accepted(), *(fact for facts in life for fact in facts))
+        for job in request.jobs:
+            await decide(running, job)
+        if undo_anew:
+            await running.hear(workspace_changed(running.keys, undo_seconds=undo_anew, revision=2))
+            await eventually(lambda: running.sql("select undo_seconds from workspaces"))
+        yield running, request
+
+
+async def publish(running: Catalog) -> Recipe:
+    """The next version of the recipe."""
+    new = recipe(rendition("square"), version=2)
+    key = library_key(WORKSPACE, new.pin().digest)
+    await running.service.blobs.put(key, new.canonical(), media_type="application/json")
+    await running.hear(published(new, workspace=WORKSPACE, at=BEGIN))
+    return new
 
 
 async def decide(running: Catalog, job: Job, decision: str = "approve", **more: Any) -> dict[str, Any]:
@@ -45,12 +82,8 @@ async def one(running: Catalog, job: Job) -> dict[str, Any]:
 async def test_a_new_version_is_reviewed_and_the_old_one_stays_until_it_is_approved(
     servers: EmbeddedServers, tmp_path: Path
 ) -> None:
-    async with catalog(servers, tmp_path) as running:
-        request = Request(name="made anew", variants=2)
+    async with approved(servers, tmp_path, variants=2) as (running, request):
         better, worse = request.jobs
-        await running.hear(request.accepted(), *(fact for job in request.jobs for fact in job.life()))
-        for job in request.jobs:
-            await decide(running, job)
         await running.hear(request.cancel())
         await running.hear(*(job.processed_anew() for job in request.jobs))
         await running.hear(request.cancel(better, after=3))  # of what is approved there is nothing to cancel
@@ -96,8 +129,8 @@ async def test_a_new_version_is_reviewed_and_the_old_one_stays_until_it_is_appro
 
         jobs = (await running.ada.get("/v1/jobs", params={"request": str(request.request_id)})).json()["jobs"]
         assert {job["status"] for job in jobs} == {"approved"}
-        approved = await eventually(lambda: told(running, "assets-approved.v1", AssetApproved, 3))
-        assert {(fact.asset_version_id, fact.supersedes) for fact in approved} == {
+        facts = await eventually(lambda: told(running, "assets-approved.v1", AssetApproved, 3))
+        assert {(fact.asset_version_id, fact.supersedes) for fact in facts} == {
             (better.asset_version_id, None),
             (worse.asset_version_id, None),
             (better.new_version_id, better.asset_version_id),
@@ -112,12 +145,8 @@ async def test_a_new_version_is_reviewed_and_the_old_one_stays_until_it_is_appro
 async def test_a_decision_on_a_new_version_is_taken_back_like_any_other(
     servers: EmbeddedServers, tmp_path: Path
 ) -> None:
-    async with catalog(servers, tmp_path) as running:
-        request = Request(name="taken back")
+    async with approved(servers, tmp_path, undo_anew=3600) as (running, request):
         (job,) = request.jobs
-        await running.hear(request.accepted(), *job.life())
-        await decide(running, job)
-        await long_undo(running)
         await running.hear(job.processed_anew(), request.cancel())
         await decide(running, job)
         (version,) = [v for v in (await one(running, job))["versions"] if v["supersedes"]]
@@ -131,17 +160,12 @@ async def test_a_campaign_is_asked_for_anew_once_and_each_asset_says_why_not(
     servers: EmbeddedServers, tmp_path: Path
 ) -> None:
     async with catalog(servers, tmp_path) as running:
-        new = recipe(rendition("square"), version=2)
-        await running.service.blobs.put(
-            library_key(WORKSPACE, new.pin().digest), new.canonical(), media_type="application/json"
-        )
-        await running.hear(published(new, workspace=WORKSPACE, at=BEGIN))
+        new = await publish(running)
         request, other = Request(name="old recipe", variants=2), Request(name="of another", campaign="spring")
         (job, undecided), (elsewhere,) = request.jobs, other.jobs
-        first = {"web": Pin(name="web", version=1, digest="1" * 64)}
         await running.hear(request.accepted(), other.accepted())
         for each in (job, undecided, elsewhere):
-            await running.hear(each.generated(recipes=first), each.processed())
+            await running.hear(each.generated(recipes=FIRST), each.processed())
         await decide(running, job)
         await decide(running, elsewhere)
 
@@ -197,11 +221,8 @@ async def test_a_campaign_is_asked_for_anew_once_and_each_asset_says_why_not(
 async def test_what_was_made_from_a_version_since_replaced_is_not_approved_over_it(
     servers: EmbeddedServers, tmp_path: Path
 ) -> None:
-    async with catalog(servers, tmp_path) as running:
-        request = Request(name="two made anew")
+    async with approved(servers, tmp_path) as (running, request):
         (job,) = request.jobs
-        await running.hear(request.accepted(), *job.life())
-        await decide(running, job)
         blank = job.processed_anew().model_copy(update={"checks": [BLANK]})
         fields = blank.model_dump() | {"cause_id": "another ask", "checks": [], "asset_version_id": uuid4()}
         await running.hear(blank, ImageProcessed.of(**{name: fields[name] for name in fields if name != "event_id"}))
@@ -217,12 +238,8 @@ async def test_what_was_made_from_a_version_since_replaced_is_not_approved_over_
 async def test_an_approval_of_a_new_version_against_a_check_is_taken_back_and_the_rejection_stands(
     servers: EmbeddedServers, tmp_path: Path
 ) -> None:
-    async with catalog(servers, tmp_path) as running:
-        request = Request(name="blank anew")
+    async with approved(servers, tmp_path, undo_anew=3600) as (running, request):
         (job,) = request.jobs
-        await running.hear(request.accepted(), *job.life())
-        await decide(running, job)
-        await long_undo(running)
         await running.hear(job.processed_anew().model_copy(update={"checks": [BLANK]}))
 
         async def overruled() -> Any:
@@ -240,25 +257,12 @@ async def test_an_approval_of_a_new_version_against_a_check_is_taken_back_and_th
 async def test_what_is_approved_while_a_rerun_waits_is_what_it_builds_on(
     servers: EmbeddedServers, tmp_path: Path
 ) -> None:
-    async with catalog(servers, tmp_path) as running:
-        new = recipe(rendition("square"), version=2)
-        await running.service.blobs.put(
-            library_key(WORKSPACE, new.pin().digest), new.canonical(), media_type="application/json"
-        )
-        request = Request(name="meanwhile")
+    async with approved(servers, tmp_path, undo_anew=3600) as (running, request):
         (job,) = request.jobs
-        first = {"web": Pin(name="web", version=1, digest="1" * 64)}
-        await running.hear(
-            published(new, workspace=WORKSPACE, at=BEGIN),
-            request.accepted(),
-            job.generated(recipes=first),
-            job.processed(),
-        )
-        await decide(running, job)
+        await publish(running)
         asked: dict[str, Any] = {"recipes": ["web@2"], "every": True}
         await rerun(running, **asked)
         (fact,) = await eventually(lambda: told(running, "derivatives-requested.v1", DerivativesRequested, 1))
-        await long_undo(running)
         fields = job.processed_anew().model_dump(exclude={"event_id", "cause_id"})
         await running.hear(ImageProcessed.of(cause_id=fact.event_id, **fields))
         await decide(running, job)
@@ -277,17 +281,9 @@ async def test_what_is_approved_while_a_rerun_waits_is_what_it_builds_on(
 async def test_an_ask_whose_record_somebody_gave_up_is_asked_again_as_another(
     servers: EmbeddedServers, tmp_path: Path
 ) -> None:
-    async with catalog(servers, tmp_path) as running:
-        new = recipe(rendition("square"), version=2)
-        await running.service.blobs.put(
-            library_key(WORKSPACE, new.pin().digest), new.canonical(), media_type="application/json"
-        )
-        request = Request(name="given up")
+    async with approved(servers, tmp_path) as (running, request):
         (job,) = request.jobs
-        first = {"web": Pin(name="web", version=1, digest="1" * 64)}
-        await running.hear(published(new, workspace=WORKSPACE, at=BEGIN), request.accepted())
-        await running.hear(job.generated(recipes=first), job.processed())
-        await decide(running, job)
+        await publish(running)
         asked: dict[str, Any] = {"recipes": ["web@2"], "every": True}
         for tries, group in ((1, "postprocess-anew"), (2, "catalog")):
             assert (await rerun(running, **asked))["requested"]
@@ -298,13 +294,61 @@ async def test_an_ask_whose_record_somebody_gave_up_is_asked_again_as_another(
             await letters(running.clients["otto"], 1)
             assert "are being run" in (await rerun(running, **asked))["refused"][0]["why"], "it may be replayed yet"
             dropped = await running.clients["otto"].post("/v1/dead-letters/drop", json={"every": True})
-            assert dropped.json() == {"dropped": 1, "failed_jobs": []}
+            assert dropped.json() == {"dropped": 1, "failed_jobs": [], "failed_reruns": [str(job.asset_id)]}
         assert (await rerun(running, **asked))["requested"]
 
 
-async def long_undo(running: Catalog) -> None:
-    await running.hear(workspace_changed(running.keys, undo_seconds=3600, revision=2))
-    await eventually(lambda: running.sql("select undo_seconds = 3600 from workspaces"))
+async def test_the_terminal_asks_anew_and_says_how_it_ended_also_where_the_record_was_dropped(
+    servers: EmbeddedServers, tmp_path: Path
+) -> None:
+    async with approved(servers, tmp_path, variants=2) as (running, request):
+        broken, lost = request.jobs
+        await publish(running)
+        assert await calotype(running, "assets", "rerun", "--recipe", "web@2", "--every", "--dry-run") == (
+            "2 assets would get a new version by web@2 for web; 0 do not."
+        )
+        asked = json.loads(await calotype(running, "assets", "rerun", "--recipe", "web@2", "--every", "--json"))
+        assert {one["asset_id"] for one in asked["requested"]} == {str(job.asset_id) for job in request.jobs}
+        again = await calotype(running, "assets", "rerun", "--recipe", "web@2", "--every")
+        assert "0 assets get" in again and again.count("these recipes are being run over it") == 2
+        assert "asked for by otto" in await calotype(running, "assets", "show", str(lost.asset_id))
+
+        facts = await eventually(lambda: told(running, "derivatives-requested.v1", DerivativesRequested, 2))
+        asks = {fact.asset_id: fact for fact in facts}
+        fields = broken.failed_anew().model_dump(exclude={"event_id", "cause_id"})
+        await running.hear(DerivativesFailed.of(cause_id=asks[broken.asset_id].event_id, **fields))
+        await running.deliver([refused(running, asks[lost.asset_id], "postprocess-anew")])
+        await letters(running.clients["otto"], 1)
+        dropped = await calotype(running, "dlq", "drop", "--every", "--note", "a test")
+        assert f"the new version of asset {lost.asset_id} failed with it" in dropped
+
+        for job, reason, words in (
+            (broken, "invalid_request", "no operation 'crpo'"),
+            (lost, "internal", "postprocess-anew refused its record (handler_failed), and otto dropped it"),
+        ):
+            (ended,) = (await one(running, job))["reruns"]
+            assert (ended["state"], ended["by"], ended["recipes"]) == ("failed", "otto", {"web": "web@2"})
+            assert ended["failure"]["reason"] == reason and words in ended["failure"]["detail"]
+            assert f"{reason}: {ended['failure']['detail']}" in await calotype(
+                running, "assets", "show", str(job.asset_id)
+            )
+            life = await running.pages.asset(VIEWER, job.asset_id)
+            assert life is not None
+            assert [(line.state, words in (line.why or "")) for line in life.reruns] == [(Mark.FAILED, True)]
+        once_more = await rerun(running, recipes=["web@2"], every=True)
+        assert [each["asset_id"] for each in once_more["requested"]] == [str(lost.asset_id)]
+        assert "crpo" in once_more["refused"][0]["why"]
+        gone = [fact for fact in await running.said("images-processed.v1") if isinstance(fact, DerivativesFailed)]
+        assert {fact.asked for fact in gone} == {None, asks[lost.asset_id].event_id}
+        assert (await rebuild(running, check=True))["differences"] == []
+
+
+async def calotype(running: Catalog, *words: str) -> str:
+    """What otto's terminal says."""
+    environment = {"CALOTYPE_URL": running.url, "CALOTYPE_KEY": running.keys["otto"].token}
+    done = await asyncio.to_thread(CliRunner().invoke, app, words, env=environment)
+    assert done.exit_code == 0, f"{done.output}{done.exception}"
+    return done.output.strip()
 
 
 async def rerun(running: Catalog, **asked: Any) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """`GET /v1/assets`: the pictures, with what a decision on each must name, their files and who decided."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -10,6 +11,7 @@ from fastapi import APIRouter, Depends, Query, Response
 from services.catalog.domain import COMPLETED, RANKED
 from services.catalog.ledger.facts import id_of
 from services.catalog.ledger.likeness import more_like
+from services.catalog.ledger.reruns import KINDS, Ask, asks
 from services.catalog.routes.frame import Filters, Reading, answer, read_cursor, write_cursor
 from services.catalog.routes.jobs import costs_of
 from services.catalog.sql import queries
@@ -60,12 +62,13 @@ def routes(reading: Reading) -> APIRouter:
             costs = await costs_of(connection, [row])
             children = [child_of(child) async for child in queries.children(connection, asset=asset_id)]
             versions = [version_of(version) async for version in queries.versions(connection, asset=asset_id)]
+            reruns = [rerun_of(ask) for ask in await asks_of(connection, row["job_id"]) if ask.asset_id == asset_id]
         return answer(
             asset_of(row)
             | costs[row["job_id"]]
             | _described(facts, public_url=reading.public_url)
             | {"decisions": decisions, "publications": publications, "attempts": attempts, "children": children}
-            | {"versions": versions}
+            | {"versions": versions, "reruns": reruns}
         )
 
     @router.get("/v1/assets/{asset_id}/request")
@@ -146,6 +149,25 @@ def version_of(row: Mapping[str, Any]) -> dict[str, Any]:
         "processed_at": row["processed_at"],
         "review_version": row["review_version"],
         "decision": _decision(row),
+    }
+
+
+async def asks_of(connection: Any, job: UUID) -> list[Ask]:
+    """Every ask for the files of this job's assets by other recipes, and what came of it."""
+    rows = queries.said_of(connection, about=[job], types=list(KINDS))
+    return asks([orjson.loads(row["body"]) | {"type": row["type"]} async for row in rows])
+
+
+def rerun_of(ask: Ask) -> dict[str, Any]:
+    return {
+        "asked_at": ask.at,
+        "by": ask.by,
+        "recipes": {channel: pin.label for channel, pin in ask.recipes.items()},
+        "supersedes": ask.supersedes,
+        "state": ask.state,
+        "ended_at": ask.ended_at,
+        "asset_version": ask.made,
+        "failure": asdict(ask.failure) if ask.failure else None,
     }
 
 

@@ -91,15 +91,21 @@ def routes(reading: Reading, *, outbox: Outbox, producer: Producer, feed: Feed) 
 
     @router.post("/v1/dead-letters/drop")
     async def drop_letters(which: Dropping, caller: Caller = may_operate) -> Response:
-        """Gives them up; a job that waited for one of them fails, and the answer says which."""
+        """Gives them up; what waited for one of them fails, jobs and asks for files anew; the answer says which."""
         letters = await _chosen(caller, which)
         async with outbox.transaction() as running:
             writing = Writing(running, feed)
-            dropped, failed = await drop(
+            dropped = await drop(
                 writing, letters=letters, workspace=caller.workspace, principal=caller.principal, note=which.note
             )
             await writing.close()
-        return answer({"dropped": dropped, "failed_jobs": [event.job_id for event in failed]})
+        return answer(
+            {
+                "dropped": dropped.letters,
+                "failed_jobs": [event.job_id for event in dropped.jobs],
+                "failed_reruns": [event.asset_id for event in dropped.asks],
+            }
+        )
 
     @router.post("/v1/dead-letters/resume")
     async def resume(which: Resume, caller: Caller = may_operate) -> Response:

@@ -12,10 +12,8 @@ from services.catalog.domain import COMPLETED, PENDING
 from services.catalog.ledger.likeness import more_like
 from services.catalog.ledger.lives import explain, life, preview_of
 from services.catalog.ledger.routed import Routed, routed
-from services.catalog.review.machine import named
 from services.catalog.sql import queries as catalog
 from services.catalog.views.drawing import (
-    DECIDED,
     check_of,
     decision,
     file_lines,
@@ -34,6 +32,7 @@ from services.catalog.views.rubrics import Rubrics
 from services.catalog.views.sets import Sets
 from services.catalog.views.spans import spans, waits_for
 from services.catalog.views.sql import queries
+from services.catalog.views.versions import rerun_lines, version_lines
 from services.catalog.web.view import (
     AssetLife,
     AttemptLine,
@@ -43,7 +42,6 @@ from services.catalog.web.view import (
     JobDetail,
     Money,
     Routing,
-    VersionLine,
     Viewer,
 )
 from shared import ids
@@ -142,7 +140,8 @@ async def asset_life(
         rubric=await rubric_lines(rubrics, processed, met=here[-1]["rubric"] if here else ()),
         decisions=tuple(decision(d, asset=asset, state=d["state"], name=name, viewer=viewer.name) for d in holds),
         publications=publication_lines(publications),
-        versions=await _versions(connection, row, told.facts, publications),
+        versions=await version_lines(connection, row, told.facts, publications),
+        reruns=tuple(rerun_lines(told.facts, asset=asset)),
         facts=tuple(
             Fact(
                 at=fact["at"],
@@ -187,36 +186,6 @@ async def _facts(connection: Connection, row: Mapping[str, Any], *, event: UUID 
         if getattr(told, "run", row["run"]) in {row["run"], 1}:  # a prompt is assembled once, in the first run
             found[fact["type"]] = told
     return found
-
-
-async def _versions(
-    connection: Connection, row: Mapping[str, Any], facts: Sequence[Facts], publications: Sequence[Any]
-) -> tuple[VersionLine, ...]:
-    """Each version with the recipes that made it, who decided, and where it stands or stood."""
-    made = {fact["event_id"]: fact["body"] for fact in facts if fact["type"] == "ImageProcessed"}
-    found = [version async for version in catalog.versions(connection, asset=row["asset_id"])]
-    return tuple(
-        VersionLine(
-            version_id=version["asset_version_id"],
-            at=version["processed_at"],
-            state=DECIDED[version["decision"]] if version["decision_state"] == "open" else mark_of(version["rank"]),
-            by=named(version["principal"]) if version["principal"] else None,
-            recipes=_recipes(made.get(str(version["event_id"]))),
-            places=tuple(
-                f"{place['state']}: {place['target']}"
-                for place in publications
-                if place["asset_version_id"] == version["asset_version_id"]
-            ),
-            is_shown=version["asset_version_id"] == row["asset_version_id"],
-            waits=version["review_version"] is not None,
-        )
-        for version in found
-    )
-
-
-def _recipes(processed: Facts | None) -> tuple[str, ...]:
-    named = (file.get("recipe") for file in processed["files"]) if processed else ()
-    return tuple(dict.fromkeys(recipe for recipe in named if recipe))
 
 
 def _decided(facts: Sequence[Facts]) -> bool:

@@ -7,7 +7,7 @@ Times are aware UTC datetimes; durations are seconds; a cost that is not known i
 from typing import Protocol
 from uuid import UUID
 
-from services.catalog.web.view.asset import AssetLife, AttemptLine, Child, Fact, VersionLine
+from services.catalog.web.view.asset import AssetLife, AttemptLine, Child, Fact, RerunLine, VersionLine
 from services.catalog.web.view.everywhere import (
     SQUARES,
     SQUARES_A_SHEET,
@@ -84,6 +84,7 @@ __all__ = [
     "RecipeQuery",
     "RejectionCode",
     "RenditionPair",
+    "RerunLine",
     "Review",
     "ReviewQuery",
     "Routing",

@@ -62,6 +62,18 @@ class VersionLine:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RerunLine:
+    """An ask for a new version by these recipes, of which none has come: it is being made, or it failed, and why."""
+
+    at: datetime
+    by: str
+    recipes: tuple[str, ...]
+    state: Mark
+    why: str | None = None
+    remedy: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AssetLife:
     """Everything known about one asset, for a person."""
 
@@ -113,3 +125,4 @@ class AssetLife:
     children: tuple[Child, ...] = ()
     versions: tuple[VersionLine, ...] = ()
     """Oldest first; more than one where its files were made anew by other recipes."""
+    reruns: tuple[RerunLine, ...] = ()
