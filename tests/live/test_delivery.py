@@ -559,9 +559,7 @@ async def test_start_up_refuses_a_subscriber_that_could_lose_a_record(servers: E
             await stage.bus.start()
 
 
-async def test_row_level_security_is_forced_on_every_table_with_a_workspace_and_holds_in_every_view(
-    servers: EmbeddedServers,
-) -> None:
+async def test_row_level_security_is_forced_on_every_table_with_a_workspace(servers: EmbeddedServers) -> None:
     async with open_stage(servers) as stage:
         connection = await asyncpg.connect(stage.database_url)
         rows = await connection.fetch(
