@@ -16,6 +16,7 @@ from pydantic import BaseModel
 
 from services.publisher.domain import Delivery, Refusal, delivery_of, failed, refusal_of
 from services.publisher.outages import end_outages, take_at_once
+from services.publisher.superseding import supersede_delivered
 from services.publisher.targets import patience_of
 from shared.bus import Bus, Transaction
 from shared.errors import Rejected
@@ -80,6 +81,7 @@ async def apply_approvals(transaction: Transaction, assets: Sequence[AssetApprov
     fresh = {asset.asset_version_id: asset for asset in assets if asset.asset_version_id in new}.values()
     if not fresh:
         return
+    await supersede_delivered(transaction, list(fresh))
     targets = await _targets(connection, {asset.workspace for asset in fresh})
     planned = [
         (delivery_of(asset, target=document.name), refusal_of(asset, target=document))

@@ -110,6 +110,11 @@ from (
 where p.publication_id = x.publication_id and p.state = 'delivered'
 returning p.target, x.event, x.traceparent, x.newer;
 
+-- name: delivered_before(assets, versions)
+-- By the assets, for which there is an index.
+select publication_id from publications
+where asset_id = any(:assets::uuid[]) and asset_version_id = any(:versions::uuid[]) and state = 'delivered';
+
 -- name: mark_sent(id, epoch)$
 -- Before it is sent to a target where twice would be twice; a zombie gets no row back.
 update publications p set sent_run = p.run from work w

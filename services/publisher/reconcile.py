@@ -10,7 +10,7 @@ import orjson
 
 from services.publisher.handler import KIND, queries
 from services.publisher.settings import PublisherSettings
-from services.publisher.worker import hold_versions, supersede
+from services.publisher.superseding import hold_versions, supersede
 from shared.events import (
     AssetPublished,
     AssetSuperseded,

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from services.publisher.domain import RETRIABLE, Delivered, Refusal, delivery_of, failed, published
 from services.publisher.handler import KIND, payload_of, queries
 from services.publisher.http import Publication, found
-from services.publisher.worker import hold_versions, supersede
+from services.publisher.superseding import hold_versions, supersede
 from shared.audit import acted
 from shared.events import AssetApproved, PublicationState, Verified
 from shared.http import Gate, HttpProblem

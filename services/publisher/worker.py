@@ -33,6 +33,7 @@ from services.publisher.domain import (
 from services.publisher.handler import Order, queries
 from services.publisher.outages import end_outages, note_outages
 from services.publisher.proving import Proof
+from services.publisher.superseding import hold_versions, supersede
 from services.publisher.targets import Busy, Readable, Serving, Target, Uncertain, patience_of
 from shared.blobs import Blobs
 from shared.bus import Transaction
@@ -40,7 +41,7 @@ from shared.crash import crash_point
 from shared.credentials import NAME as CREDENTIALS
 from shared.credentials import Verifier
 from shared.errors import Rejected, Unavailable
-from shared.events import AssetApproved, Event, PublicationState
+from shared.events import Event, PublicationState
 from shared.leases import Leased, Outcome
 from shared.library.documents import TargetDocument
 from shared.observability import ended_span, log_context
@@ -257,21 +258,6 @@ class Publisher:
         transaction.emit(*(_event(tried, now=now) for tried in tries if tried.state is not PublicationState.PENDING))
         if any(tried.delivered for tried in tries):
             await supersede(transaction, ids, now=now)
-
-
-async def hold_versions(transaction: Transaction, ids: Sequence[UUID]) -> None:
-    """Before publications are settled: every version of their assets at their targets."""
-    _ = [row async for row in queries.hold_versions(transaction.connection, ids=ids)]
-
-
-async def supersede(transaction: Transaction, ids: Sequence[UUID], *, now: datetime) -> None:
-    """After these were settled: of each asset at each target the version that was approved last is the one served."""
-    async for row in queries.supersede(transaction.connection, ids=ids):
-        asset = AssetApproved.model_validate_json(row["event"])
-        old = replace(delivery_of(asset, target=row["target"]), traceparent=row["traceparent"])
-        newer = Newer.of(row["newer"])
-        log.info("publication.superseded", target=old.target, version=str(asset.asset_version_id))
-        transaction.emit(superseded(old, newer, now=now))
 
 
 def exhausted(lease: Leased, why: str) -> Outcome:

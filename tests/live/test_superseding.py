@@ -153,6 +153,18 @@ async def test_of_two_that_are_settled_at_the_same_moment_the_second_sees_the_fi
         assert dict(map(tuple, rows)) == {publication(old): "superseded", publication(new): "delivered"}
         assert await pool.fetchval("select count(*) from outbox where headers like '%AssetSuperseded%'") == 2
 
+        # Both were approved after the backup too: their approvals are heard again when both are known to be delivered.
+        for table in ("publications", "assets", "work", "outbox"):
+            await pool.execute(f"delete from {table}")
+        async with outbox.transaction() as transaction:
+            await reconcile.settle(transaction, [published(each, stands, now=APPROVED_AT) for each in both])
+        await approve(outbox, pool, old, new)
+        await approve(outbox, pool, old, new)
+        rows = await pool.fetch("select publication_id, state from publications")
+        assert dict(map(tuple, rows)) == {publication(old): "superseded", publication(new): "delivered"}
+        assert await pool.fetchval("select count(*) from outbox where headers like '%AssetSuperseded%'") == 1
+        assert await pool.fetchval("select count(*) from work where ready_at is not null") == 0, "nothing is sent again"
+
 
 async def test_killed_around_its_settlement_the_newest_version_is_served_and_each_old_one_told_once(
     servers: EmbeddedServers, tmp_path: Path
