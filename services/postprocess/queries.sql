@@ -18,6 +18,15 @@ select clock_timestamp();
 select asset_id, fingerprint from liken(:asset, :asked_at, :workspace, :job, :parent, :fingerprint, :bands::bigint[], :many)
 order by seq;
 
+-- name: remember(assets, workspaces, jobs, times, fingerprints, bands)!
+-- After a restore: what was asked about since, in the order in which it was told. What is known keeps its place.
+insert into likenesses (asset_id, workspace, job_id, asked_at, fingerprint, bands)
+select asset, workspace, job, time, fingerprint, string_to_array(bands, ',')::bigint []
+from unnest(:assets::uuid[], :workspaces::uuid[], :jobs::uuid[], :times::timestamptz[], :fingerprints::text[], :bands::text[])
+     as t(asset, workspace, job, time, fingerprint, bands)
+where not exists (select from likenesses l where l.asset_id = asset)
+order by time, asset;
+
 -- name: recipe_versions(workspace, name)
 -- Newest first; what was withdrawn is listed too, for what was made by it is still looked at.
 select version, digest, state from library_items

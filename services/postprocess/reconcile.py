@@ -1,10 +1,14 @@
-"""After a restore: images whose end postprocess has told are not processed again (`shared/reconciling.py`)."""
+"""After a restore: images whose end postprocess has told are not processed again, and near twins of them are known.
+
+How: `shared/reconciling.py`.
+"""
 
 from collections.abc import Sequence
 from uuid import UUID
 
 from services.postprocess.handler import ANEW, KIND
 from services.postprocess.settings import PostprocessSettings
+from services.postprocess.twins import remember
 from shared import ids
 from shared.events import DerivativesFailed, ImageProcessed, JobCancelled, JobFailed, JobRetried, Stage
 from shared.outbox import Transaction
@@ -26,6 +30,7 @@ def chapters(_service: Service) -> list[Chapter]:
 
 
 async def settle(transaction: Transaction, facts: Sequence[Fact | JobRetried]) -> None:
+    await remember(transaction.connection, [fact for fact in facts if isinstance(fact, ImageProcessed)])
     ours: list[Fact] = [
         fact
         for fact in facts

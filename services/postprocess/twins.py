@@ -11,7 +11,7 @@ from uuid import UUID
 from services.postprocess.checks.alike import alike
 from services.postprocess.checks.published import advises_only
 from services.postprocess.handler import queries
-from shared.events import ImageGenerated, Measures, Verdict
+from shared.events import ImageGenerated, ImageProcessed, Measures, Verdict
 from shared.library.documents import Rubric
 from shared.postgres import Connection, Pool, unavailable_when_away
 
@@ -52,6 +52,31 @@ class Twins:
             )
             earlier = [(row["asset_id"], row["fingerprint"]) async for row in rows]
         return verdict_on(measures.fingerprint, earlier, limit=LIMIT if limit is None else limit)
+
+
+async def remember(connection: Connection, told: Sequence[ImageProcessed]) -> None:
+    """After a restore: pictures that were judged after the database was copied are known, as if it had been later.
+
+    By the time at which they were told of: when they were asked about nobody knows any more.
+    """
+    known = {fact.asset_id: (fact, fact.measures.fingerprint) for fact in told if fact.measures and _was_judged(fact)}
+    if not known:
+        return
+    judged = list(known.values())
+    await queries.remember(
+        connection,
+        assets=[fact.asset_id for fact, _ in judged],
+        workspaces=[fact.workspace for fact, _ in judged],
+        jobs=[fact.job_id for fact, _ in judged],
+        times=[fact.occurred_at for fact, _ in judged],
+        fingerprints=[fingerprint for _, fingerprint in judged],
+        bands=[",".join(map(str, bands(fact.workspace, fingerprint))) for fact, fingerprint in judged],
+    )
+
+
+def _was_judged(fact: ImageProcessed) -> bool:
+    """Whether its rubric asked; made anew it has the original of a picture that was judged before."""
+    return fact.supersedes is None and any(check.check == TWIN for check in fact.checks)
 
 
 def wants_twins(rubric: Rubric) -> bool:

@@ -11,12 +11,14 @@ from uuid import UUID, uuid4
 import pytest
 
 from deploy.local.servers import EmbeddedServers
-from services.postprocess.twins import Twins
+from services.postprocess.domain import Processed, ended
+from services.postprocess.reconcile import settle
+from services.postprocess.twins import Twins, verdict_on
 from shared.events import ImageGenerated, ImageProcessed, Measures, Verdict
 from shared.library.documents import Rubric
 from shared.partitions import History, Partitions
 from shared.postgres import Pool, open_pool, transaction, workspace_transaction
-from tests.live.stage import eventually, new_database
+from tests.live.stage import eventually, new_database, open_stage
 from tests.live.test_postprocess import ORIGINAL, WEB, running
 from tests.postprocess.images import WORKSPACE, generated
 
@@ -90,6 +92,32 @@ async def test_the_same_job_the_parent_and_another_house_are_no_twins(pool: Pool
         assert [row["asset_id"] for row in await connection.fetch("select asset_id from likenesses")] == [
             elsewhere.asset_id
         ]
+
+
+async def test_after_a_restore_what_was_judged_since_the_backup_is_known(servers: EmbeddedServers) -> None:
+    def told(event: ImageGenerated, seed: int, **more: Any) -> Any:
+        verdict = verdict_on("0" * 112, [], limit=1)
+        made = Processed(original=event.original, checks=[verdict], measures=measures(seed))
+        return ended(event, made, at=event.occurred_at + timedelta(seconds=1)).model_copy(update=more)
+
+    before, since, unasked, anew = image(), image(), image(), image()
+    async with open_stage(servers, stage="postprocess") as stage:
+        twins = Twins(stage.pool)
+        await twins.judge(before, measures(1))
+        facts = [
+            told(before, 1),
+            told(since, 2),
+            told(unasked, 3, checks=[]),
+            told(anew, 4, supersedes=uuid4()),
+        ]
+        for _ in range(2):  # a start that was interrupted does it again
+            async with stage.outbox.transaction() as running:
+                await settle(running, facts)
+        rows = await stage.pool.fetch("select asset_id from likenesses order by seq")
+        assert [row["asset_id"] for row in rows] == [before.asset_id, since.asset_id]
+        found = [await twins.judge(image(), measures(seed)) for seed in (1, 2, 3, 4)]
+        assert [verdict.ok for verdict in found] == [False, False, True, True]
+        assert str(since.asset_id) in found[1].sentence
 
 
 async def test_what_is_older_than_it_is_kept_is_forgotten(pool: Pool) -> None:
