@@ -6,16 +6,15 @@ Whichever comes first, the same publications follow.
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-import aiosql
 import orjson
 from pydantic import BaseModel
 
 from services.publisher.domain import Delivery, Refusal, delivery_of, failed, refusal_of
 from services.publisher.outages import end_outages, take_at_once
+from services.publisher.sql import queries
 from services.publisher.superseding import supersede_delivered
 from services.publisher.targets import patience_of
 from shared.bus import Bus, Transaction
@@ -24,8 +23,6 @@ from shared.events import AssetApproved, LibraryItemChanged, PublicationState
 from shared.leases import NewWork, Worker, enqueue
 from shared.library.documents import TargetDocument
 from shared.topics import ASSETS_APPROVED, LIBRARY_ITEMS
-
-queries: Any = aiosql.from_path(Path(__file__).parent / "queries.sql", "asyncpg")
 
 KIND = "publish"
 HOLDS = frozenset({"published", "retired"})  # a draft changes nothing for anybody but its author

@@ -12,7 +12,7 @@ import structlog
 from fastapi import Depends, FastAPI, Query
 from pydantic import BaseModel, ConfigDict
 
-from services.publisher.handler import queries
+from services.publisher.sql import queries
 from shared.errors import Rejected
 from shared.events import Confidentiality, PublicationState, Receipt, Verified
 from shared.http import Gate, HttpProblem

@@ -8,8 +8,9 @@ from uuid import UUID
 
 import orjson
 
-from services.publisher.handler import KIND, queries
+from services.publisher.handler import KIND
 from services.publisher.settings import PublisherSettings
+from services.publisher.sql import queries
 from services.publisher.superseding import hold_versions, supersede
 from shared.events import (
     AssetPublished,

@@ -9,8 +9,9 @@ from fastapi import Depends, FastAPI
 from pydantic import BaseModel, ConfigDict, Field
 
 from services.publisher.domain import RETRIABLE, Delivered, Refusal, delivery_of, failed, published
-from services.publisher.handler import KIND, payload_of, queries
+from services.publisher.handler import KIND, payload_of
 from services.publisher.http import Publication, found
+from services.publisher.sql import queries
 from services.publisher.superseding import hold_versions, supersede
 from shared.audit import acted
 from shared.events import AssetApproved, PublicationState, Verified

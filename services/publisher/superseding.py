@@ -3,19 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
-from pathlib import Path
-from typing import Any
 from uuid import UUID
 
-import aiosql
 import structlog
 
 from services.publisher.domain import Newer, delivery_of, superseded
+from services.publisher.sql import queries
 from shared.bus import Transaction
 from shared.events import AssetApproved
 
 log = structlog.get_logger()
-queries: Any = aiosql.from_path(Path(__file__).parent / "queries.sql", "asyncpg")
 
 
 async def hold_versions(transaction: Transaction, ids: Sequence[UUID]) -> None:

@@ -30,9 +30,10 @@ from services.publisher.domain import (
     refusal_of,
     superseded,
 )
-from services.publisher.handler import Order, queries
+from services.publisher.handler import Order
 from services.publisher.outages import end_outages, note_outages
 from services.publisher.proving import Proof
+from services.publisher.sql import queries
 from services.publisher.superseding import hold_versions, supersede
 from services.publisher.targets import Busy, Readable, Serving, Target, Uncertain, patience_of
 from shared.blobs import Blobs
