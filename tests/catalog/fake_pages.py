@@ -454,6 +454,16 @@ def life(piece: Piece) -> view.AssetLife:
             view.Child(job_id=piece.job_id, asset_id=piece.asset_id, state=Mark.COMPLETED),
             view.Child(job_id=piece.job_id, asset_id=None, state=Mark.RUNNING),
         ),
+        reruns=(
+            view.RerunLine(
+                at=began,
+                by="otto",
+                recipes=("web@2",),
+                state=Mark.FAILED,
+                why="invalid_request: web@2, square: there is no operation 'crpo'",
+                remedy="publish another version of them",
+            ),
+        ),
     )
 
 

@@ -332,7 +332,17 @@ async def test_the_life_of_an_asset_is_told_from_the_request_to_the_publication(
         said = shown((await browser.get(f"/assets/{piece.asset_id}")).text)
     parts = ["row 1 of winter-home.csv", "Worded", "Made", "seed 4211", "out of memory", "the call 0.5 s"]
     parts += ["by routes@3", "The provider calls attempt 2 req_7", "Cut and checked"]
-    parts += ["94 kB", "Decided", "approved by Mara Lind", "Published", "delivered demo-folder", "Every fact"]
+    parts += [
+        "94 kB",
+        "Versions",
+        "failed a new version by web@2, asked for by otto",
+        "'crpo' → publish",
+        "Decided",
+        "approved by Mara Lind",
+        "Published",
+        "delivered demo-folder",
+        "Every fact",
+    ]
     places = [said.find(part) for part in parts]
     assert -1 not in places and places == sorted(places)
     assert "4bf92f3577b34da6a3ce929d0e0e4736" in said
