@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from services.postprocess.finishing import Sign
+from services.postprocess.orders import Derivative, Origin
 from services.postprocess.originals import Whole
 from services.postprocess.provenance import Prepared, notary
-from services.postprocess.recipes import Derivative, Origin
 from shared.events.words import ORIGINAL
 
 

@@ -19,7 +19,9 @@ from services.postprocess.hooks import NO_MODELS, Models
 from services.postprocess.memory import ran_out
 from services.postprocess.model_files import ModelFile
 from services.postprocess.operations import Equipment
-from services.postprocess.recipes import BadRecipe, Developed, Order, develop
+from services.postprocess.orders import Developed, Order
+from services.postprocess.recipes import develop
+from services.postprocess.sitting import BadRecipe
 from shared.confined import confine, hear, tell
 from shared.errors import unreadable
 from shared.pictures import Limits, Refused

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from services.postprocess.containers import with_xmp
 from services.postprocess.cose import Unsignable
+from services.postprocess.orders import Developed, Order, Origin
 from services.postprocess.originals import Whole, names_credentials, whole
-from services.postprocess.recipes import Developed, Order, Origin
 from services.postprocess.xmp import packet
 from shared.pictures import Admitted, Limits, admitted, clock
 

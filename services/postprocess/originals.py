@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from services.postprocess.containers import with_xmp
 from services.postprocess.decoding import Facts
-from services.postprocess.recipes import Derivative
+from services.postprocess.orders import Derivative
 from shared.events.words import ORIGINAL
 from shared.pictures import Admitted
 from shared.pictures.cleaned import cleaned

@@ -7,7 +7,9 @@ from services.postprocess.child import _told
 from services.postprocess.children import Children, PictureRefused
 from services.postprocess.development import Development
 from services.postprocess.finishing import finished
-from services.postprocess.recipes import BadRecipe, Order, develop
+from services.postprocess.orders import Order
+from services.postprocess.recipes import develop
+from services.postprocess.sitting import BadRecipe
 from shared.pictures import Limits
 
 

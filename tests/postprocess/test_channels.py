@@ -8,7 +8,8 @@ from PIL import Image, ImageDraw
 
 import deploy
 from services.postprocess.checks.files import Subject, check
-from services.postprocess.recipes import Derivative, Order, develop
+from services.postprocess.orders import Derivative, Order
+from services.postprocess.recipes import develop
 from shared.library.documents import Recipe
 from shared.library.reading import read_folder
 from tests.postprocess.pictures import GREEN, RED, WHITE, near, plain, read, written

@@ -17,7 +17,7 @@ import pytest_asyncio
 from services.postprocess import child
 from services.postprocess.children import ChildDied, Children, OutOfMemory, PictureRefused
 from services.postprocess.operations import NO_EQUIPMENT
-from services.postprocess.recipes import Developed
+from services.postprocess.orders import Developed
 from shared.pictures import Limits
 from tests.postprocess.documents import recipe, rendition, step
 from tests.postprocess.pictures import grainy, plain, read, written

@@ -11,7 +11,8 @@ import pytest
 
 from services.intake.picture_child import rewritten
 from services.postprocess.decoding import decode
-from services.postprocess.recipes import Order, develop
+from services.postprocess.orders import Order
+from services.postprocess.recipes import develop
 from shared.pictures import REMEDIES, Limits, Refused, admitted
 from tests.postprocess.corpus import beside, groups, jpegs, pngs
 from tests.postprocess.corpus.cases import Case, Pixels

@@ -13,7 +13,8 @@ from services.postprocess.hooks import NO_MODELS
 from services.postprocess.model_files import ModelFile
 from services.postprocess.models import models
 from services.postprocess.operations import Equipment
-from services.postprocess.recipes import Order, develop
+from services.postprocess.orders import Order
+from services.postprocess.recipes import develop
 from services.postprocess.rulings import ruled
 from shared.events import Verdict
 from shared.library.documents import Rubric

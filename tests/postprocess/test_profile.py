@@ -4,7 +4,8 @@ import pytest
 
 from services.postprocess import profiles
 from services.postprocess.checks.profile import profile
-from services.postprocess.recipes import Order, develop
+from services.postprocess.orders import Order
+from services.postprocess.recipes import develop
 from tests.postprocess.documents import recipe, rendition, step
 from tests.postprocess.pictures import plain, written
 

@@ -4,7 +4,9 @@ import pytest
 
 from services.postprocess.operations import Frame, Parameters, operations
 from services.postprocess.operations.operation import Operation
-from services.postprocess.recipes import BadRecipe, Derivative, Order, develop
+from services.postprocess.orders import Derivative, Order
+from services.postprocess.recipes import develop
+from services.postprocess.sitting import BadRecipe
 from shared.library.documents import Recipe
 from shared.pictures import Refused
 from tests.postprocess.documents import recipe, rendition, step
