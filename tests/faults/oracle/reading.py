@@ -42,7 +42,7 @@ READ = {
         "supersedes",
     ),
     "DerivativesRequested": ("asset_id", "supersedes"),
-    "DerivativesFailed": ("asset_id", "supersedes", "reason", "detail"),
+    "DerivativesFailed": ("asset_id", "supersedes", "asked", "reason", "detail"),
     "JobFailed": ("stage", "reason", "attempts"),
     "JobCancelled": ("stage", "by", "attempts"),
     "AttemptSettled": ("attempt",),

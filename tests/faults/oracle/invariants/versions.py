@@ -50,9 +50,18 @@ def label_of(pin: Row) -> str:
     return f"{pin['name']}@{pin['version']}"
 
 
+def _answered(evidence: Evidence) -> list[Event]:
+    return [event for event in evidence.all_of("ImageProcessed", "DerivativesFailed") if is_anew(event)]
+
+
+def _ask_of(event: Event) -> str:
+    """What it answers: its cause, but for the word of a person who dropped the ask's record."""
+    return str(event.body.get("asked") or event.cause)
+
+
 def _answers(evidence: Evidence) -> Iterator[Violation]:
     """Each ask for a new version came to one version, or to one word on why not; most to a version."""
-    answers = Counter(event.cause for event in evidence.all_of("ImageProcessed", "DerivativesFailed") if is_anew(event))
+    answers = Counter(map(_ask_of, _answered(evidence)))
     for ask in evidence.all_of("DerivativesRequested"):
         if (many := answers.pop(ask.id, 0)) != 1:
             kind: Kind = "doubled" if many else "lost"
@@ -71,7 +80,7 @@ def _answers(evidence: Evidence) -> Iterator[Violation]:
 def _in_turn(evidence: Evidence) -> Iterator[Violation]:
     """One version of an asset at a time, and none by the same recipes from the same version again."""
     at = {fact.id: fact.at for fact in evidence.kept}
-    answers = {event.cause: event for event in evidence.all_of("ImageProcessed", "DerivativesFailed") if is_anew(event)}
+    answers = {_ask_of(event): event for event in _answered(evidence)}
     asks: dict[str, list[Event]] = defaultdict(list)
     for ask in evidence.all_of("DerivativesRequested"):
         asks[ask.body["asset_id"]].append(ask)
