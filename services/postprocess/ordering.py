@@ -71,7 +71,8 @@ def needed(
     steps = [step for recipe in recipes.values() for made in recipe.renditions for step in made.operations]
     photo = _approved_photo(event, brand) if _judged_by(rubric) & COMPARED else None
     keys: dict[str, str] = {}
-    if event.mask and (photo or any(step.op in MASKED for step in steps)):
+    # Where nobody said in which box the product stands, its shape does, and for every channel alike.
+    if event.mask and (photo or event.live_area is None or any(step.op in MASKED for step in steps)):
         keys["mask"] = event.mask.key
     if photo:
         keys["photo"] = input_key(event.workspace, event.asset_id, "photo", photo)

@@ -135,8 +135,8 @@ def _inputs(recipe: Recipe, manifest: Manifest, brand: Brand | None) -> Mapping[
     """The SHA-256 of each picture that the recipe takes beside the original."""
     marks = {f"mark/{name}": sha256 for name, sha256 in marks_in([recipe], brand).items()}
     steps = (step for rendition in recipe.renditions for step in rendition.operations)
-    # Where a check took the mask, crops were cut around it.
-    masked = "mask" in (manifest.inputs or {}) or any(step.op in MASKED for step in steps)
+    # Crops are cut around the product's shape where nobody said in which box it stands.
+    masked = manifest.live_area is None or any(step.op in MASKED for step in steps)
     return {"mask": manifest.mask, **marks} if masked and manifest.mask else marks
 
 

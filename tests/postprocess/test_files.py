@@ -130,9 +130,19 @@ def test_the_approved_photo_is_fetched_with_the_mask_where_the_rubric_compares_w
     keys = needed(event, {"web": WEB}, brand, rubric(blocking_checks=["fidelity"]))
     assert keys.keys() == {"mask", "photo"}
     assert "5" * 64 in keys["photo"]
+    event = event.model_copy(update={"live_area": (0.2, 0.2, 0.8, 0.8)})
     assert needed(event, {"web": WEB}, brand, rubric(blocking_checks=["bytes"])) == {}
     of_two = event.model_copy(update={"brief": event.brief.model_copy(update={"skus": ["OIL-100", "TEA-080"]})})
     assert needed(of_two, {"web": WEB}, brand, rubric(blocking_checks=["fidelity"])) == {}
+
+
+def test_where_nobody_said_where_the_product_is_its_shape_says_so_for_every_channel() -> None:
+    event = generated(b"original", WEB)
+    event = event.model_copy(update={"mask": event.original})
+    assert needed(event, {"web": WEB}, None).keys() == {"mask"}
+    cut = recipe(rendition(operations=[step("cut-out")]))
+    said = event.model_copy(update={"live_area": (0.2, 0.2, 0.8, 0.8)})
+    assert [needed(said, {"web": each}, None).keys() for each in (WEB, cut)] == [set(), {"mask"}]
 
 
 def rubric(**fields: object) -> Rubric:
