@@ -81,6 +81,18 @@ def test_without_a_shape_the_product_is_found_and_a_person_is_told_to_look() -> 
     assert "look at its edge" in verdict.sentence
 
 
+def test_what_stands_right_behind_the_product_is_ground_however_little_of_the_picture_it_takes() -> None:
+    image, mask = disc(600, x=150, y=450, radius=45)
+    wall = Image.new("RGB", image.size, BONE)
+    wall.paste(GREEN, (0, 0, 200, 600))
+    wall.paste(BLUE, (200, 0, 400, 600))
+    wall.paste((235, 190, 70), (80, 380, 220, 520))  # an arch, a little wider than the box
+    wall.paste(image, mask=Image.fromarray(mask.full))
+    made = applied(frame_of(wall, (100, 100), live=(0.15, 0.65, 0.35, 0.85)), ("cut-out", {}))
+    found, true = made.pixels()[..., 3] > 127, mask.full > 127
+    assert (found & true).sum() / (found | true).sum() > 0.97
+
+
 def test_a_shape_that_is_hardly_a_product_fails_its_check() -> None:
     mask = Picture(np.zeros((400, 400), dtype=np.uint8))
     (verdict,) = applied(frame_of(disc()[0], (100, 100), mask=mask), ("cut-out", {})).verdicts
