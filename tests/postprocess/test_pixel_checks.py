@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from services.postprocess.checks.examine import OURS, examine, pixel_checks
+from services.postprocess.checks.measures import measured
 from services.postprocess.checks.published import advises_only, figures
 from services.postprocess.checks.view import Area, View
 from services.postprocess.pixels import Pixels
@@ -143,6 +144,35 @@ def test_a_soft_product_is_found() -> None:
 def test_lost_light_is_found_and_a_white_ground_is_none() -> None:
     assert "clipping" in failed(np.clip(good().astype(np.int64) + 70, 0, 255).astype(np.uint8))
     assert "clipping" not in failed(photo())
+
+
+def test_a_strong_colour_with_a_channel_at_its_end_and_a_black_ground_have_lost_nothing() -> None:
+    for ground in ((255, 90, 0), (0, 0, 0)):
+        picture = draw_bottle(np.full((400, 400, 3), ground, dtype=np.uint8))
+        assert pixel_checks()["clipping"].judge(View.of(picture)).ok
+
+
+def test_a_ground_out_of_focus_and_one_whose_edges_run_one_way_make_nothing_soft() -> None:
+    blur = pixel_checks()["blur"]
+    soft = cv2.GaussianBlur(good(), (0, 0), 8)
+    soft[180:360, 140:260] = good()[180:360, 140:260]
+    assert blur.judge(View.of(np.asarray(soft, dtype=np.uint8))).ok
+    shelves = np.repeat(np.arange(400)[:, None] // 40 % 2 * 160, 400, axis=1) + np.linspace(0, 60, 400)[None]
+    assert blur.judge(View.of(np.repeat(shelves[:, :, None], 3, axis=2).astype(np.uint8))).ok
+
+
+def test_a_texture_that_leaves_a_quarter_of_the_picture_alone_is_no_noise() -> None:
+    meadow = np.random.default_rng(5).integers(40, 200, (400, 400, 1)) + np.zeros((400, 400, 3))
+    meadow[:110] = np.linspace(150, 230, 110)[:, None, None]
+    assert pixel_checks()["noise"].judge(View.of(meadow.astype(np.uint8))).ok
+
+
+def test_a_photograph_of_more_colours_than_a_brand_has_is_judged_by_how_much_nearer_it_could_be() -> None:
+    ramp = np.stack([np.linspace(0, 1, 400)] * 400)
+    leaves = np.dstack([90 + 80 * ramp, 120 + 100 * ramp.T, 60 + 60 * ramp * ramp.T]).astype(np.uint8)
+    brand = [colour for colour, _ in measured(View.of(leaves)).colours]
+    found = [pixel_checks()["palette"].judge(View.of(each, palette=brand)) for each in (leaves, leaves[:, :, ::-1])]
+    assert [verdict.ok for verdict in found] == [True, False]
 
 
 def test_another_wall_is_found() -> None:

@@ -14,4 +14,4 @@ def look(view: View, limit: float) -> Verdict:
     return Verdict(check="blur", ok=ok, number=number, limit=limit, unit="of 1", sentence=sentence)
 
 
-BLUR = Check(name="blur", look=look, limit=0.58, code="soft", usual=True)
+BLUR = Check(name="blur", look=look, limit=0.575, code="soft", usual=True)

@@ -63,25 +63,33 @@ def afterwards(pixels: Pixels, chance: Chance) -> Pixels:
     return written(pixels, chance) if chance.random() < 0.5 else pixels
 
 
-# Soft: the point spread's standard deviation is 1.5 to 4 px of 384, along its axis for a shake.
-def gaussian(pixels: Pixels, chance: Chance) -> Pixels:
-    return _bytes(cv2.GaussianBlur(pixels, (0, 0), float(chance.uniform(1.5, 4))))
+# Soft: the point spread's standard deviation is 1.5 to 4 px of 384, along its axis for a shake. `side` is of a picture
+# that is larger than that.
+PROOF = 384
 
 
-def defocus(pixels: Pixels, chance: Chance) -> Pixels:
-    radius = 2 * chance.uniform(1.5, 4)
+def gaussian(pixels: Pixels, chance: Chance, side: int = PROOF) -> Pixels:
+    return _bytes(cv2.GaussianBlur(pixels, (0, 0), float(_point_spread(chance, side))))
+
+
+def defocus(pixels: Pixels, chance: Chance, side: int = PROOF) -> Pixels:
+    radius = 2 * _point_spread(chance, side)
     reach = math.ceil(radius)
     y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
     return _spread(pixels, np.clip(radius + 0.5 - np.hypot(x, y), 0, 1))
 
 
-def shake(pixels: Pixels, chance: Chance) -> Pixels:
-    length, angle = math.sqrt(12) * chance.uniform(1.5, 4), chance.uniform(0, math.pi)
+def shake(pixels: Pixels, chance: Chance, side: int = PROOF) -> Pixels:
+    length, angle = math.sqrt(12) * _point_spread(chance, side), chance.uniform(0, math.pi)
     reach = math.ceil(length / 2)
     kernel = np.zeros((2 * reach + 1, 2 * reach + 1))
     for along in np.linspace(-length / 2, length / 2, 200):
         kernel[round(reach + along * math.sin(angle)), round(reach + along * math.cos(angle))] += 1
     return _spread(pixels, kernel)
+
+
+def _point_spread(chance: Chance, side: int) -> float:
+    return chance.uniform(1.5, 4) * side / PROOF
 
 
 def _spread(pixels: Pixels, kernel: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> Pixels:
@@ -134,9 +142,8 @@ def pushed(pixels: Pixels, gain: float) -> Pixels:
 
 
 def blown(pixels: Pixels, chance: Chance) -> Pixels:
-    """Brighter until 5 to 30 % of it has lost what it had in some channel."""
-    brightest = pixels.max(axis=2)
-    level = max(float(np.percentile(brightest, 100 - chance.uniform(5, 30))), 1.0)
+    """Brighter until 5 to 30 % of it is white."""
+    level = max(float(np.percentile(pixels.min(axis=2), 100 - chance.uniform(5, 30))), 1.0)
     return pushed(pixels, (255 / level) ** 2.2)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from services.postprocess.checks.examine import pixel_checks
 from services.postprocess.checks.published import GOOD_ENOUGH
+from tests.postprocess.labelled.photographs import LIST
 
 PAGE = Path(__file__).resolve().parents[3] / "docs/checks.md"
 
@@ -17,24 +18,24 @@ ABOUT = {
         "flat colours, gradients, pictures melted to clouds of colour",
     ),
     "noise": (
-        "How much a pixel tells of the next, fine or coarse, the lower of both; noise tells nothing",
+        "How much a pixel tells of the next, fine or coarse, in the places least like noise; noise tells nothing",
         "autocorrelation",
         "static, blots of latents that were never denoised, pictures half under either",
     ),
     "blur": (
-        "How little a further blur takes from the product's strongest edges, across or down",
+        "How little a further blur takes from the product's strongest edges, across, down or aslant",
         "Crété et al. 2007",
-        "Gaussian, defocus and shake with a point spread of 1.5 to 4 px of 384 (standard deviation)",
+        "Gaussian, defocus and shake, their point spread's standard deviation 1.5 to 4 px of 384, or 2 to 5.3 of 512",
     ),
     "clipping": (
-        "Share of the picture with a channel at its upper end, or all at the lower; a white ground is left out",
+        "Share of the picture that is burnt out white or filled in black; a white or black ground is left out",
         "–",
-        "brightened or darkened until 5 to 30 % is lost",
+        "brightened or darkened until 5 to 30 % is white or black",
     ),
     "palette": (
-        "Mean CIEDE2000 of the eight colours around the product to the brand's nearest, in full, 3/4 or half light",
+        "Mean CIEDE2000 of eight colours around the product to the brand's as lit, less half of that to its own four",
         "Sharma et al. 2005",
-        "a wall in a brand colour whose hue is turned by 25° to 60°, ΔE00 ≥ 8 from every brand colour",
+        "a brand colour's wall, or a photograph beside its own five colours, turned in hue by 25° to 60°, by ΔE00 ≥ 8",
     ),
     "twin": (
         "How alike two fingerprints are: 256 DCT signs of picture and product, 16 Lab colours",
@@ -62,30 +63,45 @@ ABOUT = {
 TEMPLATE = Path(__file__).parent / "page.md"
 
 
-def page(checks: Mapping[str, Mapping[str, Any]]) -> str:
+Figures = Mapping[str, Mapping[str, Any]]
+
+
+def page(checks: Figures, photographs: Figures) -> str:
     told = {name: checks[name] for name in ABOUT if name in checks}
     return TEMPLATE.read_text().format(
         aim=f"{100 * GOOD_ENOUGH:.0f} %",
-        rows="\n".join(_row(name, found) for name, found in told.items()),
+        rows="\n".join(_row(name, found, photographs.get(name)) for name, found in told.items()),
         faults="\n".join(f"- `{name}`: {ABOUT[name][2]}" for name in told),
-        wrong="\n".join(_wrong(name, found) for name, found in told.items()),
+        wrong="\n".join(_wrong(name, found, photographs.get(name)) for name, found in told.items()),
+        photographs=max((found["photographs"] for found in photographs.values()), default=0),
+        packages=_packages(),
     )
 
 
-def _row(name: str, found: Mapping[str, Any]) -> str:
+def _row(name: str, proofs: Mapping[str, Any], photographs: Mapping[str, Any] | None) -> str:
     measures, source, _ = ABOUT[name]
-    role = "advises" if min(found["precision"], found["recall"]) < GOOD_ENOUGH else "decides"
+    least = min(min(found["precision"], found["recall"]) for found in (proofs, photographs) if found)
     cells = (
         f"`{name}`",
         measures,
         source,
-        _limit(name, found["limit"]),
-        str(found["good"]),
-        str(found["faulty"]),
-        *(f"{100 * found[figure]:.1f} %" for figure in ("precision", "recall", "alarms")),
-        role,
+        _limit(name, proofs["limit"]),
+        *_columns(proofs),
+        *(_columns(photographs) if photographs else ["–"] * 4),
+        "advises" if least < GOOD_ENOUGH else "decides",
     )
     return f"| {' | '.join(cells)} |"
+
+
+def _columns(found: Mapping[str, Any]) -> list[str]:
+    shares = [f"{100 * found[figure]:.1f} %" for figure in ("precision", "recall", "alarms")]
+    return [f"{found['good']} / {found['faulty']}", *shares]
+
+
+def _packages() -> str:
+    """Of the list, each with its version, by where it is had."""
+    named = [line.removeprefix("# ") for line in LIST.read_text().splitlines()[1:] if line.startswith("# ")]
+    return "\n".join(f"- `{each}`" for each in named)
 
 
 def _limit(name: str, limit: float | None) -> str:
@@ -95,6 +111,9 @@ def _limit(name: str, limit: float | None) -> str:
     return f"{'≥' if least else '<' if name == 'twin' else '≤'} {limit:g}"
 
 
-def _wrong(name: str, found: Mapping[str, Any]) -> str:
-    kinds = ", ".join(f"{count} × {kind.replace('_', ' ')}" for kind, count in found["wrong"].items())
-    return f"- `{name}`: {kinds or 'nothing'}"
+def _wrong(name: str, proofs: Mapping[str, Any], photographs: Mapping[str, Any] | None) -> str:
+    return f"- `{name}`: {_kinds(proofs)}" + (f"; of photographs {_kinds(photographs)}" if photographs else "")
+
+
+def _kinds(found: Mapping[str, Any]) -> str:
+    return ", ".join(f"{count} × {kind.replace('_', ' ')}" for kind, count in found["wrong"].items()) or "nothing"

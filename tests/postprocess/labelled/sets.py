@@ -17,7 +17,7 @@ from services.postprocess.compositing import flatten
 from services.postprocess.pixels import Pixels
 from services.postprocess.twins import LIMIT
 from tests.inference.scenes import EVERY_FORM
-from tests.postprocess.labelled.drawing import COLOURS, LABELS, WALLS, Drawn, asked, draw
+from tests.postprocess.labelled.drawing import COLOURS, LABELS, WALLS, asked, draw
 from tests.postprocess.labelled.faults import BLANK, CLIPPED, NOISE, SOFT, Chance, Change, afterwards, harmless, pushed
 from tests.postprocess.labelled.files import sizes, texts
 from tests.postprocess.labelled.said import Said, chance_of
@@ -75,7 +75,7 @@ def twins(seed: int) -> Iterator[Said]:
     """Twins: written again, smaller, shifted, brighter, or all of it. Not: another wall, variant or form."""
     chance, drawn = chance_of(seed, "twin"), draw(seed)
     first = fingerprint(drawn.view().pixels, live=drawn.live)
-    for kind, pixels, live in _twins(drawn, chance):
+    for kind, pixels, live in twins_of(drawn.pixels, drawn.live, chance):
         yield _compared(kind, first, pixels, live, faulty=True)
     others: dict[str, dict[str, Any]] = {
         "another wall": {"wall": _other(chance, WALLS, drawn.asked["wall"], drawn.asked["accent"])},
@@ -87,13 +87,13 @@ def twins(seed: int) -> Iterator[Said]:
         yield _compared(kind, first, other.pixels, other.live, faulty=False)
 
 
-def _compared(kind: str, first: str, pixels: Pixels, live: Area, *, faulty: bool) -> Said:
+def _compared(kind: str, first: str, pixels: Pixels, live: Area | None, *, faulty: bool) -> Said:
     number = alike(first, fingerprint(View.of(pixels).pixels, live=live))
     return Said(kind, faulty, number < LIMIT, number)
 
 
-def _twins(drawn: Drawn, chance: Chance) -> Iterator[tuple[str, Pixels, Area]]:
-    pixels, live = drawn.pixels, drawn.live
+def twins_of(pixels: Pixels, live: Area | None, chance: Chance) -> Iterator[tuple[str, Pixels, Area | None]]:
+    """What becomes of one picture on its way into another job, and where its product is then."""
     yield "written again", _written(pixels, int(chance.integers(50, 90))), live
     yield "smaller", _sized(pixels, chance.uniform(0.4, 0.9)), live
     yield "brighter or darker", _lit(pixels, chance), live
@@ -103,12 +103,11 @@ def _twins(drawn: Drawn, chance: Chance) -> Iterator[tuple[str, Pixels, Area]]:
     yield "all at once", _written(_sized(_lit(moved, chance), 0.6), 60), there
 
 
-def _shifted(pixels: Pixels, live: Area, by: Any) -> tuple[Pixels, Area]:
+def _shifted(pixels: Pixels, live: Area | None, by: Any) -> tuple[Pixels, Area | None]:
     height, width = pixels.shape[:2]
     move = np.array([[1, 0, by[0] * width], [0, 1, by[1] * height]], dtype=np.float32)
     moved = cv2.warpAffine(pixels, move, (width, height), borderMode=cv2.BORDER_REPLICATE)
-    left, top, right, bottom = live
-    return np.asarray(moved, dtype=np.uint8), (left + by[0], top + by[1], right + by[0], bottom + by[1])
+    return np.asarray(moved, dtype=np.uint8), live and tuple(edge + by[at % 2] for at, edge in enumerate(live))
 
 
 def _sized(pixels: Pixels, share: float) -> Pixels:
