@@ -37,7 +37,7 @@ def preview(
     as_json: AsJson = False,  # noqa: FBT002 a flag
 ) -> None:
     """Make one file of an asset by a recipe, stored nowhere but in --out; a draft is checked as lint does."""
-    draft = _draft(Path(recipe), name) if Path(recipe).is_file() else None
+    draft = _draft(Path(recipe), name) if _is_file(recipe) else None
     with connected(data, workspace=workspace) as client:
         manifest = client.get(f"/v1/assets/{asset}").get("derivatives_manifest")
         if manifest is None:
@@ -65,6 +65,14 @@ def _asked(client: Client, asset: str, asked: dict[str, str], named: str, draft:
     if answer.status_code != 200:
         client.checked(answer)
     return answer
+
+
+def _is_file(named: str) -> bool:
+    """Raises Problem for what is written like a file and is none."""
+    file = Path(named)
+    if not file.is_file() and (file.suffix in {".yaml", ".yml"} or len(file.parts) > 1):
+        raise Problem(f"There is no file {named}.", remedy="Name the file with the draft, or NAME@VERSION.")
+    return file.is_file()
 
 
 def _draft(file: Path, name: str | None) -> Recipe:
