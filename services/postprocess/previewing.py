@@ -65,7 +65,9 @@ class Previews:
         found = next((each for each in recipe.renditions if each.name == rendition), None)
         if found is None:
             remedy = known([each.name for each in recipe.renditions])
-            raise HttpProblem("not_found", f"{recipe.label} has no rendition {rendition!r}", remedy=remedy)
+            raise HttpProblem(
+                "not_found", f"{recipe.label} has no rendition {rendition!r}", where="rendition", remedy=remedy
+            )
         if found.width * found.height > MOST_PIXELS:
             what = f"{found.width} × {found.height} is more than a preview shows"
             raise HttpProblem("too_large", what, where="rendition", remedy=f"at most {MOST_PIXELS:,} pixels")

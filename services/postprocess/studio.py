@@ -87,6 +87,7 @@ class Studio:
             raise HttpProblem(
                 "not_found",
                 f"asset {asset} has no derivatives' manifest {sha256[:12]}… here",
+                where="manifest",
                 remedy="take both from GET /v1/assets/{id}; manifests live as long as the asset's files",
             )
         return found
@@ -102,7 +103,7 @@ class Studio:
         try:
             return await self._library.get(Recipe, workspace, pin)
         except (BlobMissing, Rejected) as error:
-            raise _unmakeable(f"recipe {pin.label} cannot be read: {error}") from error
+            raise _unmakeable(f"recipe {pin.label} cannot be read: {error}", where="recipe") from error
 
     async def recipe_of(self, workspace: UUID, digest: str) -> Recipe:
         """By the digest of its document. Raises HttpProblem where the workspace has none of it."""
@@ -141,7 +142,9 @@ class Studio:
                 raise HttpProblem("bad_recipe", refused.detail, where="recipe", remedy=remedy) from refused
             raise _unmakeable(f"the original is refused as {refused.code}: {refused.detail}") from refused
         except OutOfMemory as error:
-            raise HttpProblem("too_large", str(error), remedy="raise CALOTYPE_CHILD_MEMORY_MB") from error
+            raise HttpProblem(
+                "too_large", str(error), where="asset_id", remedy="raise CALOTYPE_CHILD_MEMORY_MB"
+            ) from error
         except ChildDied as error:
             raise HttpProblem("not_made", str(error), remedy="ask again; if it stays so, look at the log") from error
 
@@ -163,5 +166,5 @@ def known(names: Collection[str]) -> str:
     return f"there are {', '.join(sorted(names))}" if names else "there are none"
 
 
-def _unmakeable(why: str) -> HttpProblem:
-    return HttpProblem("not_replayable", why, remedy="an operator restores it from a backup", status=409)
+def _unmakeable(why: str, *, where: str = "asset_id") -> HttpProblem:
+    return HttpProblem("not_replayable", why, where=where, remedy="an operator restores it from a backup", status=409)
