@@ -14,7 +14,8 @@ from shared.current import queries as current
 from shared.errors import Rejected
 from shared.events import LibraryItemChanged, Problem
 from shared.library.documents import CURRENT_KINDS, DOCUMENT, AnyDocument
-from shared.library.lint import Fault, lint
+from shared.library.faults import Fault
+from shared.library.lint import lint
 from shared.outbox import Outbox
 from shared.postgres import Pool, workspace_transaction
 

@@ -6,7 +6,8 @@ import pytest
 
 from services.postprocess.operations import OURS
 from shared.library.documents import Brand
-from shared.library.lint import Fault, lint
+from shared.library.faults import Fault
+from shared.library.lint import lint
 from shared.library.operations import PARAMETERS, takes_from_brand
 from shared.library.shelf import Shelf
 from tests.postprocess.documents import recipe, rendition, step
