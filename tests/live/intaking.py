@@ -16,8 +16,8 @@ from deploy.local.servers import EmbeddedServers
 from services.intake.app import build
 from services.intake.settings import IntakeSettings
 from shared.events import BY_TYPE, Event
-from shared.kafka import Record, create_topics, record_of
-from shared.service import Service, open_service
+from shared.kafka import Record, record_of
+from shared.service import Service
 from shared.topics import (
     CANCELS_REQUESTED,
     IMAGE_REQUESTS,
@@ -26,6 +26,7 @@ from shared.topics import (
     REQUESTS_REJECTED,
     WORKSPACES,
 )
+from tests.live.serving import serving
 from tests.live.stage import new_database
 from tests.prompt.library import documents
 
@@ -193,17 +194,8 @@ async def intake_on(servers: EmbeddedServers, folder: Path, **changes: Any) -> A
         "bootstrap_token": "of-the-live-tests",
     }
     settings = IntakeSettings(**fields | changes)
-    await create_topics(settings)
-    topics = [settings.topic_prefix + topic.name for topic in SAID]
-    heard = AIOKafkaConsumer(*topics, bootstrap_servers=servers.kafka_bootstrap, auto_offset_reset="earliest")
-    service = await open_service("intake", settings, roles=frozenset({"consume", "work", "http"}))
-    await build(service)
-    await service.start()
-    await heard.start()
-    transport = httpx.ASGITransport(app=service.app, raise_app_exceptions=False)
-    try:
+    roles, topics = ("consume", "work", "http"), [topic.name for topic in SAID]
+    async with serving("intake", settings, build, roles=roles, topics=topics) as (service, heard):
+        transport = httpx.ASGITransport(app=service.app, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000") as client:
             yield Intake(service, client, heard)
-    finally:
-        await heard.stop()
-        await service.stop()

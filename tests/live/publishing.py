@@ -27,11 +27,12 @@ from shared.events import (
     WorkspaceChanged,
 )
 from shared.identity import NewKey, new_key
-from shared.kafka import create_topics, record_of
+from shared.kafka import record_of
 from shared.library.documents import TargetDocument
-from shared.service import Service, open_service
+from shared.service import Service
 from shared.topics import ASSETS_PUBLISHED
 from tests.live.items import published
+from tests.live.serving import serving
 from tests.live.stage import new_database
 from tests.publisher.builders import APPROVED_AT, FILES, WORKSPACE
 
@@ -142,18 +143,6 @@ def read_ended(record: Any) -> Ended:
 @asynccontextmanager
 async def publisher(servers: EmbeddedServers, folder: Path, **changed: Any) -> AsyncIterator[Publishing]:
     settings = settings_at(servers, await new_database(servers), folder, **changed)
-    await create_topics(settings)
-    heard = AIOKafkaConsumer(
-        settings.topic_prefix + ASSETS_PUBLISHED.name,
-        bootstrap_servers=servers.kafka_bootstrap,
-        auto_offset_reset="earliest",
-    )
-    service = await open_service("publisher", settings, roles=frozenset({"consume", "work", "http"}))
-    await build(service)
-    await service.start()
-    await heard.start()
-    try:
+    roles, topics = ("consume", "work", "http"), (ASSETS_PUBLISHED.name,)
+    async with serving("publisher", settings, build, roles=roles, topics=topics) as (service, heard):
         yield Publishing(service, heard, settings.publish_folder)
-    finally:
-        await heard.stop()
-        await service.stop()

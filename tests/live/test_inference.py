@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -41,13 +42,14 @@ from shared.events import (
     SourceUse,
     WorkspaceChanged,
 )
-from shared.kafka import create_topics, record_of
+from shared.kafka import record_of
 from shared.library.documents import Routes
-from shared.service import Service, open_service
+from shared.service import Service
 from shared.topics import IMAGES_GENERATED, JOBS_ENDED, JOBS_PROGRESSED
 from tests.inference.prompts import NOW, WORKSPACE, assembled, routes
 from tests.inference.tiny import tiny_model
 from tests.live.items import published
+from tests.live.serving import serving
 from tests.live.stage import new_database
 from tests.servers.provider import Provider, png
 
@@ -168,21 +170,12 @@ async def running(
     **settings: Any,
 ) -> AsyncIterator[Stage]:
     told = settings_for(servers, await new_database(servers), folder, **settings)
-    await create_topics(told)
-    topics = [told.topic_prefix + topic.name for topic in HEARD]
-    heard = AIOKafkaConsumer(*topics, bootstrap_servers=servers.kafka_bootstrap, auto_offset_reset="earliest")
-    service = await open_service(STAGE, told, roles=roles)
-    await build(service, backends=backends)
-    await service.start()
-    await heard.start()
-    stage = Stage(service, heard)
-    try:
+    built, topics = partial(build, backends=backends), [topic.name for topic in HEARD]
+    async with serving(STAGE, told, built, roles=roles, topics=topics) as (service, heard):
+        stage = Stage(service, heard)
         if table is not None:
             await stage.publish(table)
         yield stage
-    finally:
-        await heard.stop()
-        await service.stop()
 
 
 @asynccontextmanager

@@ -26,10 +26,11 @@ from shared.events import (
     JobCancelled,
     JobFailed,
 )
-from shared.kafka import create_topics, record_of
+from shared.kafka import record_of
 from shared.library.documents import Document, Operation
-from shared.service import Service, open_service
+from shared.service import Service
 from shared.topics import IMAGES_PROCESSED, JOBS_ENDED, JOBS_PROGRESSED
+from tests.live.serving import serving
 from tests.live.stage import eventually, new_database
 from tests.postprocess.documents import recipe, rendition
 from tests.postprocess.images import RUBRIC, WORKSPACE, asked_anew, file, generated
@@ -94,18 +95,9 @@ async def running(servers: EmbeddedServers, folder: Path, **settings: Any) -> As
         children=1,
         **settings,
     )
-    await create_topics(told)
-    topics = [told.topic_prefix + topic.name for topic in (*OUTCOMES, JOBS_PROGRESSED)]
-    heard = AIOKafkaConsumer(*topics, bootstrap_servers=servers.kafka_bootstrap, auto_offset_reset="earliest")
-    service = await open_service(STAGE, told, roles=frozenset({"consume", "work"}))
-    await build(service)
-    await service.start()
-    await heard.start()
-    try:
+    topics = [topic.name for topic in (*OUTCOMES, JOBS_PROGRESSED)]
+    async with serving(STAGE, told, build, roles=("consume", "work"), topics=topics) as (service, heard):
         yield Stage(service, heard)
-    finally:
-        await heard.stop()
-        await service.stop()
 
 
 async def test_a_generated_image_becomes_an_asset_version(servers: EmbeddedServers, tmp_path: Path) -> None:

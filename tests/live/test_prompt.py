@@ -13,10 +13,11 @@ from services.prompt.app import build
 from services.prompt.settings import PromptSettings
 from shared.blobs import library_key
 from shared.events import BY_TYPE, Event, FailureReason, JobFailed, PromptAssembled, RequestAccepted
-from shared.kafka import create_topics, record_of
+from shared.kafka import record_of
 from shared.library.documents import Document
-from shared.service import Service, open_service
+from shared.service import Service
 from shared.topics import JOBS_ENDED, PROMPTS_ASSEMBLED, REQUESTS_ACCEPTED
+from tests.live.serving import serving
 from tests.live.stage import eventually
 from tests.prompt.library import brand, policy, template
 from tests.prompt.test_domain import WORKSPACE, request
@@ -63,22 +64,10 @@ async def prompting(servers: EmbeddedServers, folder: Path) -> AsyncIterator[Pro
         topic_replication=1,
         blobs_url=f"file://{folder}/blobs",
     )
-    await create_topics(settings)
-    names = [PROMPTS_ASSEMBLED.name, JOBS_ENDED.name, REQUESTS_ACCEPTED.dead_letters]
-    heard = AIOKafkaConsumer(
-        *(settings.topic_prefix + name for name in names),
-        bootstrap_servers=servers.kafka_bootstrap,
-        auto_offset_reset="earliest",
-    )
-    service = await open_service("prompt", settings, roles=frozenset({"consume"}), database=False)
-    await build(service)
-    await service.start()
-    await heard.start()
-    try:
+    topics = [PROMPTS_ASSEMBLED.name, JOBS_ENDED.name, REQUESTS_ACCEPTED.dead_letters]
+    opened = serving("prompt", settings, build, roles=("consume",), topics=topics, database=False)
+    async with opened as (service, heard):
         yield Prompting(service, heard)
-    finally:
-        await heard.stop()
-        await service.stop()
 
 
 def numbered(number: int, **changes: Any) -> RequestAccepted:
