@@ -184,7 +184,6 @@ def create_app(
     resume: Callable[[str], Awaitable[bool]] | None = None,
     waiting: Callable[[], Mapping[str, str]] | None = None,
     refresh: Callable[[], Awaitable[None]] | None = None,
-    body_cap: int = BODY_CAP,
 ) -> FastAPI:
     """A stage's HTTP side with what all have: /livez, /readyz, /metrics, resume, problems instead of stack traces."""
     app = FastAPI(
@@ -226,7 +225,7 @@ def create_app(
         return {"group": group, "resumed": bool(resume and await resume(group))}
 
     _explain_failures(app, stage)
-    app.add_middleware(_BodyCap, cap=body_cap)
+    app.add_middleware(_BodyCap, cap=BODY_CAP)
     return app
 
 

@@ -65,10 +65,10 @@ def reachable(source: Path, account: Account | None, *, copies: Path) -> Path:
     return copy
 
 
-def own(folder: Path, account: Account | None, *, mode: int = 0o700) -> Path:
+def own(folder: Path, account: Account | None) -> Path:
     """Make `folder` and hand it to `account`."""
     folder.mkdir(parents=True, exist_ok=True)
-    folder.chmod(mode)
+    folder.chmod(0o700)
     if account is not None:
         os.chown(folder, account.uid, account.gid)
     return folder

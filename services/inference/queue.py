@@ -175,7 +175,6 @@ class Claims:
         *,
         kinds: Sequence[str],
         at_once: bool = False,
-        shares: Mapping[str, int] = SHARES,
         limits: Limits | None = None,
         recheck: Recheck = nothing_changed,
     ) -> None:
@@ -184,7 +183,7 @@ class Claims:
         self._desk = desk
         self._kinds = list(kinds)
         self._limits = limits or NoLimits()
-        self._line = Line(kinds, shares=shares, limits=self._limits)
+        self._line = Line(kinds, shares=SHARES, limits=self._limits)
         self._at_once = at_once
 
     def look_round(self) -> None:

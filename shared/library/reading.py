@@ -45,8 +45,8 @@ class Source:
             loc = loc[:-1]
         return self.lines.get(loc, 1)
 
-    def finding(self, loc: Loc, problem: Problem, *, error: bool = True, below: int = 0) -> Finding:
-        return Finding(file=self.file, line=self.line(loc) + below, problem=problem, error=error)
+    def finding(self, loc: Loc, problem: Problem, *, error: bool = True) -> Finding:
+        return Finding(file=self.file, line=self.line(loc), problem=problem, error=error)
 
 
 @dataclass(slots=True)

@@ -114,11 +114,9 @@ def read_cursor(cursor: str | None, *, places: int) -> list[int] | list[None]:
     return found
 
 
-def answer(body: object, *, status: int = 200) -> Response:
+def answer(body: object) -> Response:
     """JSON by orjson: ids, times and amounts as text; amounts keep their digits."""
-    return Response(
-        orjson.dumps(body, default=_plain, option=orjson.OPT_NON_STR_KEYS), status, media_type="application/json"
-    )
+    return Response(orjson.dumps(body, default=_plain, option=orjson.OPT_NON_STR_KEYS), media_type="application/json")
 
 
 def _plain(value: object) -> Any:

@@ -24,8 +24,7 @@ Name = tuple[str | None, str]
 class Sets:
     """Sets by name, each worked out beside the event loop and kept for a while: a page may be that much behind."""
 
-    def __init__(self, *, seconds: float = KEPT_SECONDS, clock: Callable[[], float] = time.monotonic) -> None:
-        self._seconds = seconds
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._kept: dict[tuple[UUID, Name], tuple[float, Set]] = {}
 
@@ -45,7 +44,7 @@ class Sets:
     def _keep(self, key: tuple[UUID, Name], found: Set) -> None:
         now = self._clock()
         held = [(one, kept) for one, kept in self._kept.items() if kept[0] > now and one != key]
-        self._kept = dict(held[1 - KEPT :]) | {key: (now + self._seconds, found)}
+        self._kept = dict(held[1 - KEPT :]) | {key: (now + KEPT_SECONDS, found)}
 
 
 async def set_of(connection: Connection, name: Name) -> Set:
