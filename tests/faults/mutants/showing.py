@@ -105,7 +105,7 @@ def check_rejects_nothing() -> None:
     scenario=MADE_ANEW,
 )
 def made_anew_while_it_is_made() -> None:
-    function("services.catalog.anew:Case.under_way", "return {", "return set() and {")
+    function("services.catalog.anew:Case.under_way", "return [", "return [] and [")
 
 
 @mutant("Progress is kept in the ledger", stages=CATALOG, caught_by="I4")
@@ -122,8 +122,8 @@ def progress_in_the_ledger() -> None:
 def dropped_without_end() -> None:
     function(
         "services.catalog.deadletters:drop",
-        "failed = await _stranded(writing, dropped, principal=principal)",
-        "failed = []",
+        "jobs = await stranded_jobs(writing.connection, dropped, principal=principal)",
+        "jobs = []",
     )
 
 
