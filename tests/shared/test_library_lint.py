@@ -59,9 +59,9 @@ def test_a_limit_for_a_check_that_is_not_ours_is_asked_about() -> None:
 
 
 def test_a_rubric_that_would_decide_by_a_check_that_only_advises_is_warned() -> None:
-    assert codes(rubric(blocking_checks=["label"])) == [("advisory_check", "blocking_checks")]
-    assert codes(rubric(rejecting_checks=["label"])) == [("advisory_check", "rejecting_checks")]
-    assert codes(rubric(limits={"label": 0.8})) == []
+    assert codes(rubric(blocking_checks=["clipping"])) == [("advisory_check", "blocking_checks")]
+    assert codes(rubric(rejecting_checks=["clipping"])) == [("advisory_check", "rejecting_checks")]
+    assert codes(rubric(limits={"clipping": 0.8})) == []
 
 
 def test_a_rubric_that_uses_nothing_new_keeps_its_digest() -> None:

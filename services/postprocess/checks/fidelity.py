@@ -3,7 +3,7 @@
 `fidelity` compares colours from the top of the product to its bottom (CIEDE2000, medians of six bands, in which windows
 and highlights count little) and how wide it is for its height. `label` compares print: small dark and light strokes
 (morphological black and top hats, which leave light and shade out), window by window, each allowed to lie a few pixels
-off (normalised cross-correlation), by the third that agrees least.
+off (normalised cross-correlation), by the two fifths that agree least.
 """
 
 import math
@@ -29,8 +29,9 @@ PROPORTION, PER_PROPORTION = 0.03, 50.0
 APART = 100.0
 STROKES = 11
 SLACK = 6
-# Windows with less print in them (levels of 255) say nothing.
-PRINT = 6.0
+# Windows with less print in them (levels of 255) say nothing: a rule's end and grain agree with anything.
+PRINT = 17.0
+LEAST_AGREEING = 0.4
 LEAST_WINDOW = (24, 14)
 
 
@@ -54,7 +55,7 @@ def _bands(pixels: Pixels, where: NDArray[np.bool_]) -> Lab:
 
 
 def agreement(photo: Photo, picture: Pixels, shape: Pixels) -> float | None:
-    """0..1, of the third of the label that agrees least, in the best way to lay the photo; None: nothing is printed."""
+    """0..1, of the part of the label that agrees least, in the best way to lay the photo; None: nothing is printed."""
     found = [_agreement(photo, picture, matrix) for matrix in photo.lain_over(picture, shape)]
     return max((each for each in found if each is not None), default=None)
 
@@ -73,7 +74,7 @@ def _agreement(photo: Photo, picture: Pixels, matrix: Matrix) -> float | None:
         for x in range(x0, x1 - width + 1, width // 2)
     ]
     told = sorted(each for each in windows if each is not None)
-    return float(np.mean(told[: max(1, len(told) // 3)])) if told else None
+    return float(np.mean(told[: max(1, int(LEAST_AGREEING * len(told)))])) if told else None
 
 
 def _found(window: Plane, picture: Plane, x: int, y: int) -> float | None:
@@ -132,4 +133,4 @@ def _label(photo: Photo, picture: Pixels, shape: Pixels, limit: float) -> Verdic
 
 
 FIDELITY = Check(name="fidelity", look=look, limit=1.8, code="wrong_product")
-LABEL = Check(name="label", look=look_at_label, limit=0.7, code="label_wrong", least=True)
+LABEL = Check(name="label", look=look_at_label, limit=0.74, code="label_wrong", least=True)

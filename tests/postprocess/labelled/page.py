@@ -43,7 +43,7 @@ ABOUT = {
         "pairs, written as JPEG 50 to 90, smaller by up to 60 %, shifted by 2 %, ± 5 % in brightness, or all of it",
     ),
     "label": (
-        "Cross-correlation of print with the approved photo's, of the third of the windows that agrees least",
+        "Cross-correlation of print with the approved photo's, of the two fifths of the windows that agree least",
         "Lowe 2004, Lewis 1995",
         "another product's label, or a third of its letters others; the product is the same",
     ),
