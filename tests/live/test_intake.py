@@ -522,7 +522,7 @@ async def test_a_spreadsheets_file_is_read_as_it_was_saved(servers: EmbeddedServ
 
 @pytest.mark.timeout(400)
 async def test_many_rows_are_taken_in_parts_and_memory_stays_flat(servers: EmbeddedServers, tmp_path: Path) -> None:
-    rows = int(os.environ.get("CALOTYPE_ROWS", "20000"))
+    rows = int(os.environ.get("CALOTYPE_ROWS", "40000"))
 
     async def written() -> AsyncIterator[bytes]:
         yield b"key,sku,asset_type,setting,season,locale,headline,variants,channels,priority,confidentiality\n"
