@@ -22,6 +22,7 @@ GROWTH, SPARE, MOST = 4, 1024 * 1024, 64 * 1024 * 1024
 MANIFEST = re.compile(rb"calotype:ManifestSHA256=\"([0-9a-f]{64})\"")
 BEGINNINGS = {b"\x89PNG": "image/png", b"\xff\xd8\xff": "image/jpeg", b"RIFF": "image/webp"}
 AVIF = b"ftypavif"
+PRIVATE = re.compile(r"(?<=://)[^/?#]*@|[?#].*")  # of an address: who may fetch by it, and nobody else is told
 # Signed files, there without what they were signed with.
 SPOILED = frozenset({Arrived.LOST, Arrived.INVALID})
 
@@ -59,7 +60,7 @@ def unread(delivered: Delivered) -> str | None:
 async def _receipt(
     file: PublicFile, location: str, until: float, *, target: Serving, proof: Proof, verifier: Verifier
 ) -> Receipt:
-    told = Receipt(location=location, sha256="", bytes=0, name=file.name, arrived=Arrived.UNREAD)
+    told = Receipt(location=PRIVATE.sub("", location), sha256="", bytes=0, name=file.name, arrived=Arrived.UNREAD)
     try:
         async with asyncio.timeout_at(until):
             data = await target.fetch(location, most=min(MOST, GROWTH * file.bytes + SPARE))

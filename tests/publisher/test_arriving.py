@@ -209,6 +209,32 @@ async def test_no_answer_leads_anywhere_but_to_the_target(
     assert "not where site says that it serves from" in (file_of(found).said or "")
 
 
+async def test_an_address_whose_host_is_no_name_costs_nothing_but_the_look(
+    tmp_path: Path, signed: bytes, receiver: Receiver, verifier: Verifier
+) -> None:
+    receiver.script(target="site", answer={"files": [{"name": NAME, "url": "https://xn--0/x"}]})
+    try:
+        _, found = await arrived(tmp_path, signed, served=signed, receiver=receiver, verifier=verifier)
+    finally:
+        receiver.at.clear()
+    assert file_of(found).arrived is Arrived.UNREAD and "no address" in (file_of(found).said or "")
+
+
+@pytest.mark.parametrize("private", ["?X-Amz-Signature=s3cret&a=1", "#s3cret"])
+async def test_an_address_that_is_signed_for_us_is_fetched_in_whole_and_told_without_what_signs_it(
+    tmp_path: Path, signed: bytes, receiver: Receiver, verifier: Verifier, private: str
+) -> None:
+    where = f"{receiver.url}/files/{NAME}"
+    receiver.script(target="site", answer={"files": [{"name": NAME, "url": where + private}]})
+    receiver.queries.clear()
+    try:
+        _, found = await arrived(tmp_path, signed, served=signed, receiver=receiver, verifier=verifier)
+    finally:
+        receiver.at.clear()
+    assert (file_of(found).location, file_of(found).arrived) == (where, Arrived.SAME)
+    assert receiver.queries == [private.removeprefix("?") if "?" in private else ""]
+
+
 async def test_a_document_may_name_another_host_to_look_at(
     tmp_path: Path, signed: bytes, receiver: Receiver, verifier: Verifier
 ) -> None:
@@ -224,7 +250,16 @@ async def test_a_document_may_name_another_host_to_look_at(
 
 
 @pytest.mark.parametrize(
-    "answer", [{"files": "none"}, {"files": [{"name": NAME}]}, {"id": 7}, [], {"x": "y" * 300_000}]
+    "answer",
+    [
+        {"files": "none"},
+        {"files": [{"name": NAME}]},
+        {"files": [{"name": NAME, "url": "https://h/\0"}]},
+        {"files": [{"name": NAME, "url": "https://h/" + "x" * 500}]},
+        {"id": 7},
+        [],
+        {"x": "y" * 300_000},
+    ],
 )
 async def test_an_answer_that_says_nothing_we_can_read_is_an_acknowledgement(
     receiver: Receiver, answer: Mapping[str, Any]

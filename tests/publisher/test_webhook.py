@@ -205,6 +205,7 @@ async def test_the_address_that_was_checked_is_the_one_that_is_reached(
         {"url": "https://me:pass@dam.example/x", "secrets": ["new"]},
         {"url": "https:///x", "secrets": ["new"]},
         {"url": "nonsense", "secrets": ["new"]},
+        {"url": "https://xn--0/x", "secrets": ["new"]},
         {"url": "https://dam.example/x", "secrets": ["new"], "colour": "red"},
         {"url": "https://dam.example/x", "secrets": ["new"], "give_up_hours": 0},
     ],

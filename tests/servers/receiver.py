@@ -101,6 +101,7 @@ class Receiver:
     taken: set[tuple[str, str]] = field(default_factory=set)
     tries: Counter[tuple[str, str]] = field(default_factory=Counter)
     served: dict[str, bytes] = field(default_factory=dict)
+    queries: list[str] = field(default_factory=list)  # of each GET so far
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _changed: threading.Condition = field(default_factory=threading.Condition)
 
@@ -202,9 +203,11 @@ class Handler(BaseHTTPRequestHandler):
     receiver: Receiver
 
     def do_GET(self) -> None:
-        served = self.receiver.served.get(self.path.removeprefix("/files/"))
+        path, _, query = self.path.partition("?")
+        self.receiver.queries.append(query)
+        served = self.receiver.served.get(path.removeprefix("/files/"))
         if served is None:
-            self._answer(200 if self.path == "/livez" else 404)
+            self._answer(200 if path == "/livez" else 404)
         else:
             self._answer(200, text=served)
 

@@ -38,6 +38,9 @@ EXCUSE_BYTES = 2048
 EXCUSE_SHOWN = 200
 ANSWER_SECONDS = 2.0  # for the rest of an answer that says where the files stand
 ANSWER_BYTES = 256 * 1024
+# Printable ASCII, which every store and fact can hold. What is told of it ends at its query: all files of an asset fit
+# into one fact.
+ADDRESS = r"^[!-\"$->@-~]{1,500}([?#][!-~]*)?$"
 MAX_PAUSE_SECONDS = 3600.0  # a receiver that asks for more is asked again after this
 MAX_PATIENCE_HOURS = 24 * 30
 
@@ -58,7 +61,7 @@ class Settings(BaseModel):
 
 class Place(BaseModel):
     name: str
-    url: str = Field(max_length=2000)
+    url: str = Field(max_length=2000, pattern=ADDRESS)
 
 
 class Answer(BaseModel):
@@ -159,9 +162,10 @@ class WebhookTarget:
         """By the same rules as the message leaves, from its host or one that the document names."""
         try:
             url = httpx.URL(location)
-        except httpx.InvalidURL as error:
+            asked = origin(url)
+        except (httpx.InvalidURL, UnicodeError) as error:  # a host that is no name of IDNA is met when it is looked at
             raise Rejected("location", f"no address: {error}", remedy="answer with the address of the file") from error
-        if url.userinfo or origin(url) not in self._origins:
+        if url.userinfo or asked not in self._origins:
             what = f"{url.host} is not where {self._name} says that it serves from"
             raise Rejected("location", what, remedy="name it in `serves_from` of the target")
         address = await address_of(url, self._outside)
@@ -228,10 +232,10 @@ def _settings(document: TargetDocument) -> tuple[Settings, httpx.URL]:
 
 def _address(document: TargetDocument, text: str, *, place: str = "url") -> httpx.URL:
     try:
-        url = httpx.URL(text)
-    except httpx.InvalidURL as error:
+        url, host = (parsed := httpx.URL(text)), parsed.host
+    except (httpx.InvalidURL, UnicodeError) as error:
         raise _unusable(document, f"{place}: {error}") from error
-    if url.scheme not in {"https", "http"} or not url.host or url.userinfo or url.fragment:
+    if url.scheme not in {"https", "http"} or not host or url.userinfo or url.fragment:
         raise _unusable(document, f"{place}: not an address of a host by https, without name, password or fragment")
     return url
 
