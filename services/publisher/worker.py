@@ -8,6 +8,7 @@ a worker killed between any two steps leaves nothing at the target or the whole 
 import asyncio
 import random
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -17,7 +18,7 @@ import orjson
 import structlog
 from opentelemetry.trace import SpanKind
 
-from services.publisher.arriving import seen, spoiled, unread
+from services.publisher.arriving import TURNS, seen, spoiled, unread, unseen
 from services.publisher.domain import (
     Delivered,
     Delivery,
@@ -98,6 +99,9 @@ class Publisher:
     open_target: Callable[[TargetDocument, UUID], Target]
     pace: Pace = field(default_factory=Pace)
     verifier: Verifier = field(default_factory=Verifier)
+    turns: defaultdict[tuple[UUID, str], asyncio.Semaphore] = field(
+        default_factory=lambda: defaultdict(lambda: asyncio.Semaphore(TURNS))
+    )
 
     async def run(self, lease: Leased) -> Outcome:
         """Raises Unavailable while store, database or verifier is away: the lease is given back at no cost."""
@@ -125,10 +129,7 @@ class Publisher:
             tried = await self._open_and_deliver(lease, delivery, document, unsure=unsure)
         except Rejected as error:
             return _refused(delivery, _refusal(error), unsure=unsure)
-        if late and tried.state is PublicationState.PENDING and (tried.away is not None or tried.answered):
-            cause = tried.refusal.detail if tried.refusal else ""
-            return replace(_gave_up(delivery, cause, unsure=tried.unsure), away=tried.away)
-        return tried
+        return _too_late(tried) if late and tried.state is PublicationState.PENDING else tried
 
     async def _open_and_deliver(
         self, lease: Leased, delivery: Delivery, document: TargetDocument, *, unsure: bool
@@ -141,7 +142,7 @@ class Publisher:
             if isinstance(target, Readable):
                 return await self._look_up_and_deliver(lease, delivery, target)
             tried = await self._send(lease, delivery, target, unsure=unsure)
-            return _judged(tried) if document.require_provenance else tried
+            return _judged(tried, keyed=target.keyed) if document.require_provenance else tried
         except Busy as error:
             return _waits(delivery, Away(cause=str(error), seconds=error.seconds), unsure=unsure)
         except Unavailable as error:
@@ -204,7 +205,8 @@ class Publisher:
             return _uncertain(delivery, repr(error))
         assert delivered is not None, "a target that cannot be read back says what it took"
         if delivered.stands and isinstance(target, Serving):
-            delivered = await seen(delivered, delivery, target=target, proof=proof, verifier=self.verifier)
+            turns = self.turns[lease.workspace, delivery.target]
+            delivered = await seen(delivered, delivery, target=target, proof=proof, verifier=self.verifier, turns=turns)
         return _delivered(delivery, delivered)
 
     async def _mark_sent(self, lease: Leased) -> bool:
@@ -298,18 +300,20 @@ def _delivered(delivery: Delivery, delivered: Delivered) -> Tried:
     return Tried(delivery=delivery, state=PublicationState.DELIVERED, delivered=delivered, answered=True)
 
 
-def _judged(tried: Tried) -> Tried:
+def _judged(tried: Tried, *, keyed: bool) -> Tried:
     """Of a target that takes signed files only, and says where it put them: they have to be signed there too."""
     if tried.delivered is None:
         return tried
     refusal = spoiled(tried.delivered, target=tried.delivery.target)
     if refusal is not None:
         return _refused(tried.delivery, refusal, unsure=False, answered=True)
-    unseen = unread(tried.delivered)
-    if unseen is None:
+    cause = unread(tried.delivered)
+    if cause is None:
         return tried
+    if not keyed:  # sent again it would be there twice
+        return _refused(tried.delivery, unseen(cause, target=tried.delivery.target), unsure=False, answered=True)
     # It is sent again under the same key, and asked again: the target answers, so nothing else waits for this.
-    return replace(_waits(tried.delivery, Away(cause=unseen), unsure=True), away=None, answered=True)
+    return replace(_waits(tried.delivery, Away(cause=cause), unsure=True), away=None, answered=True)
 
 
 def _over(delivery: Delivery, standing: Standing) -> Tried | None:
@@ -364,6 +368,17 @@ def _gave_up(delivery: Delivery, cause: str, *, unsure: bool) -> Tried:
         remedy=f"when {delivery.target} is back, retry",
     )
     return _refused(delivery, refusal, unsure=unsure)
+
+
+def _too_late(tried: Tried) -> Tried:
+    """The end of a wait on the target, past the patience of its document."""
+    cause = tried.refusal.detail if tried.refusal else ""
+    if tried.answered:  # it took the message: what is missing is a look
+        refusal = unseen(cause, target=tried.delivery.target)
+        return _refused(tried.delivery, refusal, unsure=False, answered=True)
+    if tried.away is None:
+        return tried
+    return replace(_gave_up(tried.delivery, cause, unsure=tried.unsure), away=tried.away)
 
 
 def _uncertain(delivery: Delivery, why: object) -> Tried:

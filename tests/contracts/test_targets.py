@@ -12,7 +12,7 @@ from uuid import UUID
 import pytest
 
 from services.publisher.domain import Delivery, difference
-from services.publisher.targets import Outside, Readable, Target, open_target
+from services.publisher.targets import Outside, Readable, Serving, Target, open_target
 from services.publisher.targets.outside import read_secret
 from shared.errors import BlobMissing
 from shared.events import PublicFile, Verified
@@ -79,6 +79,12 @@ async def test_a_target_that_says_it_knows_our_key_takes_a_publication_once(targ
         await sent.deliver(now(), read=reader())
     await asyncio.gather(*(sent.deliver(now(), read=reader()) for _ in range(4)))
     assert effects()[now().publication_id] == (1 if sent.keyed else 7)
+    await sent.close()
+
+
+async def test_a_target_that_says_where_the_files_stand_knows_our_key(target: tuple[Target, Effects]) -> None:
+    sent, _ = target
+    assert sent.keyed or not isinstance(sent, Serving)
     await sent.close()
 
 

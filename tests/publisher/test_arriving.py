@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import pytest_asyncio
@@ -19,7 +19,7 @@ from services.publisher.arriving import left, seen, spoiled, unread
 from services.publisher.domain import Delivered, Delivery
 from services.publisher.proving import Proof
 from services.publisher.targets.webhook import WebhookTarget
-from services.publisher.worker import _delivered, _judged
+from services.publisher.worker import _delivered, _judged, _too_late
 from shared.blobs import FileBlobs, blob_key
 from shared.credentials import Claim, Credentials, Verifier
 from shared.events import Arrived, PublicationState, Receipt, Verified
@@ -80,6 +80,7 @@ async def arrived(
     verifier: Verifier,
     served: bytes | None = None,
     is_signed: bool = True,
+    turns: asyncio.Semaphore | None = None,
     **settings: Any,
 ) -> tuple[Delivery, Delivered]:
     """What a delivery comes to of which the receiver serves `served`."""
@@ -93,7 +94,8 @@ async def arrived(
     proof = Proof(asked, blobs=blobs, verifier=verifier)
     try:
         delivered = await target.deliver(asked, read=proof.read)
-        return asked, await seen(delivered, asked, target=target, proof=proof, verifier=verifier)
+        turns = turns or asyncio.Semaphore()
+        return asked, await seen(delivered, asked, target=target, proof=proof, verifier=verifier, turns=turns)
     finally:
         await target.close()
 
@@ -125,7 +127,7 @@ async def test_of_a_file_that_was_encoded_anew_it_is_told_what_is_left(
     assert file.sha256 == hashlib.sha256(served).hexdigest()
     tried = _delivered(asked, found)
     assert tried.state is PublicationState.DELIVERED, "it is a fact about the publication"
-    strict = _judged(tried)
+    strict = _judged(tried, keyed=True)
     assert strict.state is PublicationState.FAILED and strict.refusal is not None
     assert (strict.refusal.code, "are gone" in strict.refusal.detail) == ("provenance", True)
 
@@ -168,8 +170,11 @@ async def test_what_is_not_served_yet_is_told_and_a_strict_target_asked_again(
     file = file_of(found)
     assert (found.verified, file.arrived, file.sha256) == (Verified.ACKNOWLEDGED, Arrived.UNREAD, "")
     assert "it answered 404" in (unread(found) or "")
-    strict = _judged(_delivered(asked, found))
+    strict = _judged(_delivered(asked, found), keyed=True)
     assert (strict.state, strict.unsure, strict.away) == (PublicationState.PENDING, True, None)
+    for ended in (_too_late(strict), _judged(_delivered(asked, found), keyed=False)):
+        assert (ended.state, ended.unsure, ended.answered) == (PublicationState.FAILED, False, True)
+        assert ended.refusal is not None and "site has this publication, but" in ended.refusal.detail
     _, found = await arrived(tmp_path, signed, served=b"<html>Sign in", receiver=receiver, verifier=verifier)
     assert (file_of(found).arrived, unread(found)) == (
         Arrived.UNREAD,
@@ -191,6 +196,55 @@ async def test_more_bytes_than_the_file_can_have_and_more_time_than_there_is_end
     monkeypatch.setattr(WebhookTarget, "fetch", never)
     _, found = await arrived(tmp_path, signed, served=signed, receiver=receiver, verifier=verifier)
     assert "within 0.01 s" in (file_of(found).said or "")
+
+
+async def test_what_our_own_examination_takes_is_not_the_targets_time(
+    tmp_path: Path, signed: bytes, receiver: Receiver, verifier: Verifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Slow(Verifier):
+        async def read(self, data: bytes, media_type: str) -> Credentials:
+            await asyncio.sleep(0.001)
+            return await verifier.read(data, media_type)
+
+    async def at_once(*_: object, **__: object) -> bytes:
+        return encoded(signed)
+
+    monkeypatch.setattr(arriving, "SECONDS", 0.0)
+    monkeypatch.setattr(WebhookTarget, "fetch", at_once)
+    slow = Slow(anchors=verifier.anchors)
+    _, found = await arrived(tmp_path, signed, receiver=receiver, verifier=slow)
+    assert file_of(found).arrived is Arrived.LOST
+
+
+async def test_a_look_waits_for_its_turn_and_one_that_is_ended_tells_what_was_taken(
+    tmp_path: Path, signed: bytes, receiver: Receiver, verifier: Verifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, begun = asyncio.Event(), asyncio.Event()
+
+    class Turns(asyncio.Semaphore):
+        async def acquire(self) -> Literal[True]:
+            asked.set()
+            return await super().acquire()
+
+    async def never(*_: object, **__: object) -> bytes:
+        begun.set()
+        await asyncio.Event().wait()
+        raise AssertionError("nobody ends it")
+
+    monkeypatch.setattr(WebhookTarget, "fetch", never)
+    turns = Turns(0)
+    look = asyncio.create_task(arrived(tmp_path, signed, receiver=receiver, verifier=verifier, turns=turns))
+    async with asyncio.timeout(10):
+        await asked.wait()
+        assert not begun.is_set()
+        turns.release()
+        await begun.wait()
+    look.cancel()
+    sent, found = await look
+    assert (file_of(found).arrived, found.verified) == (Arrived.UNREAD, Verified.ACKNOWLEDGED)
+    assert "its worker ended" in (file_of(found).said or "")
+    assert _delivered(sent, found).state is PublicationState.DELIVERED
+    assert _judged(_delivered(sent, found), keyed=True).unsure
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,10 @@ class Readable(Target, Protocol):
 
 @runtime_checkable
 class Serving(Target, Protocol):
-    """A target whose acknowledgement may say where the files stand (`Delivered.stands`)."""
+    """A target whose acknowledgement may say where the files stand (`Delivered.stands`).
+
+    It is `keyed`: for what it does not serve yet it is sent the message again.
+    """
 
     async def fetch(self, location: str, *, most: int) -> bytes:
         """What stands there, as anybody gets it.
