@@ -85,7 +85,7 @@ def _check_recipe(recipe: Recipe, shelf: Shelf) -> Iterator[Fault]:
     yield from check_steps(recipe, marks=marks)
 
 
-def _check_rubric(rubric: Rubric, _: Shelf) -> Iterator[Fault]:
+def _check_rubric(rubric: Rubric, shelf: Shelf) -> Iterator[Fault]:
     yield from twice(rubric, ("lines",), [line.id for line in rubric.lines])
     named: dict[str, Iterable[str]] = {
         "blocking_checks": rubric.blocking_checks,
@@ -97,6 +97,9 @@ def _check_rubric(rubric: Rubric, _: Shelf) -> Iterator[Fault]:
             what = f"there is no check {name!r} of ours; without one of that name from outside a person decides"
             remedy = suggest(name, CHECK_NAMES)
             yield fault(rubric, (field,), "unknown_check", what, remedy, error=False)
+    newest = shelf.find(Rubric, rubric.name)
+    if newest is not None and newest.version > rubric.version:
+        return  # what is published does not change: to take a check out of it is no advice
     for field in ("blocking_checks", "rejecting_checks"):
         for name in sorted(ADVISORY & set(named[field])):
             what = f"{name!r} errs too often to decide: it only advises, and neither stops nor rejects what fails it"

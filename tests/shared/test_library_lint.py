@@ -61,6 +61,8 @@ def test_a_limit_for_a_check_that_is_not_ours_is_asked_about() -> None:
 def test_a_rubric_that_would_decide_by_a_check_that_only_advises_is_warned() -> None:
     assert codes(rubric(blocking_checks=["clipping"])) == [("advisory_check", "blocking_checks")]
     assert codes(rubric(rejecting_checks=["clipping"])) == [("advisory_check", "rejecting_checks")]
+    older, newest = rubric(version=8, blocking_checks=["clipping"]), rubric(version=9)
+    assert codes(older, newest) == [], "what is published does not change"
     assert codes(rubric(limits={"clipping": 0.8})) == []
 
 
