@@ -3,6 +3,7 @@
 import asyncio
 import io
 import json
+import threading
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +28,7 @@ from services.inference.settings import InferenceSettings
 from shared.errors import Unavailable
 from shared.events import FailureReason
 from shared.library.documents import Call
+from shared.pictures import Admitted, Limits, admitted
 from tests.inference.generations import WORK
 from tests.servers.provider import Provider as Server
 from tests.servers.provider import png
@@ -273,6 +275,23 @@ async def test_an_answer_without_end_is_not_read_to_its_end(
             await generate(backend, replace(WORK, call=CALL))
         await backend.close()
     assert (caught.value.reason, caught.value.billed) == (FailureReason.CORRUPT_OUTPUT, True)
+
+
+async def test_a_picture_is_looked_at_beside_the_loop_that_serves_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[threading.Thread] = []
+
+    def looks(data: bytes, limits: Limits) -> Admitted:
+        looked.append(threading.current_thread())
+        return admitted(data, limits)
+
+    monkeypatch.setattr("services.inference.backends.providers.admitted", looks)
+    with Server(tmp_path) as server:
+        backend = OpenAIBackend({"acme": Provider(url=server.url, key="k")})
+        await generate(backend, replace(WORK, call=CALL))
+        await backend.close()
+    assert len(looked) == 1 and looked[0] is not threading.main_thread()
 
 
 async def generate(backend: Any, work: Generation) -> Generated:

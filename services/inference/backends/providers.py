@@ -92,7 +92,7 @@ class ProviderBackend:
         answer = await exchange.send(request, opened_by=self.opened_by(request, exchange.provider))
         if not answer.is_success:
             raise self._refused(exchange, answer)
-        return self._generated(exchange, request, await self.picture_of(exchange, answer))
+        return await self._generated(exchange, request, await self.picture_of(exchange, answer))
 
     def _refused(self, exchange: Exchange, answer: Answer) -> BackendFailure:
         who, request_id = exchange.call.provider, exchange.provider_request_id
@@ -129,11 +129,11 @@ class ProviderBackend:
             )
         return self._clients[name]
 
-    def _generated(self, exchange: Exchange, request: Request, picture: Picture) -> Generated:
+    async def _generated(self, exchange: Exchange, request: Request, picture: Picture) -> Generated:
         """The file stays as it came: its hash is the provider's, and the credentials signed into it stay whole."""
         work, who = exchange.work, exchange.call.provider
         try:
-            facts = admitted(picture.data, Limits())
+            facts = await asyncio.to_thread(admitted, picture.data, Limits())  # the checksums of a large one take long
         except Refused as refused:
             raise exchange.spoiled(f"what {who} made is refused as {refused.code}: {refused}") from refused
         if (facts.width, facts.height) != (work.width, work.height):

@@ -124,7 +124,7 @@ class ReplicateBackend(ProviderBackend):
             if not answer.is_success:
                 raise exchange.uncertain(f"{exchange.call.provider} answered {answer.status} about its prediction")
             prediction = answer.document or {"status": "unread"}
-        return self._generated(exchange, request, await _picture(exchange, prediction))
+        return await self._generated(exchange, request, await _picture(exchange, prediction))
 
     def _hook(self, work: Generation) -> str | None:
         provider = self._providers.get(work.call.provider) if work.call else None
