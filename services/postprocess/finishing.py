@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from services.postprocess.containers import with_xmp
 from services.postprocess.cose import Unsignable
 from services.postprocess.orders import Developed, Order, Origin
-from services.postprocess.originals import Whole, names_credentials, whole
+from services.postprocess.originals import Whole, bears_credentials, whole
 from services.postprocess.xmp import packet
 from shared.pictures import Admitted, Limits, admitted, clock
 
@@ -51,7 +51,7 @@ def finished(original: bytes, order: Order, *, develop: Develop, sign: Sign, lim
         return _complete(_described(let_in, order, develop, first=None), _plain(let_in, origin), unsigned=str(reason))
     developed = _described(let_in, order, develop, first=first)
     if certifier is None or first is None:
-        unsigned = LOST if names_credentials(original) else None
+        unsigned = LOST if bears_credentials(original) else None
         return _complete(developed, _plain(let_in, origin), unsigned=unsigned)
     if origin.is_draft:
         return _complete(developed, first.whole)

@@ -3,6 +3,7 @@
 Imported by the child process only.
 """
 
+import re
 from dataclasses import dataclass
 
 from services.postprocess.containers import with_xmp
@@ -14,6 +15,8 @@ from shared.pictures.cleaned import cleaned
 
 # Boxes of C2PA, and where XMP says that they are kept elsewhere.
 CREDENTIALS = (b"jumb", b"dcterms:provenance")
+# A box as it begins: four bytes of pixels may look like its name, these eight do not.
+BEARS = re.compile(rb"jumb.{4}jumd|dcterms:provenance", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,3 +51,8 @@ def whole(let_in: Admitted, packet: bytes) -> Whole:
 def names_credentials(data: bytes) -> bool:
     """Whether somebody may have signed it. Four bytes of pixels can look so too: who asks then reads it."""
     return any(mark in data for mark in CREDENTIALS)
+
+
+def bears_credentials(data: bytes) -> bool:
+    """Whether it is said that somebody signed it: for those who do not read it."""
+    return BEARS.search(data) is not None

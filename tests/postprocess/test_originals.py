@@ -23,6 +23,7 @@ from tests.postprocess.signed import developed
 
 LIMITS = Limits()
 PACKET = b"<x:xmpmeta>ours</x:xmpmeta>"
+BOX = b"\0\0\0\x1ejumb\0\0\0\x16jumdc2pa\0\x11\0\x10\x80\0\0\xaa\0\x38\x9b\x71"
 
 
 def packed(let_in: Admitted) -> object:
@@ -84,7 +85,7 @@ def test_a_png_keeps_the_numbers_that_say_which_colours_are_meant() -> None:
 
 
 async def test_an_unsigned_original_is_published_clean_too_and_lost_credentials_are_told() -> None:
-    came = with_chunks(written(plain()), chunk(b"caBX", b"jumb"), chunk(b"tEXt", b"Author\0" + beside.SECRET))
+    came = with_chunks(written(plain()), chunk(b"caBX", BOX), chunk(b"tEXt", b"Author\0" + beside.SECRET))
     event = generated(came)
     made = await developed(came, event, children=InProcess())
     (published,) = made.made
@@ -95,3 +96,10 @@ async def test_an_unsigned_original_is_published_clean_too_and_lost_credentials_
     assert processed.original.sha256 == event.original.sha256, "what was handed over stays what a replay speaks of"
     (said,) = [verdict for verdict in processed.checks if verdict.check == "provenance"]
     assert not said.ok and "the credentials it came with" in said.sentence
+
+
+@pytest.mark.parametrize(("beside_it", "told"), [(b"jumb", False), (BOX, True), (b"dcterms:provenance", True)])
+async def test_pixels_that_look_like_the_name_of_a_box_are_no_credentials(beside_it: bytes, *, told: bool) -> None:
+    came = with_chunks(written(plain()), chunk(b"prVt", beside_it))
+    made = await developed(came, generated(came), children=InProcess())
+    assert (made.unsigned is not None) is told
