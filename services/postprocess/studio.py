@@ -122,8 +122,13 @@ class Studio:
 
     @property
     def certificate(self) -> str | None:
-        """As a manifest names it."""
-        return fingerprint(self._chain.pem) if self._chain else None
+        """As a manifest names it; None where nobody signs now."""
+        return fingerprint(chain.pem) if (chain := self._valid) else None
+
+    @property
+    def _valid(self) -> Chain | None:
+        """Not one that is over: nothing can be made ready for it, and who only looks needs no signature."""
+        return self._chain if self._chain and self._chain.over() is None else None
 
     async def make(
         self, sitting: Sitting, recipes: Mapping[str, Recipe], *, digests: Mapping[str, str], proxies: bool, signs: bool
@@ -132,7 +137,7 @@ class Studio:
 
         Raises HttpProblem for what cannot be made.
         """
-        said = {"recipes": dict(digests), **(named(self._chain) if self._chain and signs else {})}
+        said = {"recipes": dict(digests), **(named(chain) if (chain := self._valid) and signs else {})}
         order = sitting.manifest.order(recipes, proxies=proxies, inputs=sitting.inputs, said=said)
         try:
             return await self._children.develop(sitting.original, order, list(sitting.inputs.pictures.values()))

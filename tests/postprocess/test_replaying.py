@@ -15,6 +15,7 @@ from services.postprocess.domain import Processed
 from services.postprocess.handler import work_of
 from services.postprocess.previewing import Previews, linted
 from services.postprocess.replaying import Replayed, replay
+from services.postprocess.signing import Chain
 from services.postprocess.studio import Studio
 from services.postprocess.worker import Finished, Processor
 from shared import ids
@@ -28,6 +29,7 @@ from tests.postprocess.documents import recipe, rendition, step
 from tests.postprocess.images import RUBRIC, WORKSPACE, generated
 from tests.postprocess.in_process import InProcess
 from tests.postprocess.pictures import GREEN, grainy, plain, written
+from tests.postprocess.test_signing import KEYS, certificate
 from tests.postprocess.test_worker import lease_of
 
 ORIGINAL = written(grainy(96, 96))
@@ -123,6 +125,20 @@ async def test_the_manifest_alone_makes_every_file_again(tmp_path: Path) -> None
     ]
     assert (found.changed, found.missing, found.lacks) == ([], [], [])
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.*")} == before, "it stores nothing"
+
+
+@pytest.mark.parametrize(("days", "signs"), [(9, True), (-1, False)])
+async def test_who_only_looks_is_told_of_no_certificate_that_is_over(tmp_path: Path, days: int, *, signs: bool) -> None:
+    bench = Bench(tmp_path)
+    chain = Chain.read(certificate(KEYS["es256"], days=days))
+    studio = Studio(blobs=bench.blobs, library=Library(bench.blobs), children=bench.children, chain=chain)
+    assert (studio.certificate is not None) is signs
+    event = image(WEB)
+    sha256 = await bench.process(event, WEB)
+    manifest = await studio.manifest(WORKSPACE, event.asset_id, sha256)
+    sitting = await studio.sitting(WORKSPACE, manifest, {})
+    await studio.make(sitting, {}, digests={}, proxies=False, signs=True)
+    assert ("certificates" in bench.children.orders[-1]["origin"]) is signs
 
 
 async def test_the_manifest_names_what_went_into_the_files(tmp_path: Path) -> None:
