@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Sequence
 from uuid import UUID
 
-from services.postprocess.checks.alike import alike
+from services.postprocess.checks.alike import alike, rule
 from services.postprocess.checks.published import advises_only
 from services.postprocess.handler import queries
 from shared.events import ImageGenerated, ImageProcessed, Measures, Verdict
@@ -86,7 +86,7 @@ def wants_twins(rubric: Rubric) -> bool:
 def bands(workspace: UUID, fingerprint: str) -> list[int]:
     """What two pictures of one workspace have to share one of, to be compared at all."""
     pieces = (fingerprint[at * BAND_DIGITS : (at + 1) * BAND_DIGITS] for at in range(BANDS))
-    return [_key(f"{workspace}/{place}/{piece}") for place, piece in enumerate(pieces)]
+    return [_key(f"{workspace}/{place}/{piece}{rule(fingerprint)}") for place, piece in enumerate(pieces)]
 
 
 def _key(text: str) -> int:

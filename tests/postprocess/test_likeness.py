@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from services.postprocess.checks.alike import DIGITS, alike
+from services.postprocess.checks.alike import DIGITS, RULED, alike
 from services.postprocess.checks.likeness import fingerprint
 from services.postprocess.checks.view import Area
 from services.postprocess.pixels import Pixels
@@ -74,16 +74,22 @@ def test_another_product_before_the_same_wall_is_another_picture() -> None:
 
 
 def test_both_say_the_same_of_each_other() -> None:
-    one, other = fingerprint(scene(), live=LIVE), fingerprint(brighter(scene(wall=BRINE)))
-    assert alike(one, other) == pytest.approx(alike(other, one), abs=1e-4)
+    one, other = fingerprint(scene(), live=LIVE), fingerprint(brighter(scene()), live=LIVE)
+    assert alike(one, other) == pytest.approx(alike(other, one), abs=1e-4) != 0
+
+
+def test_a_print_of_the_middle_names_its_rule_and_is_compared_with_its_like_alone() -> None:
+    middle = fingerprint(scene())
+    assert (len(middle), alike(middle, middle)) == (RULED, 1)
+    assert alike(middle, middle[:DIGITS]) == alike(middle[:DIGITS], middle) == 0, "as it was kept by the first rule"
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 64), (64, 2)])
 def test_the_smallest_picture_has_a_fingerprint(size: tuple[int, int]) -> None:
-    assert len(fingerprint(np.zeros((*size, 3), dtype=np.uint8))) == DIGITS
+    assert len(fingerprint(np.zeros((*size, 3), dtype=np.uint8))) == RULED
 
 
 @pytest.mark.parametrize("wrong", ["", "ab" * 55, "xy" * 56])
 def test_what_is_no_fingerprint_is_refused(wrong: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011
-        alike(wrong, fingerprint(scene()))
+        alike(wrong, fingerprint(scene(), live=LIVE))

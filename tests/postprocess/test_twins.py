@@ -34,6 +34,12 @@ def test_bands_stand_in_their_place() -> None:
     assert len(set(bands(HOUSE, "0" * 112))) == BANDS, "the same digits elsewhere are another band"
 
 
+def test_prints_by_two_rules_never_meet_and_those_that_are_kept_meet_as_before() -> None:
+    assert not set(bands(HOUSE, PRINT)) & set(bands(HOUSE, PRINT + "02"))
+    assert bands(HOUSE, PRINT)[0] == 3426530583722044636, "as it stands in likenesses"
+    assert verdict_on(PRINT + "02", [(uuid4(), PRINT)], limit=LIMIT).ok
+
+
 def test_a_picture_that_came_before_is_named() -> None:
     first, second = uuid4(), uuid4()
     verdict = verdict_on(PRINT, [(first, changed(60)), (second, PRINT)], limit=LIMIT)

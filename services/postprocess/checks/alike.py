@@ -3,7 +3,7 @@
 import math
 from statistics import fmean, median
 
-DIGITS = 112
+DIGITS, RULED = 112, 114
 WHOLE_BITS, PRODUCT_BITS = 144, 112
 WHOLE_GRID, PRODUCT_GRID = (4, 3), (2, 2)
 CELLS = WHOLE_GRID[0] * WHOLE_GRID[1]
@@ -20,8 +20,13 @@ Colour = tuple[float, float, float]
 
 
 def alike(one: str, other: str) -> float:
-    """1 for the same picture, 0 for another; the part that differs most decides. Raises ValueError: no fingerprint."""
+    """1 for the same picture, 0 for another; the part that differs most decides. Raises ValueError: no fingerprint.
+
+    Prints by two rules show two places, and tell nothing of each other.
+    """
     (bits, colours), (other_bits, other_colours) = _read(one), _read(other)
+    if rule(one) != rule(other):
+        return 0.0
     differing = bits ^ other_bits
     distances = _distances(colours, other_colours)
     parts = (
@@ -33,6 +38,11 @@ def alike(one: str, other: str) -> float:
     return round(max(0.0, 1.0 - max(parts)), 4)
 
 
+def rule(fingerprint: str) -> str:
+    """By which a place was taken for the product; "" where it was said, and of the first rule."""
+    return fingerprint[DIGITS:]
+
+
 def _distances(colours: list[Colour], others: list[Colour]) -> list[float]:
     brighter = median(one[0] - other[0] for one, other in zip(colours[:CELLS], others[:CELLS], strict=True))
     brighter = min(max(brighter, -EXPOSURE), EXPOSURE)
@@ -40,10 +50,10 @@ def _distances(colours: list[Colour], others: list[Colour]) -> list[float]:
 
 
 def _read(fingerprint: str) -> tuple[int, list[Colour]]:
-    if len(fingerprint) != DIGITS:
-        raise ValueError(f"a fingerprint has {DIGITS} hex digits, this has {len(fingerprint)}")
+    if len(fingerprint) not in (DIGITS, RULED):
+        raise ValueError(f"a fingerprint has {DIGITS} or {RULED} hex digits, this has {len(fingerprint)}")
     edge = (WHOLE_BITS + PRODUCT_BITS) // 4
-    codes = [int(digit, 16) for digit in fingerprint[edge:]]
+    codes = [int(digit, 16) for digit in fingerprint[edge:DIGITS]]
     colours = [
         (light * 100 / LEVELS, _unfolded(a), _unfolded(b))
         for light, a, b in zip(codes[0::3], codes[1::3], codes[2::3], strict=True)

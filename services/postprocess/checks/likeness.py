@@ -2,7 +2,8 @@
 
 112 hex digits: 144 bits of the whole picture and 112 of the product alone (signs of its lowest DCT coefficients, after
 Zauner 2010), then sixteen Lab colours of 12 bits, 4 × 3 of the picture and 2 × 2 of the product. Bits alone would call
-the same bottle before another wall a twin; the whole alone would miss another bottle before the same wall.
+the same bottle before another wall a twin; the whole alone would miss another bottle before the same wall. Where nobody
+says where the product is, two digits more name the rule by which a place was taken for it.
 """
 
 from functools import cache
@@ -18,6 +19,8 @@ from services.postprocess.pixels import Pixels
 SIDE = 64
 # Without a live area the middle stands for the product; a smaller one would hardly overlap itself once it is shifted.
 MIDDLE: Area = (0.1, 0.1, 0.9, 0.9)
+# Another with another MIDDLE. Prints by the first rule, (0.25, 0.25, 0.75, 0.75), bear none.
+RULE = "02"
 AIR = 0.05
 
 
@@ -26,7 +29,8 @@ def fingerprint(pixels: Pixels, *, live: Area | None = None) -> str:
     product = cut(pixels, live or MIDDLE, air=AIR)
     bits = np.concatenate([_bits(pixels, WHOLE_BITS), _bits(product, PRODUCT_BITS)])
     codes = np.concatenate([_codes(pixels, WHOLE_GRID), _codes(product, PRODUCT_GRID)])
-    return np.packbits(bits).tobytes().hex() + "".join(f"{code:x}" for code in codes.ravel())
+    digits = np.packbits(bits).tobytes().hex() + "".join(f"{code:x}" for code in codes.ravel())
+    return digits if live else digits + RULE
 
 
 def _bits(pixels: Pixels, count: int) -> NDArray[np.bool_]:
