@@ -4,13 +4,12 @@ import json
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from deploy.cli.client import Client, connected
 from deploy.cli.options import DATA, AsJson, DataOption, WorkspaceOption
-from deploy.cli.terminal import plain_console
+from deploy.cli.terminal import plain_console, verbatim
 
 app = typer.Typer(help="The state that everybody reads.", no_args_is_help=True, add_completion=False)
 COUNTED = ("requests", "jobs", "facts")
@@ -55,7 +54,7 @@ def _all(client: Client, asked: dict[str, Any], *, quiet: bool) -> dict[str, Any
     whole: dict[str, Any] = dict.fromkeys((*COUNTED, "without_facts"), 0)
     whole |= {"check": asked["check"], "rows": {}, "differing": {}, "differences": []}
     after: str | None = None
-    console = Console(stderr=True, highlight=False)
+    console = verbatim(stderr=True)
     with console.status("reading the ledger") as status:
         while True:
             part = client.post("/v1/stages/catalog/rebuild", asked | {"after": after})

@@ -4,12 +4,12 @@ import json
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from deploy.cli.client import connected
 from deploy.cli.options import DATA, AsJson, DataOption, WorkspaceOption
+from deploy.cli.terminal import verbatim
 from deploy.cli.trace import mark
 
 app = typer.Typer(help="Records that consumers refused.", no_args_is_help=True, add_completion=False)
@@ -37,7 +37,7 @@ def list_(
     if as_json:
         typer.echo(json.dumps(found))
         return
-    console = Console(highlight=False)
+    console = verbatim()
     if not found["dead_letters"]:
         console.print(Text("Nothing was refused.", "dim"))
         return
@@ -71,7 +71,7 @@ def show(
     if as_json:
         typer.echo(json.dumps(letter))
         return
-    console = Console(highlight=False)
+    console = verbatim()
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")

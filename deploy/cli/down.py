@@ -5,9 +5,8 @@ import os
 import signal
 import time
 
-from rich.console import Console
-
 from deploy.cli.options import DATA, DataOption
+from deploy.cli.terminal import verbatim
 from deploy.errors import Problem
 from deploy.local.data import DataFolder
 from deploy.local.servers import stop_leftovers
@@ -17,7 +16,7 @@ PATIENCE = 120.0
 
 def down(data: DataOption = DATA) -> None:
     """Stop the supervisor of a data folder and everything it runs, or what a killed one left running."""
-    console = Console(highlight=False)
+    console = verbatim()
     folder = DataFolder(data)
     holder = folder.holder()
     if holder is None and not folder.root.is_dir():

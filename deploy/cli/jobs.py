@@ -5,12 +5,12 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from deploy.cli.client import connected
 from deploy.cli.options import DATA, AsJson, DataOption, WorkspaceOption
+from deploy.cli.terminal import verbatim
 from deploy.cli.trace import mark, name_of, state_of
 
 Option = typer.Option
@@ -49,7 +49,7 @@ def jobs(
     if as_json:
         typer.echo(json.dumps(found))
         return
-    console = Console(highlight=False)
+    console = verbatim()
     if group is not None:
         console.print(_counts(group, found["groups"]))
         return

@@ -7,10 +7,10 @@ from typing import Annotated, Any
 
 import psutil
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from deploy.cli.options import DATA, DataOption
+from deploy.cli.terminal import verbatim
 from deploy.local.data import DataFolder, read_json
 from deploy.local.processes import Identity
 
@@ -104,7 +104,7 @@ def _seconds_since(moment: datetime) -> int:
 
 
 def _show(found: dict[str, Any]) -> None:
-    console = Console(highlight=False)
+    console = verbatim()
     if not found["processes"]:
         console.print(f"Nothing runs on {found['data']}. Start it with `calotype up`.")
         return

@@ -1,13 +1,17 @@
 """How a start looks in a terminal: a line for each step with its time, a bar for each download."""
 
 import time
+from functools import partial
 from types import TracebackType
 from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TransferSpeedColumn
+from rich.text import Text
 
 WORTH_TELLING = 256 * 2**20  # bytes; less is over before anybody reads that it goes on
+# Much of what is printed is strangers' words: brackets and colons in them are no markup and no emoji.
+verbatim = partial(Console, highlight=False, markup=False, emoji=False)
 
 
 class Terminal:
@@ -36,7 +40,7 @@ class Terminal:
 
     def step(self, text: str) -> None:
         """Print a line."""
-        self.console.print(f"[dim]{time.monotonic() - self._began:5.1f} s[/] {text}")
+        self.console.print(Text.assemble((f"{time.monotonic() - self._began:5.1f} s", "dim"), f" {text}"))
 
     def download(self, what: str, *, done: int, total: int) -> None:
         """Move a bar; where there is no terminal to draw on, say when it begins."""
@@ -65,5 +69,5 @@ class Terminal:
 
 def plain_console(*, stderr: bool = False) -> Console:
     """For lists and sentences; into a pipe or a file, lines are as long as they are."""
-    console = Console(highlight=False, stderr=stderr)
-    return console if console.is_terminal else Console(highlight=False, stderr=stderr, width=1000)
+    console = verbatim(stderr=stderr)
+    return console if console.is_terminal else verbatim(stderr=stderr, width=1000)

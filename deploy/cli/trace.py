@@ -8,12 +8,13 @@ from itertools import groupby
 from typing import Any
 
 import typer
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from deploy.cli.client import connected
 from deploy.cli.options import DATA, AnyId, AsJson, DataOption, WorkspaceOption
+from deploy.cli.terminal import verbatim
 
 JOBS_SHOWN = 8  # of a request or batch; the rest is one line each, and every job can be asked for by itself
 MARKS = {
@@ -53,7 +54,7 @@ def trace(
     if as_json:
         typer.echo(json.dumps(life))
         return
-    Console(highlight=False).print(drawn(life))
+    verbatim().print(drawn(life))
 
 
 def drawn(life: Mapping[str, Any]) -> RenderableType:

@@ -7,13 +7,14 @@ from datetime import datetime
 from typing import Any
 
 import typer
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from deploy.cli.client import Client, connected, of_stages
 from deploy.cli.options import DATA, AnyId, AsJson, DataOption, WorkspaceOption
 from deploy.cli.queue import age
+from deploy.cli.terminal import verbatim
 from deploy.cli.trace import mark, route_of
 from deploy.errors import Problem
 
@@ -41,7 +42,7 @@ def why(
     if as_json:
         typer.echo(json.dumps(found))
         return
-    Console(highlight=False).print(drawn(found), crop=False)
+    verbatim().print(drawn(found), crop=False)
 
 
 def _ask_stages(client: Client, jobs: Sequence[dict[str, Any]]) -> None:

@@ -3,9 +3,10 @@
 from typing import Any
 
 import pytest
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 
 from deploy.cli import trace, why
+from deploy.cli.terminal import verbatim
 from services.catalog.ledger.words import words
 from tests.catalog.facts import Request
 
@@ -14,7 +15,7 @@ JOB, OTHER = REQUEST.jobs
 
 
 def plain(drawn: RenderableType, *, width: int = 120) -> str:
-    console = Console(width=width, record=True, file=None, quiet=False, no_color=True)
+    console = verbatim(width=width, record=True, file=None, quiet=False, no_color=True)
     with console.capture() as captured:
         console.print(drawn, crop=False)
     return captured.get()

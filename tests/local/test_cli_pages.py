@@ -2,8 +2,10 @@ from typing import Any, cast
 
 import pytest
 
+from deploy.cli.assets import drawn
 from deploy.cli.client import Client
 from deploy.cli.pages import pages, refusals
+from deploy.cli.terminal import Terminal, plain_console
 
 
 class Answers:
@@ -41,4 +43,33 @@ def test_what_was_refused_is_told_by_reason_with_the_one_it_is_about() -> None:
         {"asset_id": name, "why": why, "remedy": "wait"} for name, why in (("a", "new"), ("b", "old"), ("c", "old"))
     ]
     table = refusals(told, id="asset_id", many="assets")
-    assert [list(column.cells) for column in table.columns] == [["2 assets", "a"], ["old", "new"], ["wait", "wait"]]
+    assert [list(column.cells) for column in table.columns] == [
+        ["2 assets\nb\nc", "a"],
+        ["old", "new"],
+        ["wait", "wait"],
+    ]
+
+
+def test_many_that_are_refused_alike_are_one_line_though_the_remedy_names_each() -> None:
+    told = [{"asset_id": name, "why": "being made", "remedy": f"wait; calotype trace {name}"} for name in "1234"]
+    table = refusals(told, id="asset_id", many="assets")
+    assert [list(column.cells) for column in table.columns] == [
+        ["4 assets\n1\n2\n3\n…"],
+        ["being made"],
+        ["wait; calotype trace ASSET"],
+    ]
+    (alone,) = refusals(told[:1], id="asset_id", many="assets").columns[2].cells
+    assert alone == "wait; calotype trace 1"
+
+
+def test_brackets_and_colons_in_strangers_words_are_printed_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    words = "cannot write [/srv/x]: [red]the shop[/] said :smile:"
+    place = {"state": "failed", "target": "[shop]", "detail": words}
+    found = {"versions": [], "reruns": [], "publications": [place], "asset_id": "an-asset", "status": "approved"}
+    plain_console().print(drawn(found))
+    plain_console().print(words)
+    Terminal().step("in [/srv/x]")
+    printed = capsys.readouterr().out
+    assert printed.count(words) == 2
+    assert "[shop]: cannot" in printed
+    assert "in [/srv/x]" in printed
