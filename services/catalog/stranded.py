@@ -1,12 +1,14 @@
 """What ends when a refused record is given up: jobs that waited for it, and new versions that were asked for."""
 
 import base64
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
 import asyncpg
 import orjson
+import structlog
+from pydantic import ValidationError
 
 from services.catalog.domain import COMPLETED
 from services.catalog.ledger import reruns
@@ -20,6 +22,8 @@ from shared.topics import (
     PROMPTS_ASSEMBLED,
     REQUESTS_ACCEPTED,
 )
+
+log = structlog.get_logger()
 
 # Where a job waits for exactly this record: dropped, it would wait for ever.
 CARRIES_JOBS = {
@@ -59,16 +63,23 @@ async def stranded_asks(
     async for row in queries.said_of(connection, about=jobs, types=list(reruns.KINDS)):
         said.setdefault(row["about"], []).append(orjson.loads(row["body"]) | {"type": row["type"]})
     return [
-        _not_made(fact, letters[fact["event_id"]], principal=principal)
+        _not_made(ask, letters[str(ask.event_id)], principal=principal)
         for facts in said.values()
-        for fact in _under_way(facts)
-        if fact["event_id"] in letters
+        for ask in under_way(facts, of=letters)
     ]
 
 
-def _under_way(facts: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    running = {str(ask.event_id) for ask in reruns.asks(facts) if ask.state is reruns.State.RUNNING}
-    return [fact for fact in facts if fact["event_id"] in running]
+def under_way(facts: Sequence[Mapping[str, Any]], *, of: Container[str]) -> list[DerivativesRequested]:
+    """Those of these asks that nothing came of; one that cannot be read is logged, and holds none of the others."""
+    running = {str(ask.event_id) for ask in reruns.readable(facts) if ask.state is reruns.State.RUNNING}
+    found = []
+    for fact in facts:
+        if fact["event_id"] in running and fact["event_id"] in of:
+            try:
+                found.append(DerivativesRequested.model_validate(fact))
+            except ValidationError as error:
+                log.warning("rerun.unreadable", fact=fact["event_id"], error=type(error).__name__)
+    return found
 
 
 def _asked(letter: asyncpg.Record) -> str | None:
@@ -77,8 +88,7 @@ def _asked(letter: asyncpg.Record) -> str | None:
     return header and _headers(letter).get(header)
 
 
-def _not_made(fact: Mapping[str, Any], letter: asyncpg.Record, *, principal: str) -> DerivativesFailed:
-    asked = DerivativesRequested.model_validate(fact)
+def _not_made(asked: DerivativesRequested, letter: asyncpg.Record, *, principal: str) -> DerivativesFailed:
     return DerivativesFailed.of(
         cause_id=ids.derive("dropped", letter["dead_letter_id"]),
         asked=asked.event_id,

@@ -4,10 +4,14 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from structlog.testing import capture_logs
 
 from services.catalog.anew import Case, not_again, requested, sendable
 from services.catalog.ledger.reruns import Ask, State, asks
+from services.catalog.ledger.reruns import readable as readable_asks
 from services.catalog.rerunning import readable
+from services.catalog.stranded import under_way
+from services.catalog.views.versions import rerun_lines
 from shared.events import DerivativesFailed, DerivativesRequested, Event, FailureReason, ImageProcessed, Pin
 from tests.catalog.facts import BEGIN, Request
 
@@ -134,3 +138,21 @@ def test_one_that_cannot_be_read_or_asked_for_stands_in_nobodys_way() -> None:
     sent, outsized = sendable(asks)
     assert [fact.asset_id for fact in sent] == [good.asset_id]
     assert [(one.asset_id, "256 KiB" in one.why) for one in outsized] == [(large.asset_id, True)]
+
+
+def test_an_ask_that_cannot_be_read_hides_none_of_the_others() -> None:
+    good, bad, odd = Request(name="a page", variants=3).jobs
+    asked = [job.asked_anew() for job in (good, bad, odd)]
+    facts = [fact.model_dump(mode="json") | {"type": "DerivativesRequested"} for fact in asked]
+    facts[1]["image"]["recipes"] = {"web": {"name": "web"}}
+    del facts[2]["image"]["model"]
+    with capture_logs() as lines:
+        assert [ask.asset_id for ask in readable_asks(facts)] == [good.asset_id, odd.asset_id]
+        assert len(list(rerun_lines([{"type": f["type"], "body": f} for f in facts], asset=good.asset_id))) == 1
+        (running,) = under_way(facts, of={str(fact.event_id) for fact in asked})
+        assert running.event_id == asked[0].event_id
+    told = [line["fact"] for line in lines if line["event"] == "rerun.unreadable"]
+    bad_ask, odd_ask = (str(fact.event_id) for fact in asked[1:])
+    assert told == [bad_ask] * 3 + [odd_ask], "once by each reader"
+    with pytest.raises(ValueError, match="Pin"):
+        asks(facts)

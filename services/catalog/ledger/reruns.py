@@ -1,4 +1,4 @@
-"""What came of every ask for an approved version's files by other recipes, as its job's facts have it. No I/O."""
+"""What came of every ask for an approved version's files by other recipes, as its job's facts have it."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -7,9 +7,13 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
+import structlog
+
 from shared.events import FailureReason, Pin
 
 Body = Mapping[str, Any]
+log = structlog.get_logger()
+
 KINDS = ("DerivativesRequested", "DerivativesFailed", "ImageProcessed")
 
 
@@ -50,18 +54,37 @@ class Ask:
 
 
 def asks(facts: Iterable[Body]) -> list[Ask]:
-    """Oldest first; each fact is its body, with its `type`. Raises pydantic's ValidationError."""
-    said = list(facts)
-    ends = {(fact["type"], fact.get("asked") or fact["cause_id"]): fact for fact in said if fact.get("supersedes")}
-    found = [
-        _ask(fact, made=ends.get(("ImageProcessed", event)), failed=ends.get(("DerivativesFailed", event)))
-        for fact in said
-        if fact["type"] == "DerivativesRequested" and (event := fact["event_id"])
-    ]
+    """Oldest first; each fact is its body, with its `type`.
+
+    Raises:
+        ValueError, KeyError: one of them cannot be read.
+    """
+    return sorted((_ask(*found) for found in _with_ends(facts)), key=lambda ask: ask.at)
+
+
+def readable(facts: Iterable[Body]) -> list[Ask]:
+    """`asks` without those that cannot be read: they are logged, and stand in nobody's way."""
+    found = []
+    for asked, made, failed in _with_ends(facts):
+        try:
+            found.append(_ask(asked, made, failed))
+        except (ValueError, KeyError) as error:
+            log.warning("rerun.unreadable", fact=asked["event_id"], error=type(error).__name__)
     return sorted(found, key=lambda ask: ask.at)
 
 
-def _ask(asked: Body, *, made: Body | None, failed: Body | None) -> Ask:
+def _with_ends(facts: Iterable[Body]) -> list[tuple[Body, Body | None, Body | None]]:
+    """Each ask with the version that came of it, and the word that none will."""
+    said = list(facts)
+    ends = {(fact["type"], fact.get("asked") or fact["cause_id"]): fact for fact in said if fact.get("supersedes")}
+    return [
+        (fact, ends.get(("ImageProcessed", event)), ends.get(("DerivativesFailed", event)))
+        for fact in said
+        if fact["type"] == "DerivativesRequested" and (event := fact["event_id"])
+    ]
+
+
+def _ask(asked: Body, made: Body | None, failed: Body | None) -> Ask:
     end = made or failed
     return Ask(
         event_id=UUID(asked["event_id"]),

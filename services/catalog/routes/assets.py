@@ -11,7 +11,7 @@ from fastapi import APIRouter, Depends, Query, Response
 from services.catalog.domain import COMPLETED, RANKED
 from services.catalog.ledger.facts import id_of
 from services.catalog.ledger.likeness import more_like
-from services.catalog.ledger.reruns import KINDS, Ask, asks
+from services.catalog.ledger.reruns import KINDS, Ask, readable
 from services.catalog.routes.frame import Filters, Reading, answer, read_cursor, write_cursor
 from services.catalog.routes.jobs import costs_of
 from services.catalog.sql import queries
@@ -155,7 +155,7 @@ def version_of(row: Mapping[str, Any]) -> dict[str, Any]:
 async def asks_of(connection: Any, job: UUID) -> list[Ask]:
     """Every ask for the files of this job's assets by other recipes, and what came of it."""
     rows = queries.said_of(connection, about=[job], types=list(KINDS))
-    return asks([orjson.loads(row["body"]) | {"type": row["type"]} async for row in rows])
+    return readable([orjson.loads(row["body"]) | {"type": row["type"]} async for row in rows])
 
 
 def rerun_of(ask: Ask) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from services.catalog.ledger.reruns import KINDS, State, asks
+from services.catalog.ledger.reruns import KINDS, State, readable
 from services.catalog.review.machine import named
 from services.catalog.sql import queries as catalog
 from services.catalog.views.drawing import DECIDED, mark_of
@@ -42,7 +42,7 @@ async def version_lines(
 def rerun_lines(facts: Iterable[Facts], *, asset: UUID) -> Iterator[RerunLine]:
     """Of an ask that was answered, the version is there to see."""
     told = (fact["body"] | {"type": fact["type"]} for fact in facts if fact["type"] in KINDS)
-    for ask in asks(told):
+    for ask in readable(told):
         if ask.asset_id != asset or ask.state is State.MADE:
             continue
         yield RerunLine(
