@@ -24,6 +24,9 @@ from tests.faults.oracle.verdict import judge, met
 FIRST, LATER = (ids.asset(job, 1) for job in (APPROVED, REJECTED))
 
 
+FAILED = {"reason": "internal", "detail": "a bug"}
+
+
 def broken(evidence: Evidence, how: Break) -> list[Violation]:
     how(evidence)
     for cached in ("of_type", "ends", "last_run"):
@@ -63,8 +66,23 @@ def it_failed_without_a_reason(e: Evidence) -> None:
 def it_failed_and_nothing_was_made(e: Evidence) -> None:
     made = anew(e)
     forget(e, made, kept=False)
-    said = {"reason": "internal", "detail": "a bug"}
-    say(e, made, type="DerivativesFailed", subject=version_of(APPROVED), body=made.body | said)
+    say(e, made, type="DerivativesFailed", subject=version_of(APPROVED), body=made.body | FAILED)
+
+
+def it_failed_by_itself_and_was_made(e: Evidence) -> None:
+    say(e, anew(e), type="DerivativesFailed", subject=version_of(APPROVED), body=anew(e).body | FAILED)
+
+
+def _given_up(e: Evidence, *, cause: str = "dropped") -> None:
+    """A person dropped the record; what it asked for was on its way."""
+    made = anew(e)
+    body = made.body | FAILED | {"asked": made.cause}
+    say(e, made, type="DerivativesFailed", subject=version_of(APPROVED), cause=cause, body=body)
+
+
+def it_was_given_up_twice_and_made(e: Evidence) -> None:
+    _given_up(e)
+    _given_up(e, cause="dropped again")
 
 
 def another_recipe_was_promised(e: Evidence) -> None:
@@ -240,6 +258,8 @@ VERSIONS: tuple[Case, ...] = (
     (nobody_asked_for_it, "I4", "nobody asked for that"),
     (nothing_came_of_the_ask, "I2", "answered 0 times"),
     (it_was_made_twice, "I2", "answered 2 times"),
+    (it_failed_by_itself_and_was_made, "I2", "answered 2 times"),
+    (it_was_given_up_twice_and_made, "I2", "answered 3 times"),
     (it_failed_without_a_reason, "I1", "for the reason ''"),
     (it_failed_and_nothing_was_made, "I1", "most of what was made anew failed"),
     (another_recipe_was_promised, "I1", "made anew by web@3"),
@@ -298,6 +318,10 @@ def test_what_goes_wrong_with_a_new_version_is_found(how: Break, invariant: str,
 def test_what_goes_wrong_with_a_check_is_found(how: Break, invariant: str, words: str) -> None:
     found = broken(judged(), how)
     assert any(one.invariant == invariant and words in one.what for one in found), found
+
+
+def test_what_a_person_gave_up_may_come_late() -> None:
+    assert not [found for found in broken(renewed(), _given_up) if found.invariant == "I2"]
 
 
 def test_what_is_rare_is_counted() -> None:

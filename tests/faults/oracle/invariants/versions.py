@@ -61,11 +61,14 @@ def _ask_of(event: Event) -> str:
 
 def _answers(evidence: Evidence) -> Iterator[Violation]:
     """Each ask for a new version came to one version, or to one word on why not; most to a version."""
-    answers = Counter(map(_ask_of, _answered(evidence)))
+    answers: dict[str, list[Event]] = defaultdict(list)
+    for event in _answered(evidence):
+        answers[_ask_of(event)].append(event)
     for ask in evidence.all_of("DerivativesRequested"):
-        if (many := answers.pop(ask.id, 0)) != 1:
-            kind: Kind = "doubled" if many else "lost"
-            yield Once(subject=ask.id, what=f"asked for a new version, and was answered {many} times", kind=kind)
+        said = answers.pop(ask.id, [])
+        if len(said) != 1 and not _came_late(said):
+            kind: Kind = "doubled" if said else "lost"
+            yield Once(subject=ask.id, what=f"asked for a new version, and was answered {len(said)} times", kind=kind)
     for cause in answers:
         yield Once(subject=cause, what="made a new version, and is no ask for one")
     failed = list(evidence.all_of("DerivativesFailed"))
@@ -77,10 +80,18 @@ def _answers(evidence: Evidence) -> Iterator[Violation]:
         yield Promised(subject=failed[0].subject, what="most of what was made anew failed", evidence=len(failed))
 
 
+def _came_late(said: list[Event]) -> bool:
+    """A version that was on its way when a person gave it up is there beside that person's word."""
+    given_up = [event for event in said if event.type == "DerivativesFailed" and event.body.get("asked")]
+    return len(given_up) == 1 and [e.type for e in said if e not in given_up] == ["ImageProcessed"]
+
+
 def _in_turn(evidence: Evidence) -> Iterator[Violation]:
     """One version of an asset at a time, and none by the same recipes from the same version again."""
     at = {fact.id: fact.at for fact in evidence.kept}
-    answers = {_ask_of(event): event for event in _answered(evidence)}
+    answers: dict[str, Event] = {}
+    for event in sorted(_answered(evidence), key=lambda event: at.get(event.id, 0.0)):
+        answers.setdefault(_ask_of(event), event)  # from the first on, it may be asked for again
     asks: dict[str, list[Event]] = defaultdict(list)
     for ask in evidence.all_of("DerivativesRequested"):
         asks[ask.body["asset_id"]].append(ask)
