@@ -324,6 +324,16 @@ def test_what_a_person_gave_up_may_come_late() -> None:
     assert not [found for found in broken(renewed(), _given_up) if found.invariant == "I2"]
 
 
+def test_what_a_person_gave_up_may_be_asked_for_again_before_it_comes() -> None:
+    def asked_again(e: Evidence) -> None:
+        came = fact(e, anew(e)).at
+        _given_up(e)
+        e.kept[-1].at = came - 1
+        _asked_again(e, at=came - 0.5, digest=sha("web@3"))
+
+    assert not [found for found in broken(renewed(), asked_again) if "while another version" in found.what]
+
+
 def test_what_is_rare_is_counted() -> None:
     assert met(renewed()) == {"made anew": 1, "superseded": 2, "rejected by a check": 0, "twins": 0}
     assert met(judged()) == {"made anew": 0, "superseded": 0, "rejected by a check": 1, "twins": 1}
