@@ -157,10 +157,10 @@ def _band(one: "Image.Image", other: "Image.Image", box: tuple[int, int, int, in
 def _opened(data: bytes, *, ours: bool) -> "Image.Image":
     from PIL import Image  # noqa: PLC0415
 
-    from shared.pictures import Limits  # noqa: PLC0415
+    from shared.pictures import Limits, is_avif  # noqa: PLC0415
     from shared.pictures.opening import opened  # noqa: PLC0415
 
-    if ours and data[4:12] == b"ftypavif":
+    if ours and is_avif(data):
         return Image.open(io.BytesIO(data), formats=["AVIF"])
     return opened(data, Limits(pixels=MOST_PIXELS))
 

@@ -35,6 +35,11 @@ class SetAside(Exception):
         self.bad = Bad(reason, detail)
 
 
+def header_text(value: bytes | None) -> str:
+    """What of a header, which may be anybody's bytes, can be told and stored."""
+    return (value or b"").decode(errors="replace").replace("\x00", "�")
+
+
 Decoder = Callable[[Any, Topic], Any]
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from shared.marking import luma
-from shared.pictures import Limits, Refused, clock
+from shared.pictures import Limits, Refused, clock, is_avif
 from shared.pictures.opening import opened
 from shared.pictures.size import refuse_too_large
 from shared.pictures.words import damaged
@@ -21,7 +21,6 @@ from shared.srgb import decoded
 MEMORY = 1024 * 1024 * 1024
 SECONDS = 30  # of processor time
 LIMITS = Limits()
-AVIF = b"ftypavif"  # which we publish and let in nowhere else
 
 
 def main() -> None:
@@ -30,7 +29,7 @@ def main() -> None:
     data = sys.stdin.buffer.read()
     try:
         with clock.decoding(SECONDS):
-            pixels = np.asarray(decoded(_avif(data) if data[4:12] == AVIF else opened(data, LIMITS)))
+            pixels = np.asarray(decoded(_avif(data) if is_avif(data) else opened(data, LIMITS)))
     except Refused as refused:
         is_foreign = refused.code == "unsupported_media_type"
         sys.exit("it is no PNG, JPEG, WebP or AVIF" if is_foreign else refused.what)

@@ -19,7 +19,7 @@ from services.catalog.stranded import stranded_asks, stranded_jobs
 from shared import ids
 from shared.audit import acted
 from shared.crash import crash_point
-from shared.decoding import CUT_HEADER, REPLAY_HEADER
+from shared.decoding import CUT_HEADER, REPLAY_HEADER, header_text
 from shared.errors import Rejected
 from shared.events import DerivativesFailed, JobFailed
 from shared.kafka import Producer, Record
@@ -54,7 +54,7 @@ def read_dead_letter(record: Any, topic: Topic) -> DeadLetter:
 
     What it is about stands in its headers; in the body too, where whoever wrote it left them out.
     """
-    said = {name: _text(value) for name, value in record.headers}
+    said = {name: header_text(value) for name, value in record.headers}
     group = said.get("calotype-group", "unknown")
     origin = said.get("calotype-origin", f"{record.topic}/{record.partition}/{record.offset}")
     body = _body(record.value) if "ce_jobid" not in said else {}
@@ -184,10 +184,6 @@ def _again(row: asyncpg.Record) -> Record:
     return Record(
         topic, row["record_key"], [*headers, (REPLAY_HEADER, row["consumer_group"].encode())], row["record_value"]
     )
-
-
-def _text(value: bytes | None) -> str:
-    return (value or b"").decode(errors="replace").replace("\x00", "�")
 
 
 def _readable(value: bytes | None) -> str | dict[str, str] | None:

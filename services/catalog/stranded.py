@@ -14,6 +14,7 @@ from services.catalog.domain import COMPLETED
 from services.catalog.ledger import reruns
 from services.catalog.sql import queries
 from shared import ids
+from shared.decoding import header_text
 from shared.events import Confidentiality, DerivativesFailed, DerivativesRequested, FailureReason, JobFailed, Stage
 from shared.topics import (
     DERIVATIVES_REQUESTED,
@@ -137,4 +138,4 @@ def _why(letter: asyncpg.Record, *, principal: str) -> str:
 
 def _headers(letter: asyncpg.Record) -> dict[str, str]:
     pairs = orjson.loads(letter["headers"])
-    return {name: base64.b64decode(value).decode(errors="replace").replace("\x00", "�") for name, value in pairs}
+    return {name: header_text(base64.b64decode(value)) for name, value in pairs}

@@ -5,10 +5,10 @@ part 3 (2020); WebP's extended form: RFC 9649.
 """
 
 import struct
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 
 from services.postprocess import avif
+from shared.pictures import jpeg, png, webp
 
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 PNG_KEYWORD = b"XML:com.adobe.xmp\0"
@@ -36,7 +36,7 @@ def _png(data: bytes, packet: bytes) -> bytes:
     if not data.startswith(PNG_MAGIC):
         raise ValueError("another beginning")
     first = 8 + 25  # magic and IHDR, which comes first and is always as long
-    parts = [data[:first], png_chunk(b"iTXt", PNG_KEYWORD + b"\0\0\0\0" + packet)]
+    parts = [data[:first], png.chunk(b"iTXt", PNG_KEYWORD + b"\0\0\0\0" + packet)]
     kept = first
     for name, start, end in png_chunks(data, first):
         if name == b"iTXt" and data.startswith(PNG_KEYWORD, start + 8):
@@ -53,10 +53,6 @@ def png_chunks(data: bytes, start: int = 8) -> Iterator[tuple[bytes, int, int]]:
         start = end
 
 
-def png_chunk(name: bytes, content: bytes) -> bytes:
-    return struct.pack("!I", len(content)) + name + content + struct.pack("!I", zlib.crc32(content, zlib.crc32(name)))
-
-
 def _jpeg(data: bytes, packet: bytes) -> bytes:
     """An APP1 segment after JFIF's and Exif's, which want to be first."""
     content = JPEG_XMP + packet
@@ -70,8 +66,7 @@ def _jpeg(data: bytes, packet: bytes) -> bytes:
         place = end
     before = [part for part in parts[1:] if part[1] == 0xE0 or part[4:9] == b"Exif\0"]
     others = [part for part in parts[1:] if part not in before]
-    segment = b"\xff\xe1" + struct.pack("!H", 2 + len(content)) + content
-    return b"".join([data[:2], *before, segment, *others, data[place:]])
+    return b"".join([data[:2], *before, jpeg.segment(0xE1, content), *others, data[place:]])
 
 
 def _webp(data: bytes, packet: bytes) -> bytes:
@@ -87,9 +82,8 @@ def _webp(data: bytes, packet: bytes) -> bytes:
         width, height, alpha = _webp_size(name, first)
         flags = WEBP_XMP | (WEBP_ALPHA if alpha else 0)
         sizes = (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
-        header = b"VP8X" + struct.pack("<I", 10) + bytes([flags, 0, 0, 0]) + sizes
-    xmp = b"XMP " + struct.pack("<I", len(packet)) + packet + bytes(len(packet) % 2)
-    body = b"".join([b"WEBP", header, *(chunk for _, chunk in chunks), xmp])
+        header = webp.chunk(webp.EXTENDED, bytes([flags, 0, 0, 0]) + sizes)
+    body = b"".join([b"WEBP", header, *(chunk for _, chunk in chunks), webp.chunk(b"XMP ", packet)])
     return b"RIFF" + struct.pack("<I", len(body)) + body
 
 

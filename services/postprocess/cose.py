@@ -12,7 +12,8 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from services.postprocess.containers import PNG_MAGIC, png_chunk, png_chunks
+from services.postprocess.containers import PNG_MAGIC, png_chunks
+from shared.pictures.png import chunk
 
 CLAIM, SIGNATURE = ("c2pa.claim.v2", "c2pa.claim"), ("c2pa.signature",)
 BYTES, TEXT, ARRAY, MAP, TAG = 2, 3, 4, 5, 6  # of CBOR's major types
@@ -57,7 +58,7 @@ def with_signature(data: bytes, claim: Claim, signature: bytes) -> bytes:
     if data.count(claim.stand_in, start, end) != 1:
         raise NotAsExpected("the signature does not stand in one piece in the file")
     if png:
-        signed = png_chunk(b"caBX", data[start + 8 : end - 4].replace(claim.stand_in, signature))  # with its checksum
+        signed = chunk(b"caBX", data[start + 8 : end - 4].replace(claim.stand_in, signature))  # with its checksum
     else:
         start = data.index(claim.stand_in)
         end, signed = start + len(signature), signature

@@ -17,6 +17,7 @@ from services.publisher.targets import Serving
 from shared.credentials import Credentials, Verifier
 from shared.errors import Rejected, Unavailable
 from shared.events import Arrived, PublicFile, Receipt, Verified
+from shared.pictures import is_avif
 
 SECONDS = 20.0  # for fetching all files of a publication; our own reading of them is not the target's time
 TURNS = 2  # publications of one target that are looked at at once: each may hold a file in memory
@@ -24,7 +25,6 @@ TURNS = 2  # publications of one target that are looked at at once: each may hol
 GROWTH, SPARE, MOST = 4, 1024 * 1024, 64 * 1024 * 1024
 MANIFEST = re.compile(rb"calotype:ManifestSHA256=\"([0-9a-f]{64})\"")
 BEGINNINGS = {b"\x89PNG": "image/png", b"\xff\xd8\xff": "image/jpeg", b"RIFF": "image/webp"}
-AVIF = b"ftypavif"
 PRIVATE = re.compile(r"(?<=://)[^/?#]*@|[?#].*")  # of an address: who may fetch by it, and nobody else is told
 # Signed files, there without what they were signed with.
 SPOILED = frozenset({Arrived.LOST, Arrived.INVALID})
@@ -171,6 +171,6 @@ def _verified(delivery: Delivery, found: list[Receipt]) -> Verified:
 
 
 def _media_type(data: bytes) -> str | None:
-    if data[4:12] == AVIF:
+    if is_avif(data):
         return "image/avif"
     return next((media_type for beginning, media_type in BEGINNINGS.items() if data.startswith(beginning)), None)

@@ -5,7 +5,7 @@ memory: size, pixels, frames, texts and profiles are weighed against `Limits`, a
 (texts, EXIF, profiles, thumbnails, what hangs behind) is taken out. Nothing in here imports a decoder but `opening`.
 """
 
-from shared.pictures.door import admitted
+from shared.pictures.door import admitted, is_avif
 from shared.pictures.words import REMEDIES, Admitted, Format, Limits, Refused
 
-__all__ = ["REMEDIES", "Admitted", "Format", "Limits", "Refused", "admitted"]
+__all__ = ["REMEDIES", "Admitted", "Format", "Limits", "Refused", "admitted", "is_avif"]

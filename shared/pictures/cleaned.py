@@ -1,6 +1,5 @@
 """A file to hand on: the picture as it came, which way is up, which colours are meant, and nothing else that came."""
 
-import struct
 import zlib
 from collections.abc import Iterator
 
@@ -23,16 +22,18 @@ def segments(profile: bytes) -> bytes:
     """A colour profile as a JPEG keeps it."""
     parts = [profile[at : at + ICC_PART] for at in range(0, len(profile), ICC_PART)]
     marker, name = jpeg.PROFILE
-    return b"".join(_segment(marker, name + bytes((number, len(parts))) + part) for number, part in enumerate(parts, 1))
+    return b"".join(
+        jpeg.segment(marker, name + bytes((number, len(parts))) + part) for number, part in enumerate(parts, 1)
+    )
 
 
 def _png(let_in: Admitted) -> Iterator[bytes | memoryview]:
     after = png.SIGNATURE + 25  # the header, which comes first and is always as long
     yield let_in.data[:after]
     # A profile says more than the numbers that stand in for it.
-    yield _chunk(b"iCCP", b"icc\0\0" + zlib.compress(let_in.profile)) if let_in.profile else let_in.colours
+    yield png.chunk(b"iCCP", b"icc\0\0" + zlib.compress(let_in.profile)) if let_in.profile else let_in.colours
     if let_in.orientation != 1:
-        yield _chunk(b"eXIf", metadata.turned(let_in.orientation))
+        yield png.chunk(b"eXIf", metadata.turned(let_in.orientation))
     yield memoryview(let_in.data)[after:]
 
 
@@ -43,7 +44,7 @@ def _jpeg(let_in: Admitted) -> Iterator[bytes | memoryview]:
         after = 4 + int.from_bytes(data[4:6], "big")
     yield data[:after]
     if let_in.orientation != 1:
-        yield _segment(jpeg.EXIF[0], metadata.EXIF + metadata.turned(let_in.orientation))
+        yield jpeg.segment(jpeg.EXIF[0], metadata.EXIF + metadata.turned(let_in.orientation))
     if let_in.profile:
         yield segments(let_in.profile)
     yield memoryview(data)[after:]
@@ -66,22 +67,10 @@ def _riff(let_in: Admitted) -> Iterator[bytes | memoryview]:
         flags = webp.HAS_ALPHA if has_alpha else 0
     flags |= (HAS_PROFILE if let_in.profile else 0) | (HAS_EXIF if let_in.orientation != 1 else 0)
     sizes = (let_in.width - 1).to_bytes(3, "little") + (let_in.height - 1).to_bytes(3, "little")
-    yield _part(webp.EXTENDED, bytes((flags, 0, 0, 0)) + sizes)
+    yield webp.chunk(webp.EXTENDED, bytes((flags, 0, 0, 0)) + sizes)
     if let_in.profile:
-        yield _part(b"ICCP", let_in.profile)
+        yield webp.chunk(b"ICCP", let_in.profile)
     yield memoryview(data)[picture:]
     yield bytes(len(data) % 2)
     if let_in.orientation != 1:
-        yield _part(b"EXIF", metadata.turned(let_in.orientation))
-
-
-def _segment(marker: int, body: bytes) -> bytes:
-    return struct.pack("!BBH", 0xFF, marker, 2 + len(body)) + body
-
-
-def _chunk(kind: bytes, body: bytes) -> bytes:
-    return struct.pack("!I", len(body)) + kind + body + struct.pack("!I", zlib.crc32(kind + body))
-
-
-def _part(kind: bytes, body: bytes) -> bytes:
-    return kind + struct.pack("<I", len(body)) + body + bytes(len(body) % 2)
+        yield webp.chunk(b"EXIF", metadata.turned(let_in.orientation))

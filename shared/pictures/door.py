@@ -13,6 +13,13 @@ WALKS = (
     (re.compile(rb"RIFF....WEBP", re.DOTALL), webp.walked),
 )
 
+AVIF = re.compile(rb".{4}ftypavif", re.DOTALL)
+
+
+def is_avif(data: bytes) -> bool:
+    """Whether it begins as what we publish, and let in nowhere else."""
+    return AVIF.match(data) is not None
+
 
 def admitted(data: bytes, limits: Limits) -> Admitted:
     """The picture in these bytes, and not a pixel decoded.

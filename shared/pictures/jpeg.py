@@ -1,6 +1,7 @@
 """The segments of a JPEG (ITU-T T.81): tables, frame and scans kept, all else taken out."""
 
 import re
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -39,6 +40,11 @@ class Segment(NamedTuple):
         if self.begins(data, ADOBE) and size > ADOBE_SIZE:
             return b"\xff\xee" + ADOBE_SIZE.to_bytes(2, "big") + data[self.start + 4 : self.start + 16]
         return memoryview(data)[self.start : self.end]
+
+
+def segment(marker: int, body: bytes) -> bytes:
+    """As a file has it; raises struct.error for more than 65,533 bytes."""
+    return struct.pack("!BBH", 0xFF, marker, 2 + len(body)) + body
 
 
 @dataclass(slots=True)

@@ -1,5 +1,6 @@
 """The chunks of a PNG (ISO/IEC 15948): all of them looked at, those that make pixels kept."""
 
+import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -83,6 +84,11 @@ def walked(data: bytes, limits: Limits) -> Admitted:
         bare = data[:SIGNATURE] + b"".join(data[chunk.start : chunk.end] for chunk in found.kept)
     colours = b"".join(found.said.values())
     return Admitted("PNG", header.width, header.height, bare, header.depth, found.orientation, found.profile, colours)
+
+
+def chunk(kind: bytes, body: bytes) -> bytes:
+    """As a file has it: length, kind, body and their sum."""
+    return struct.pack("!I", len(body)) + kind + body + struct.pack("!I", zlib.crc32(body, zlib.crc32(kind)))
 
 
 def is_whole(bare: bytes) -> bool:

@@ -1,5 +1,6 @@
 """The chunks of a WebP (RFC 9649): the picture and its alpha kept, all else taken out."""
 
+import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -20,6 +21,11 @@ class Chunk(NamedTuple):
 
     def body(self, data: bytes) -> bytes:
         return data[self.start + 8 : self.end]
+
+
+def chunk(kind: bytes, body: bytes) -> bytes:
+    """As a file has it, padded to an even length."""
+    return kind + struct.pack("<I", len(body)) + body + bytes(len(body) % 2)
 
 
 def walked(data: bytes, limits: Limits) -> Admitted:

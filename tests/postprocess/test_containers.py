@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from services.postprocess.containers import Unembeddable, png_chunk, with_xmp
+from services.postprocess.containers import Unembeddable, with_xmp
 from services.postprocess.xmp import packet
 from shared.events import SourceType
+from shared.pictures.png import chunk
 from tests.postprocess.pictures import grainy, plain, read, written
 
 SAID = packet(SourceType.COMPOSITE, alt_text='A "jar" & <lid>', caption="Öl 花", manifest="a" * 64, recipe="b" * 64)
@@ -100,7 +101,7 @@ def test_a_source_type_of_a_newer_release_is_not_said() -> None:
 
 
 def test_a_chunk_ends_in_its_checksum() -> None:
-    assert png_chunk(b"iTXt", b"x")[-4:] == struct.pack("!I", zlib.crc32(b"iTXtx"))
+    assert chunk(b"iTXt", b"x")[-4:] == struct.pack("!I", zlib.crc32(b"iTXtx"))
 
 
 def test_an_avif_says_it_of_its_picture() -> None:
